@@ -1,0 +1,75 @@
+/* Dataset: the labelled recordings of one folder, checked and preprocessed as a plan asks,
+ * held in memory for one run. Files are found by name (SubjectNN_rest.edf,
+ * SubjectNN_arith.edf) or, when the folder has one, through labels.tsv with the columns
+ * file, subject, label. Subject ids stay on this machine: only counts and hashes may be
+ * sent anywhere.
+ *
+ *     files ─► reference ─► filters, notch ─► resample ─► centre, scale, clamp ─► windows
+ *
+ * After nx_dataset_open() everything is read-only, for any number of threads. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "common/plan.h"
+#include "common/pool.h"
+
+#define NX_SUBJECT_SIZE 64
+#define NX_HASH_SIZE 32
+
+struct nx_dataset;
+
+enum nx_split { NX_SPLIT_TRAIN, NX_SPLIT_HELD_OUT };
+
+struct nx_dataset_options {
+  const char *folder;
+  const char *const *held_out; /* subject ids whose recordings only ever score a model */
+  size_t n_held_out;
+  const char *const *withdrawn; /* subject ids that are not even read */
+  size_t n_withdrawn;
+  const char *const *only; /* when n_only > 0: no other subject is read (site definitions) */
+  size_t n_only;
+  struct nx_pool *pool; /* preprocesses recordings side by side; NULL: this thread alone */
+};
+
+struct nx_dataset_recording {
+  char subject[NX_SUBJECT_SIZE]; /* local: never log, never send */
+  char file[256];                /* name inside the folder */
+  uint8_t label;                 /* 0 = plan's negative label, 1 = positive */
+  enum nx_split split;
+  size_t n_samples;   /* at the plan's rate */
+  const float *x;     /* [n_channels][n_samples], robust units, clamped */
+  const float *scale; /* [n_channels], each channel's robust scale, micro-volts */
+};
+
+struct nx_dataset_summary {
+  size_t n_subjects, n_held_out_subjects; /* n_subjects counts both */
+  size_t n_recordings, n_train_recordings, n_held_out_recordings;
+  size_t n_train_windows, n_held_out_windows; /* non-overlapping */
+  size_t n_channels;
+  double rate_hz;
+  bool synthetic;                 /* any file or the folder says so: say it wherever figures are */
+  uint8_t manifest[NX_HASH_SIZE]; /* what the audit log names, see nx_dataset_open() */
+};
+
+/* Reads every file once. The manifest is SHA-256 over ("neurox dataset v1", Merkle root of
+ * the SHA-256 of each file in order of those hashes, hash of the plan's preprocessing and
+ * window keys, subject count): it names no subject and no file.
+ * NX_E_NOT_FOUND: no such folder, or nothing usable in it; NX_E_FORMAT: a broken, flat, NaN
+ * or too short recording (named, with the mend); NX_E_INVALID: labels, rates or options
+ * that contradict the plan; fewer subjects than plan->data.minimum_subjects: NX_E_DENIED. */
+int nx_dataset_open(const struct nx_dataset_options *options, const struct nx_plan *plan,
+                    struct nx_dataset **dataset_out, struct nx_error *err);
+const struct nx_dataset_summary *nx_dataset_summary(const struct nx_dataset *dataset);
+const struct nx_dataset_recording *nx_dataset_recording(const struct nx_dataset *dataset,
+                                                        size_t index);
+/* Unit-sphere places [n_channels][3], and names, of the channels every recording has. */
+const float *nx_dataset_positions(const struct nx_dataset *dataset);
+const char *nx_dataset_channel(const struct nx_dataset *dataset, size_t index);
+
+void nx_dataset_destroy(struct nx_dataset *dataset); /* NULL is fine */
+NX_DEFINE_CLEANUP(struct nx_dataset *, nx_dataset_destroy)

@@ -1,0 +1,61 @@
+/* Trainer: local optimisation of a model on the training windows of a data set, and scoring
+ * of held-out windows. Deterministic: the same model, data, plan, seed and step numbers give
+ * the same parameters on the same machine. Used by one thread; the pool works inside. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/aux_lanes.h"
+#include "common/error.h"
+#include "common/plan.h"
+#include "node/dataset/batch.h"
+#include "node/dataset/dataset.h"
+
+struct nx_model; /* models/model.h */
+
+struct nx_train_options {
+  uint64_t seed;       /* batches and dropout; with stream, names one sequence */
+  uint64_t stream;     /* e.g. round * 256 + member id */
+  uint64_t first_step; /* position in the learning-rate schedule, 0-based */
+  size_t n_steps;
+  size_t total_steps; /* length of the schedule: rounds * local_steps */
+  size_t batch;       /* windows a step */
+  /* Asked after each step; true stops with NX_E_CANCELLED. May be NULL. */
+  bool (*cancelled)(void *context);
+  void *context;
+};
+
+struct nx_train_result {
+  size_t n_windows; /* seen, steps * batch */
+  double loss_sum;  /* over them */
+  double last_loss; /* mean of the last batch */
+};
+
+/* Learning rate of step t (0-based): linear warm-up, then a cosine from peak to
+ * final fraction * peak at total_steps. */
+double nx_learning_rate(const struct nx_plan_training *training, uint64_t step,
+                        uint64_t total_steps);
+
+/* Trains model in place with a fresh AdamW state. */
+int nx_train(struct nx_model *model, const struct nx_dataset *dataset, const struct nx_plan *plan,
+             const struct nx_train_options *options, struct nx_train_result *result_out,
+             struct nx_error *err);
+
+struct nx_score_result {
+  size_t n_windows;
+  double loss_sum; /* binary cross-entropy without smoothing */
+  uint64_t negative[NX_HISTOGRAM_BINS], positive[NX_HISTOGRAM_BINS];
+};
+
+/* Scores the split's grid. logits_out may be NULL, else holds its window count (see
+ * nx_dataset_summary), in grid order. */
+int nx_score(struct nx_model *model, const struct nx_dataset *dataset, const struct nx_plan *plan,
+             enum nx_split split, float *logits_out, struct nx_score_result *result_out,
+             struct nx_error *err);
+
+/* Area under the ROC curve with ties counted half; NaN when a class is empty. */
+double nx_auroc(const double *scores, const uint8_t *labels, size_t n);
+/* (sensitivity + specificity) / 2 at score > threshold. */
+double nx_balanced_accuracy(const double *scores, const uint8_t *labels, size_t n,
+                            double threshold);

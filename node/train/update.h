@@ -1,0 +1,24 @@
+/* Update: what a node contributes to one round, computed but not yet protected. The floats
+ * of `delta` and the aux values never leave the node unmasked. */
+#pragma once
+
+#include "node/train/trainer.h"
+
+struct nx_update {
+  size_t n_values; /* parameters; 0 in statistics and evaluation rounds */
+  float *delta;    /* local - global, L2-clipped and weighted; aligned to 64 bytes */
+  double weight;   /* w_u = min(samples, cap) / cap; samples: non-overlapping train windows */
+  double norm;     /* L2 of the delta before clipping */
+  size_t n_aux;
+  uint64_t *aux;                    /* nx_aux_lanes(kind, features) lanes, common/aux_lanes.h */
+  double train_loss, held_out_loss; /* means, for this node's own log; NaN when none */
+};
+
+/* TRAIN: trains a copy of `model` (which stays as it is) for the plan's local steps.
+ * training_round counts training rounds from 0. STATISTICS: feature sums. EVALUATE: held-out
+ * histograms. TRAIN rounds score the given global model on held-out windows too. */
+int nx_update_compute(enum nx_round_kind kind, const struct nx_model *model,
+                      const struct nx_dataset *dataset, const struct nx_plan *plan,
+                      uint64_t training_round, uint32_t member_id, bool (*cancelled)(void *context),
+                      void *context, struct nx_update *update_out, struct nx_error *err);
+void nx_update_finish(struct nx_update *update); /* wipes, frees; zeroed is fine */
