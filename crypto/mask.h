@@ -1,0 +1,62 @@
+/* Mask: adds and removes pseudorandom masks over lanes in Z_2^32 and Z_2^64.
+ *
+ *   y_u = x_u + PRG(self_u) + sum_{v>u} PRG(pair_uv) - sum_{v<u} PRG(pair_uv)
+ *
+ * A mask is a list of (key, sign): a node's self key and its pair keys, or, at the
+ * coordinator and in a spot check, what has to be taken off a sum. PRG is AES-256-CTR: u32
+ * lane i is keystream bytes 4i.. of stream 0 (IV 0), u64 lane i bytes 8i.. of stream 1
+ * (high half of the big-endian IV = 1), both little-endian, so any lane can be reached
+ * directly. Lanes mod 2^w with w < 32 are the low w bits of u32 lanes.
+ *
+ * Tiles of 32 KiB stay in the first-level cache while all keys are looped over them, and
+ * blocks of tiles go to a worker pool: memory is O(threads), time n_keys * bytes / rate.
+ * Kernels: OpenSSL's EVP (default and oracle) and a fused VAES-512 one, byte-identical,
+ * used where the processor has it unless NEUROX_MASK_KERNEL=evp is in the environment. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/pool.h"
+#include "crypto/agreement.h"
+#include "crypto/hash.h"
+#include "crypto/secret.h"
+
+struct nx_mask; /* keys in guarded memory; add keys from one thread, then const */
+
+/* Room for `capacity` keys. */
+int nx_mask_create(size_t capacity, struct nx_mask **mask_out, struct nx_error *err);
+void nx_mask_destroy(struct nx_mask *mask); /* wipes; NULL is fine */
+NX_DEFINE_CLEANUP(struct nx_mask *, nx_mask_destroy)
+size_t nx_mask_keys(const struct nx_mask *mask);
+
+/* The key's stream will be added (subtract = false) or subtracted. NX_E_LIMIT when full. */
+int nx_mask_add_key(struct nx_mask *mask, const struct nx_secret *key, bool subtract,
+                    struct nx_error *err);
+
+/* The same with the keys of the protocol derived here. What a node puts on: its self key
+ * and a pair key for every peer of U2. Signs as above, from the ids. */
+int nx_mask_add_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
+                     const struct nx_secret *b, struct nx_error *err);
+int nx_mask_add_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
+                     const struct nx_secret *s_secret, uint32_t peer, const struct nx_point *s_peer,
+                     struct nx_error *err);
+/* What is taken off a sum: the self mask of a member of U3, and of every member that
+ * dropped (U2 \ U3, s_secret recovered) the pair mask that survivor put on. */
+int nx_mask_remove_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
+                        const struct nx_secret *b, struct nx_error *err);
+int nx_mask_remove_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t survivor,
+                        const struct nx_point *s_survivor, uint32_t dropped,
+                        const struct nx_secret *s_dropped, struct nx_error *err);
+
+/* lanes[0..n) are lanes first..first+n of the vector. pool may be NULL (this thread only).
+ * NX_E_CRYPTO or NX_E_NOMEM leave the lanes in no defined state: discard them. */
+int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
+                      struct nx_pool *pool, struct nx_error *err);
+int nx_mask_apply_u64(const struct nx_mask *mask, uint64_t *lanes, uint64_t first, size_t n,
+                      struct nx_pool *pool, struct nx_error *err);
+
+/* "evp" or "vaes512": what masks made from now on will use. */
+const char *nx_mask_kernel(void);
+/* Chooses by that name ("auto": the fastest here); NX_E_UNSUPPORTED when this processor
+ * lacks it. Call before threads start. */
+int nx_mask_kernel_select(const char *name, struct nx_error *err);
