@@ -1,0 +1,91 @@
+/* Model: what a federation trains. Its architecture follows from an approved plan alone, and
+ * so do its first weights, so every node makes model 0 by itself and gets the same bytes.
+ *
+ *     plan ─► shape ─► table of tensors ─► params  float32[n_params]    one aligned allocation:
+ *                                                                      the update vector
+ *                                      └─► features float32[n_features] mean and SD, set by the
+ *                                                                      statistics round
+ *
+ * A model is plain data owned by one thread at a time; any number of threads may read one
+ * that nobody writes. Nothing here is secret: models are what rounds publish.
+ *
+ * At rest a model is a safetensors file in canonical form: tensors in table order, fixed
+ * metadata, no gaps. The same model gives the same bytes everywhere, so that the SHA-256 of
+ * the bytes names the model. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "common/plan.h"
+
+#define NX_MODEL_TENSORS 1024                 /* most tensors of one model */
+#define NX_MODEL_TENSOR_NAME 64               /* with the terminator */
+#define NX_MODEL_PARAMS_CAP ((size_t)1 << 30) /* most parameters of one model */
+#define NX_MODEL_BINS 45                      /* spectral bins of a patch, 1 .. 45 of its rFFT */
+#define NX_MODEL_STATS 8                      /* statistics of a channel in a window */
+
+/* Everything the sizes depend on. */
+struct nx_model_shape {
+  enum nx_plan_network network;
+  enum nx_plan_objective objective;
+  uint32_t width;         /* d */
+  uint32_t blocks;        /* L */
+  uint32_t queries;       /* Q of the unifier */
+  uint32_t heads;         /* H; width / heads is even */
+  uint32_t feed_forward;  /* f */
+  uint32_t patches;       /* S of a window */
+  uint32_t patch_samples; /* n */
+  uint32_t bins;          /* F = min(NX_MODEL_BINS, n / 2 - 1) */
+  uint32_t stats;         /* NX_MODEL_STATS */
+  double patch_seconds;
+  double dropout;
+};
+
+/* One named part of the flat parameter vector, row-major. */
+struct nx_model_tensor {
+  char name[NX_MODEL_TENSOR_NAME];
+  uint32_t n_dims;  /* 1 or 2 */
+  uint32_t dims[2]; /* dims[1] is 1 for vectors */
+  size_t offset;    /* first value in params */
+  size_t size;      /* values */
+};
+
+struct nx_model {
+  struct nx_model_shape shape;
+  char plan_name[65];
+  size_t n_tensors;
+  const struct nx_model_tensor *tensors; /* in order of offset, without gaps */
+  size_t n_params;
+  float *params; /* [n_params], aligned to 64 bytes */
+  /* Standardisation of inputs: the F spectral bins, then the channel statistics. Means 0 and
+   * SDs 1 until the statistics round sets them (models/optim/server_apply.h). */
+  size_t n_features;
+  float *feature_mean; /* [n_features] */
+  float *feature_sd;   /* [n_features], > 0 */
+};
+
+/* Shape of the plan's model; NX_E_INVALID names the keys that do not fit each other. */
+int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *shape_out,
+                             struct nx_error *err);
+
+/* Model 0 of a plan: weights drawn from plan->seed as design/recipe-eegmat says. */
+int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err);
+/* A copy that shares nothing. */
+int nx_model_clone(const struct nx_model *model, struct nx_model **clone_out, struct nx_error *err);
+void nx_model_destroy(struct nx_model *model); /* NULL is fine */
+NX_DEFINE_CLEANUP(struct nx_model *, nx_model_destroy)
+
+/* The tensor of that name, or NULL. */
+const struct nx_model_tensor *nx_model_find(const struct nx_model *model, const char *name);
+
+/* Appends the canonical bytes to out. NX_E_INVALID when a value is NaN or infinite. */
+int nx_model_save(const struct nx_model *model, struct nx_buffer *out, struct nx_error *err);
+/* Reads canonical bytes that must fit the plan: same tensors, names, shapes, order and
+ * metadata, every value finite, SDs positive, nothing left over. The bytes are not trusted:
+ * whatever differs is NX_E_FORMAT. nx_model_save() of the result gives the same bytes. */
+int nx_model_load(const struct nx_plan *plan, struct nx_bytes bytes, struct nx_model **model_out,
+                  struct nx_error *err);

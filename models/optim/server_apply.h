@@ -1,0 +1,36 @@
+/* Server apply: the next model from the opened sum of a round. Coordinator and every node
+ * compute it from (model r, sum) and compare hashes, so it must come out bit-equal
+ * everywhere: elementwise, IEEE double in one fixed order, rounded once to float32; no FMA,
+ * no library functions but sqrt, which IEEE defines. Compiled without contraction.
+ *
+ *   statistics  mean = S/n, SD = sqrt(max(0, Q - S^2/n) / (n - 1)) of every feature, but at
+ *               least NX_FEATURE_SD_FLOOR; parameters unchanged
+ *   train       p_i = float(p_i + sum_i / (weight_sum * scale)); weight_sum = aux / 2^16
+ *   evaluate    the model is unchanged
+ *
+ * where sum_i is lane i lifted from Z mod 2^w to -2^(w-1) .. 2^(w-1) - 1. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/aux_lanes.h"
+#include "common/error.h"
+#include "models/model.h"
+
+#define NX_FEATURE_SD_FLOOR 1e-3
+
+/* Feature means and SDs from the aux lanes of a statistics round,
+ * n_aux = nx_aux_lanes(NX_ROUND_STATISTICS, model->n_features). NX_E_PROTOCOL when they
+ * cannot be sums of real observations (fewer than 2, mean or SD out of range): the model is
+ * unchanged. */
+int nx_server_apply_statistics(struct nx_model *model, const uint64_t *aux, size_t n_aux,
+                               struct nx_error *err);
+
+/* Adds the weighted mean update. lanes[n_params]: sums mod 2^ring_bits over members of the
+ * integers round(w_u * delta_i * scale), scale > 0 (crypto/quantize). aux[n_aux]: of which
+ * contributors and weight are used. NX_E_PROTOCOL when the weight sum is not in
+ * (0, contributors] or a parameter would not be finite: the model is unchanged. */
+int nx_server_apply_average(struct nx_model *model, const uint32_t *lanes, size_t n_lanes,
+                            uint32_t ring_bits, double scale, const uint64_t *aux, size_t n_aux,
+                            struct nx_error *err);
