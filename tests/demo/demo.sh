@@ -1,0 +1,200 @@
+#!/bin/sh
+# The main job, for real: one coordinator and six nodes, each its own process with its own
+# folder, keys and certificate, train one model on EEGMAT. Called by ./run demo.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
+bin=${NEUROX_BIN:?called by ./run demo}
+coordinator=$bin/coordinator/neurox-coordinator
+node=$bin/node/neurox-node
+audit=$bin/crypto/neurox-audit
+report=$bin/tests/demo/neurox-demo-report
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/neurox/eegmat_100Hz
+n_sites=6
+
+folds=0 rounds= drop= data= synthetic= seed= json= keep=
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "demo: $*"; exit 1; }
+need_value() { [ $# -ge 2 ] || die "$1 needs a value: ./run help"; }
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --drop-one) drop=1; shift; continue ;;
+    --synthetic) synthetic=1; shift; continue ;;
+    --folds | --fold | --rounds | --data | --seed | --json | --keep) need_value "$@" ;;
+    *) die "there is no option '$1': ./run help" ;;
+  esac
+  case $1 in
+    --fold | --folds) folds=$2 ;;
+    --rounds) rounds=$2 ;;
+    --data) data=$2 ;;
+    --seed) seed=$2 ;;
+    --json) json=$2 ;;
+    --keep) keep=$2 ;;
+  esac
+  shift 2
+done
+[ "$folds" != all ] || folds=0,1,2,3,4,5
+case ",$folds," in *[!0-5,]* | *,,*) die "--folds takes all, or numbers 0 to 5 with commas" ;; esac
+case $rounds in *[!0-9]*) die "--rounds takes a number" ;; esac
+case $seed in *[!0-9]*) die "--seed takes a number" ;; esac
+
+if [ -n "$keep" ]; then
+  mkdir -p "$keep"
+  [ -z "$(ls -A "$keep")" ] || die "--keep $keep: the folder is not empty; name another"
+  work=$(CDPATH='' cd -- "$keep" && pwd)
+else
+  work=$(mktemp -d "${TMPDIR:-/tmp}/neurox-demo.XXXXXX")
+fi
+pids=
+stop_all() {
+  for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+  for pid in $pids; do wait "$pid" 2>/dev/null || true; done
+  pids=
+}
+finish() {
+  status=$?
+  trap '' INT TERM
+  stop_all
+  if [ "$status" != 0 ] && [ -z "$keep" ]; then
+    say "demo: the logs are in $work"
+  elif [ -z "$keep" ]; then
+    rm -rf "$work"
+  fi
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# ---- recordings ---------------------------------------------------------------------------
+
+has_eegmat() { [ -r "$1/Subject00_rest.edf" ] && [ -r "$1/Subject35_arith.edf" ]; }
+
+# Fills the cache from PhysioNet, checked against the checksums that travel with this
+# script, and cut to 100 Hz. Fails quietly where there is no network.
+download_eegmat() {
+  from=https://physionet.org/files/eegmat/1.0.0
+  raw=$cache.raw
+  mkdir -p "$raw"
+  curl -fsS --connect-timeout 8 --max-time 20 -o "$raw/RECORDS" "$from/RECORDS" 2>/dev/null || return 1
+  say "EEGMAT: fetching 72 recordings (about 180 MB, once) into $cache"
+  while read -r sum file; do
+    printf '%s  %s\n' "$sum" "$raw/$file" | sha256sum -c --status 2>/dev/null && continue
+    curl -fsS --retry 3 -o "$raw/$file" "$from/$file" || return 1
+    printf '%s  %s\n' "$sum" "$raw/$file" | sha256sum -c --status || die "$file from PhysioNet has another checksum"
+    [ ! -t 2 ] || printf '\r  %s ' "$file" >&2
+  done <"$root/tests/demo/physionet.sha256"
+  "$node" cut "$raw" "$cache" || return 1
+  rm -rf "$raw"
+}
+
+find_recordings() {
+  kind=eegmat
+  [ -z "$synthetic" ] || { make_synthetic; return; }
+  if [ -n "$data" ]; then
+    has_eegmat "$data" || die "--data $data: no Subject00_rest.edf … Subject35_arith.edf in it"
+    return
+  fi
+  for place in "${NEUROX_DATA:-}" "${NEUROX_DATA:-/nonexistent}/eegmat_100Hz" "$root/../shared/data/eegmat_100Hz" "$cache"; do
+    if [ -n "$place" ] && has_eegmat "$place"; then data=$place; return; fi
+  done
+  if download_eegmat; then data=$cache; return; fi
+  say "EEGMAT is neither here nor to be had: using a generated cohort"
+  make_synthetic
+}
+
+make_synthetic() {
+  kind=synthetic
+  data=$work/synthetic
+  "$node" synth --out "$data" --subjects 36 --seed "${seed:-1}"
+}
+
+# Site k of fold h: links to the recordings of the six people with subject mod 6 = k.
+site_recordings() {
+  mkdir -p "$2"
+  for file in "$data"/Subject*_*.edf; do
+    name=${file##*/}
+    subject=${name#Subject}
+    subject=${subject%%_*}
+    subject=${subject#0}
+    [ "$((subject % n_sites))" != "$1" ] || ln -s "$file" "$2/$name"
+  done
+  [ ! -e "$data/SYNTHETIC" ] || ln -s "$data/SYNTHETIC" "$2/SYNTHETIC"
+}
+
+# ---- one fold -----------------------------------------------------------------------------
+
+plan_for_demo() {
+  cp "$root/configs/plan-eegmat.yaml" "$work/plan.yaml"
+  [ -z "$rounds" ] || sed -i "s/^  rounds: .*/  rounds: $rounds/" "$work/plan.yaml"
+  [ -z "$seed" ] || sed -i "s/^seed: .*/seed: $seed/" "$work/plan.yaml"
+  total_rounds=$(sed -n 's/^  rounds: *\([0-9]*\).*/\1/p' "$work/plan.yaml")
+  [ -z "$drop" ] || [ "$total_rounds" -ge 4 ] || die "--drop-one needs at least 4 rounds"
+}
+
+start_node() { # SITE [OPTION…]
+  site=$1
+  shift
+  "$node" run --home "$fold_dir/site-$site" "$@" >>"$fold_dir/site-$site.log" 2>&1 &
+  eval "node_pid_$site=$!"
+  pids="$pids $!"
+}
+
+wait_for() { # SECONDS WORDS COMMAND…: polls until the command succeeds
+  limit=$1 words=$2
+  shift 2
+  tries=0
+  until "$@" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ "$tries" -le "$((limit * 10))" ] || die "$words: nothing after $limit s; see $fold_dir"
+    sleep 0.1
+  done
+}
+
+start_federation() {
+  "$coordinator" init --home "$fold_dir/coordinator" --name "EEGMAT demo" \
+    --address 127.0.0.1:0 --enrol-address 127.0.0.1:0 >"$fold_dir/init.log"
+  "$coordinator" serve --home "$fold_dir/coordinator" >"$fold_dir/coordinator.log" 2>&1 &
+  coordinator_pid=$!
+  pids="$pids $!"
+  wait_for 20 "the coordinator does not answer" "$coordinator" status --home "$fold_dir/coordinator"
+  for k in 0 1 2 3 4 5; do
+    site_recordings "$k" "$fold_dir/recordings-$k"
+    "$coordinator" invite "site-$k" --home "$fold_dir/coordinator" \
+      --out "$fold_dir/site-$k.invitation" >"$fold_dir/invite-$k.log"
+    fingerprint=$(sed -n 's/^fingerprint: *//p' "$fold_dir/invite-$k.log")
+    "$node" init "$fold_dir/site-$k.invitation" --fingerprint "$fingerprint" \
+      --home "$fold_dir/site-$k" --data "$fold_dir/recordings-$k" --fold "$fold" \
+      >"$fold_dir/site-$k.log" 2>&1 || { tail -n 3 "$fold_dir/site-$k.log" >&2; die "site-$k could not enrol"; }
+  done
+  for k in 0 1 2 3 4 5; do
+    drill=
+    [ -z "$drop" ] || [ "$k" != 2 ] || drill="--drill kill-after-shares@3"
+    [ -z "$drop" ] || [ "$k" != 4 ] || drill="--drill kill-mid-upload@5"
+    # shellcheck disable=SC2086
+    start_node "$k" $drill
+  done
+}
+
+# A node that dies in its drill is started again, without one, and rejoins.
+revive_the_dead() {
+  for k in 2 4; do
+    eval "pid=\$node_pid_$k"
+    kill -0 "$pid" 2>/dev/null || start_node "$k"
+  done
+}
+
+watch_training() {
+  "$coordinator" start "$work/plan.yaml" --home "$fold_dir/coordinator" --wait-members "$n_sites" \
+    >"$fold_dir/start.log" 2>&1 || { tail -n 3 "$fold_dir/start.log" >&2; die "the plan did not start"; }
+  if [ -n "$drop" ]; then
+    while kill -0 "$coordinator_pid" 2>/dev/null; do
+      revive_the_dead
+      sleep 0.2
+    done &
+    pids="$pids $!"
+  fi
+  "$coordinator" watch --home "$fold_dir/coordinator" --until-done ||
+    die "the run did not finish; see $fold_dir/coordinator.log"
+}
