@@ -1,0 +1,198 @@
+#include "node/node_config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/config.h"
+#include "common/file.h"
+#include "common/size.h"
+
+static const cyaml_strval_t approvals[] = {
+    {"auto", NX_APPROVAL_AUTO},
+    {"ask", NX_APPROVAL_ASK},
+};
+
+static const cyaml_schema_value_t word = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 128),
+};
+
+#define WORDS(type, member)                                                                        \
+  CYAML_FIELD_SEQUENCE_COUNT(#member, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member,      \
+                             n_##member, &word, 0, 10000)
+
+static const cyaml_schema_field_t data_fields[] = {
+    CYAML_FIELD_STRING_PTR("folder", CYAML_FLAG_POINTER, struct nx_node_config_data, folder, 1,
+                           NX_PATH_SIZE - 1),
+    WORDS(struct nx_node_config_data, held_out),
+    CYAML_FIELD_UINT_PTR("held_out_fold", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                         struct nx_node_config_data, held_out_fold),
+    WORDS(struct nx_node_config_data, withdrawn),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t policy_fields[] = {
+    CYAML_FIELD_UINT("minimum_members", CYAML_FLAG_DEFAULT, struct nx_node_config_policy,
+                     minimum_members),
+    CYAML_FIELD_ENUM("approval", CYAML_FLAG_STRICT, struct nx_node_config_policy, approval,
+                     approvals, NX_ARRAY_LENGTH(approvals)),
+    WORDS(struct nx_node_config_policy, plans),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t node_fields[] = {
+    CYAML_FIELD_UINT("neurox_node", CYAML_FLAG_DEFAULT, struct nx_node_config, neurox_node),
+    CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct nx_node_config, name, 1, 64),
+    CYAML_FIELD_STRING_PTR("coordinator", CYAML_FLAG_POINTER, struct nx_node_config, coordinator, 3,
+                           260),
+    CYAML_FIELD_UINT("upload_kb_per_s", CYAML_FLAG_OPTIONAL, struct nx_node_config,
+                     upload_kb_per_s),
+    CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct nx_node_config, threads),
+    CYAML_FIELD_MAPPING("data", CYAML_FLAG_DEFAULT, struct nx_node_config, data, data_fields),
+    CYAML_FIELD_MAPPING("policy", CYAML_FLAG_DEFAULT, struct nx_node_config, policy, policy_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct nx_node_config, node_fields),
+};
+
+static int check_plans(const char *path, const struct nx_node_config_policy *policy,
+                       struct nx_error *err) {
+  uint8_t hash[32];
+  for (uint32_t i = 0; i < policy->n_plans; i++)
+    if (nx_hex_decode(policy->plans[i], hash, sizeof hash, NULL) < 0)
+      return nx_fail(err, NX_E_INVALID,
+                     "%s: policy.plans: '%s' is not a SHA-256 of 64 hex digits; neurox-node "
+                     "approve PLAN writes it for you",
+                     path, policy->plans[i]);
+  return 0;
+}
+
+static int check(const char *path, const struct nx_node_config *config, struct nx_error *err) {
+  if (config->neurox_node != NX_NODE_CONFIG_VERSION)
+    return nx_fail(err, NX_E_INVALID, "%s: neurox_node: version %u is not known here, only %d",
+                   path, config->neurox_node, NX_NODE_CONFIG_VERSION);
+  const char *colon = strrchr(config->coordinator, ':');
+  if (!colon || colon == config->coordinator || !colon[1])
+    return nx_fail(err, NX_E_INVALID, "%s: coordinator: '%s' is not host:port", path,
+                   config->coordinator);
+  if (config->data.n_held_out && config->data.held_out_fold)
+    return nx_fail(err, NX_E_INVALID,
+                   "%s: data: held_out and held_out_fold are both there; keep one", path);
+  if (config->policy.minimum_members < 3 || config->policy.minimum_members > 255)
+    return nx_fail(err, NX_E_INVALID,
+                   "%s: policy.minimum_members: %u is outside 3..255 (a sum over fewer than three "
+                   "would tell too much)",
+                   path, config->policy.minimum_members);
+  if (config->threads > 256)
+    return nx_fail(err, NX_E_INVALID, "%s: threads: %u is outside 0..256", path, config->threads);
+  return check_plans(path, &config->policy, err);
+}
+
+int nx_node_config_load(const char *path, struct nx_node_config **config_out,
+                        struct nx_error *err) {
+  void *value = NULL;
+  int r = nx_config_load(path, &schema, &value, err);
+  if (r < 0)
+    return r;
+  _cleanup_(nx_node_config_destroyp) struct nx_node_config *config = value;
+  r = check(path, config, err);
+  if (r < 0)
+    return r;
+  *config_out = nx_steal(&config);
+  return 0;
+}
+
+void nx_node_config_destroy(struct nx_node_config *config) {
+  nx_config_free(&schema, config);
+}
+
+/* A YAML single-quoted scalar: only the quote itself needs doubling. */
+static void put_quoted(FILE *out, const char *text) {
+  putc('\'', out);
+  for (; *text; text++) {
+    if (*text == '\'')
+      putc('\'', out);
+    putc(*text, out);
+  }
+  putc('\'', out);
+}
+
+static void put_words(FILE *out, const char *key, char *const *words, uint32_t n) {
+  fprintf(out, "  %s: [", key);
+  for (uint32_t i = 0; i < n; i++) {
+    fputs(i ? ", " : "", out);
+    put_quoted(out, words[i]);
+  }
+  fputs("]\n", out);
+}
+
+static void put_data(FILE *out, const struct nx_node_config_data *data) {
+  fputs("\ndata:\n  folder: ", out);
+  put_quoted(out, data->folder);
+  fputs("\n  # People who never train, only score: names, or a fold (the fold-th person in\n"
+        "  # order of name). With neither, this site reports no held-out scores.\n",
+        out);
+  if (data->held_out_fold)
+    fprintf(out, "  held_out_fold: %u\n", *data->held_out_fold);
+  else
+    put_words(out, "held_out", data->held_out, data->n_held_out);
+  fputs("  # People who withdrew: not even read, from the next round on.\n", out);
+  put_words(out, "withdrawn", data->withdrawn, data->n_withdrawn);
+}
+
+static void put_policy(FILE *out, const struct nx_node_config_policy *policy) {
+  fprintf(out,
+          "\npolicy:\n"
+          "  # The smallest cohort this node takes part in; never below two thirds of the\n"
+          "  # federation, whatever this says.\n"
+          "  minimum_members: %u\n"
+          "  # ask: a plan waits until `neurox-node approve` listed it. auto: any plan runs.\n"
+          "  approval: %s\n",
+          policy->minimum_members, policy->approval == NX_APPROVAL_ASK ? "ask" : "auto");
+  put_words(out, "plans", policy->plans, policy->n_plans);
+}
+
+static void put_config(FILE *out, const struct nx_node_config *config) {
+  fprintf(out,
+          "# What this institution decides about its node. A wrong key is refused with its\n"
+          "# line; the file is read once, when neurox-node run starts.\n"
+          "neurox_node: %d\n\nname: ",
+          NX_NODE_CONFIG_VERSION);
+  put_quoted(out, config->name);
+  fputs("\ncoordinator: ", out);
+  put_quoted(out, config->coordinator);
+  fprintf(out, "\nupload_kb_per_s: %u       # 0: as fast as it goes\n", config->upload_kb_per_s);
+  fprintf(out, "threads: %u               # for training; 0: one per processor\n", config->threads);
+  put_data(out, &config->data);
+  put_policy(out, &config->policy);
+}
+
+/* YAML would fold them away or refuse them. */
+static int refuse_control_characters(const char *key, const char *text, struct nx_error *err) {
+  for (; *text; text++)
+    if ((unsigned char)*text < 0x20)
+      return nx_fail(err, NX_E_INVALID, "%s: control characters are not possible here", key);
+  return 0;
+}
+
+int nx_node_config_write(const char *path, const struct nx_node_config *config,
+                         struct nx_error *err) {
+  int r = check(path, config, err);
+  if (r == 0)
+    r = refuse_control_characters("name", config->name, err);
+  if (r == 0)
+    r = refuse_control_characters("data folder", config->data.folder, err);
+  if (r < 0)
+    return r;
+  _cleanup_free_ char *text = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&text, &size);
+  if (!out)
+    return nx_fail(err, NX_E_NOMEM, "%s: out of memory", path);
+  put_config(out, config);
+  if (fclose(out))
+    return nx_fail(err, NX_E_NOMEM, "%s: out of memory", path);
+  return nx_file_create(path, nx_bytes(text, size), 0600, err);
+}

@@ -1,0 +1,119 @@
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "node/node_config.h"
+#include "tests/unit/cmocka_shim.h"
+
+/* A new folder under TMPDIR, named in `out`. */
+static void temporary(char out[64]) {
+  strcpy(out, "/tmp/nx-node-config-XXXXXX");
+  assert_non_null(mkdtemp(out));
+}
+
+/* The example with its first `from` replaced by `to`, loaded from a file; returns the code. */
+static int load_edited(const char *from, const char *to, struct nx_node_config **config,
+                       struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  _cleanup_(nx_buffer_finish) struct nx_buffer edited = {0};
+  char folder[64], path[NX_PATH_SIZE];
+  assert_int_equal(nx_file_read("configs/node.yaml", 1 << 16, &text, NULL), 0);
+  char *at = memmem(text.data, text.size, from, strlen(from));
+  assert_non_null(at);
+  size_t before = (size_t)(at - (char *)text.data), after = before + strlen(from);
+  nx_buffer_append(&edited, text.data, before, NULL);
+  nx_buffer_append(&edited, to, strlen(to), NULL);
+  nx_buffer_append(&edited, text.data + after, text.size - after, NULL);
+  temporary(folder);
+  nx_path_join(path, folder, "node.yaml", NULL);
+  assert_int_equal(nx_file_replace(path, nx_buffer_view(&edited), 0600, NULL), 0);
+  int r = nx_node_config_load(path, config, err);
+  unlink(path);
+  rmdir(folder);
+  return r;
+}
+
+static void refuses(const char *from, const char *to, int code, const char *words) {
+  _cleanup_(nx_node_config_destroyp) struct nx_node_config *config = NULL;
+  struct nx_error err = {0};
+  assert_int_equal(load_edited(from, to, &config, &err), code);
+  if (!strstr(err.text, words))
+    fail_msg("'%s' does not say '%s'", err.text, words);
+}
+
+static void example_loads(void **state) {
+  (void)state;
+  _cleanup_(nx_node_config_destroyp) struct nx_node_config *config = NULL;
+  struct nx_error err = {0};
+  if (nx_node_config_load("configs/node.yaml", &config, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_string_equal(config->name, "charite");
+  assert_int_equal(config->data.n_held_out, 2);
+  assert_string_equal(config->data.held_out[1], "Subject11");
+  assert_null(config->data.held_out_fold);
+  assert_int_equal(config->policy.approval, NX_APPROVAL_ASK);
+  assert_int_equal(config->policy.minimum_members, 3);
+}
+
+static void wrong_keys_are_named_with_their_line(void **state) {
+  (void)state;
+  refuses("minimum_members:", "minimum_menbers:", NX_E_FORMAT, "minimum_menbers");
+  refuses("approval: ask", "approval: perhaps", NX_E_FORMAT, "node.yaml:25");
+  refuses("coordinator: hub", "#coordinator: hub", NX_E_FORMAT, "coordinator");
+}
+
+static void values_out_of_range_are_refused(void **state) {
+  (void)state;
+  refuses("minimum_members: 3", "minimum_members: 2", NX_E_INVALID, "3..255");
+  refuses("hub.example.org:7443", "hub.example.org", NX_E_INVALID, "host:port");
+  refuses("plans: []", "plans: [abc]", NX_E_INVALID, "SHA-256");
+  refuses("# held_out_fold", "held_out_fold", NX_E_INVALID, "keep one");
+  refuses("neurox_node: 1", "neurox_node: 2", NX_E_INVALID, "version 2");
+}
+
+static void truncated_file_is_refused(void **state) {
+  (void)state;
+  _cleanup_(nx_node_config_destroyp) struct nx_node_config *config = NULL;
+  struct nx_error err = {0};
+  char path[] = "/tmp/nx-node-config-empty-XXXXXX";
+  close(mkstemp(path));
+  assert_int_equal(nx_node_config_load(path, &config, &err), NX_E_FORMAT);
+  unlink(path);
+}
+
+static void what_is_written_loads_again(void **state) {
+  (void)state;
+  _cleanup_(nx_node_config_destroyp) struct nx_node_config *again = NULL;
+  uint32_t fold = 4;
+  char folder[64], path[NX_PATH_SIZE], name[] = "it's: \"odd\" #1", address[] = "[::1]:7443",
+                                       data[] = "/srv/a b/'eeg'";
+  struct nx_node_config config = {
+      .neurox_node = 1, .name = name, .coordinator = address, .threads = 2};
+  config.data.folder = data;
+  config.data.held_out_fold = &fold;
+  config.policy.minimum_members = 5;
+  temporary(folder);
+  nx_path_join(path, folder, "node.yaml", NULL);
+  struct nx_error err = {0};
+  assert_int_equal(nx_node_config_write(path, &config, &err), 0);
+  if (nx_node_config_load(path, &again, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_string_equal(again->name, name);
+  assert_string_equal(again->data.folder, data);
+  assert_int_equal(*again->data.held_out_fold, 4);
+  assert_int_equal(again->policy.minimum_members, 5);
+  assert_int_equal(nx_node_config_write(path, &config, &err), NX_E_EXISTS);
+  unlink(path);
+  rmdir(folder);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(example_loads),
+      cmocka_unit_test(wrong_keys_are_named_with_their_line),
+      cmocka_unit_test(values_out_of_range_are_refused),
+      cmocka_unit_test(truncated_file_is_refused),
+      cmocka_unit_test(what_is_written_loads_again),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
