@@ -5,7 +5,7 @@
 
 #include "common/rng.h"
 #include "node/dataset/dataset.h"
-#include "node/dataset/features.h"
+#include "node/dataset/window_features.h"
 
 /* Sizes of everything below, fixed by plan and montage. */
 struct nx_batch_shape {

@@ -17,9 +17,9 @@
 #include "common/error.h"
 #include "common/plan.h"
 #include "common/pool.h"
+#include "crypto/hash.h"
 
 #define NX_SUBJECT_SIZE 64
-#define NX_HASH_SIZE 32
 
 struct nx_dataset;
 
@@ -52,8 +52,8 @@ struct nx_dataset_summary {
   size_t n_train_windows, n_held_out_windows; /* non-overlapping */
   size_t n_channels;
   double rate_hz;
-  bool synthetic;                 /* any file or the folder says so: say it wherever figures are */
-  uint8_t manifest[NX_HASH_SIZE]; /* what the audit log names, see nx_dataset_open() */
+  bool synthetic;          /* any file or the folder says so: say it wherever figures are */
+  struct nx_hash manifest; /* what the audit log names, see nx_dataset_open() */
 };
 
 /* Reads every file once. The manifest is SHA-256 over ("neurox dataset v1", Merkle root of

@@ -24,16 +24,13 @@ struct nx_sos {
  * band-pass, high_hz by low- and band-pass. NX_E_INVALID outside 0 < f < rate / 2. */
 int nx_filter_butterworth4(enum nx_filter_kind kind, double low_hz, double high_hz, double rate_hz,
                            struct nx_sos *sos_out, struct nx_error *err);
-/* sosfiltfilt in place with scipy's default odd padding. NX_E_INVALID when n is not more
- * than the padding. */
+/* sosfiltfilt in place with scipy's default odd padding (for one section that is filtfilt).
+ * NX_E_INVALID when n is not more than the padding. */
 int nx_filter_zero_phase(const struct nx_sos *sos, double *x, size_t n, struct nx_error *err);
 
-/* iirnotch(frequency, quality) as b[3], a[3] (a[0] = 1). */
-int nx_filter_notch(double notch_hz, double quality, double rate_hz, double b_out[3],
-                    double a_out[3], struct nx_error *err);
-/* filtfilt(b, a) in place, pad of 9 samples. */
-int nx_filter_notch_zero_phase(const double b[3], const double a[3], double *x, size_t n,
-                               struct nx_error *err);
+/* iirnotch(frequency, quality) as one section. */
+int nx_filter_notch(double notch_hz, double quality, double rate_hz, struct nx_sos *sos_out,
+                    struct nx_error *err);
 
 /* ceil(n * up / down) after dividing both by their common divisor. */
 size_t nx_resample_length(size_t n, size_t up, size_t down);

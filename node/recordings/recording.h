@@ -71,8 +71,9 @@ struct nx_recording_info {
   size_t n_events;
   const struct nx_event *events; /* in order of onset */
   bool events_dropped;
-  bool truncated; /* fewer samples on disk than the header promises; the rest is readable */
-  bool synthetic; /* the file says of itself that it was generated */
+  bool truncated;     /* fewer samples on disk than the header promises; the rest is readable */
+  bool discontinuous; /* there are gaps between stored samples */
+  bool synthetic;     /* the file says of itself that it was generated */
 };
 
 struct nx_recording;

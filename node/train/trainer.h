@@ -9,10 +9,9 @@
 #include "common/aux_lanes.h"
 #include "common/error.h"
 #include "common/plan.h"
+#include "models/model.h"
 #include "node/dataset/batch.h"
 #include "node/dataset/dataset.h"
-
-struct nx_model; /* models/model.h */
 
 struct nx_train_options {
   uint64_t seed;       /* batches and dropout; with stream, names one sequence */
@@ -32,11 +31,6 @@ struct nx_train_result {
   double last_loss; /* mean of the last batch */
 };
 
-/* Learning rate of step t (0-based): linear warm-up, then a cosine from peak to
- * final fraction * peak at total_steps. */
-double nx_learning_rate(const struct nx_plan_training *training, uint64_t step,
-                        uint64_t total_steps);
-
 /* Trains model in place with a fresh AdamW state. */
 int nx_train(struct nx_model *model, const struct nx_dataset *dataset, const struct nx_plan *plan,
              const struct nx_train_options *options, struct nx_train_result *result_out,
@@ -53,9 +47,3 @@ struct nx_score_result {
 int nx_score(struct nx_model *model, const struct nx_dataset *dataset, const struct nx_plan *plan,
              enum nx_split split, float *logits_out, struct nx_score_result *result_out,
              struct nx_error *err);
-
-/* Area under the ROC curve with ties counted half; NaN when a class is empty. */
-double nx_auroc(const double *scores, const uint8_t *labels, size_t n);
-/* (sensitivity + specificity) / 2 at score > threshold. */
-double nx_balanced_accuracy(const double *scores, const uint8_t *labels, size_t n,
-                            double threshold);

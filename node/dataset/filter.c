@@ -1,0 +1,169 @@
+#include <complex.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/size.h"
+#include "node/dataset/preprocess.h"
+
+#define ORDER 4
+#define PAIRS_MAX ORDER /* a band-pass has as many conjugate pairs as the order */
+
+/* One of each conjugate pair of analogue poles, warped for the bilinear transform at rate 2
+ * (scipy.signal.iirfilter); returns how many. */
+static size_t analogue_poles(enum nx_filter_kind kind, double low, double high,
+                             double complex poles[PAIRS_MAX]) {
+  size_t n = 0;
+  for (int k = 0; k < ORDER / 2; k++) {
+    double complex p = -cexp(I * M_PI * (2 * k - ORDER + 1) / (2 * ORDER));
+    double complex scaled = p * (high - low) / 2;
+    double complex root = csqrt(scaled * scaled - low * high);
+    switch (kind) {
+    case NX_FILTER_LOW_PASS:
+      poles[n++] = p * high;
+      break;
+    case NX_FILTER_HIGH_PASS:
+      poles[n++] = low / p;
+      break;
+    case NX_FILTER_BAND_PASS:
+      poles[n++] = scaled + root;
+      poles[n++] = scaled - root;
+      break;
+    }
+  }
+  return n;
+}
+
+/* Gain of the digital filter so that the analogue one has gain k. */
+static double digital_gain(enum nx_filter_kind kind, double low, double high,
+                           const double complex *poles, size_t n) {
+  double gain = kind == NX_FILTER_LOW_PASS    ? pow(high, ORDER)
+                : kind == NX_FILTER_BAND_PASS ? pow(high - low, ORDER)
+                                              : 1;
+  double zeros_at_0 = kind == NX_FILTER_LOW_PASS ? 0 : ORDER;
+  double complex denominator = 1;
+  for (size_t i = 0; i < n; i++)
+    denominator *= (4 - poles[i]) * (4 - conj(poles[i]));
+  return gain * pow(4, zeros_at_0) / creal(denominator);
+}
+
+static int by_distance_to_circle(const void *a, const void *b) {
+  double x = fabs(1 - cabs(*(const double complex *)a));
+  double y = fabs(1 - cabs(*(const double complex *)b));
+  return (x < y) - (x > y); /* the nearest last, as scipy's zpk2sos orders sections */
+}
+
+int nx_filter_butterworth4(enum nx_filter_kind kind, double low_hz, double high_hz, double rate_hz,
+                           struct nx_sos *sos_out, struct nx_error *err) {
+  bool uses_low = kind != NX_FILTER_LOW_PASS, uses_high = kind != NX_FILTER_HIGH_PASS;
+  if ((uses_low && !(low_hz > 0 && low_hz < rate_hz / 2)) ||
+      (uses_high && !(high_hz > 0 && high_hz < rate_hz / 2)) ||
+      (uses_low && uses_high && low_hz >= high_hz))
+    return nx_fail(err, NX_E_INVALID,
+                   "filter edges %g and %g Hz do not fit a rate of %g Hz: change the plan's "
+                   "high_pass_hz or low_pass_hz",
+                   low_hz, high_hz, rate_hz);
+  double low = uses_low ? 4 * tan(M_PI * low_hz / rate_hz) : 0;
+  double high = uses_high ? 4 * tan(M_PI * high_hz / rate_hz) : 0;
+  double complex poles[PAIRS_MAX] = {0};
+  size_t n = analogue_poles(kind, low, high, poles);
+  double gain = digital_gain(kind, low, high, poles, n);
+  for (size_t i = 0; i < n; i++)
+    poles[i] = (4 + poles[i]) / (4 - poles[i]);
+  qsort(poles, n, sizeof *poles, by_distance_to_circle);
+  size_t at_plus = kind == NX_FILTER_LOW_PASS ? 0 : kind == NX_FILTER_HIGH_PASS ? n : n / 2;
+  memset(sos_out, 0, sizeof *sos_out);
+  sos_out->n_sections = n;
+  for (size_t i = n; i-- > 0;) { /* poles next to the circle choose their zeros first */
+    bool near_plus = creal(poles[i]) >= 0;
+    bool plus = at_plus > 0 && (near_plus || at_plus > i);
+    at_plus -= plus;
+    double scale = i == 0 ? gain : 1;
+    double row[6] = {scale, (plus ? -2 : 2) * scale, scale,
+                     1,     -2 * creal(poles[i]),    creal(poles[i] * conj(poles[i]))};
+    memcpy(sos_out->s[i], row, sizeof row);
+  }
+  return 0;
+}
+
+int nx_filter_notch(double notch_hz, double quality, double rate_hz, struct nx_sos *sos_out,
+                    struct nx_error *err) {
+  if (!(notch_hz > 0 && notch_hz < rate_hz / 2))
+    return nx_fail(err, NX_E_INVALID,
+                   "a notch at %g Hz does not fit a rate of %g Hz: set the plan's notch_hz to 0",
+                   notch_hz, rate_hz);
+  double w0 = 2 * M_PI * notch_hz / rate_hz;
+  double gain = 1 / (1 + tan(w0 / quality / 2)), c = cos(w0);
+  double row[6] = {gain, -2 * gain * c, gain, 1, -2 * gain * c, 2 * gain - 1};
+  memset(sos_out, 0, sizeof *sos_out);
+  sos_out->n_sections = 1;
+  memcpy(sos_out->s[0], row, sizeof row);
+  return 0;
+}
+
+/* scipy.signal.sosfilt_zi: the state of a cascade that has always seen ones. */
+static void steady_state(const struct nx_sos *sos, double zi[NX_SOS_SECTIONS][2]) {
+  double scale = 1;
+  for (size_t s = 0; s < sos->n_sections; s++) {
+    const double *c = sos->s[s];
+    double b1 = c[1] - c[4] * c[0], b2 = c[2] - c[5] * c[0], sum_a = 1 + c[4] + c[5];
+    double z0 = (b1 + b2) / sum_a;
+    zi[s][0] = scale * z0;
+    zi[s][1] = scale * ((1 + c[4]) * z0 - b1);
+    scale *= (c[0] + c[1] + c[2]) / sum_a;
+  }
+}
+
+/* The cascade over x[0], x[step], …, transposed direct form II, state in float64. */
+static void run(const struct nx_sos *sos, const double zi[NX_SOS_SECTIONS][2], double *x, size_t n,
+                ptrdiff_t step) {
+  double z[NX_SOS_SECTIONS][2];
+  for (size_t s = 0; s < sos->n_sections; s++) {
+    z[s][0] = zi[s][0] * x[0];
+    z[s][1] = zi[s][1] * x[0];
+  }
+  for (size_t i = 0; i < n; i++, x += step) {
+    double v = *x;
+    for (size_t s = 0; s < sos->n_sections; s++) {
+      const double *c = sos->s[s];
+      double y = c[0] * v + z[s][0];
+      z[s][0] = c[1] * v - c[4] * y + z[s][1];
+      z[s][1] = c[2] * v - c[5] * y;
+      v = y;
+    }
+    *x = v;
+  }
+}
+
+static size_t padding_of(const struct nx_sos *sos) {
+  size_t b_zero = 0, a_zero = 0;
+  for (size_t s = 0; s < sos->n_sections; s++) {
+    b_zero += sos->s[s][2] == 0;
+    a_zero += sos->s[s][5] == 0;
+  }
+  return 3 * (2 * sos->n_sections + 1 - NX_MIN(b_zero, a_zero));
+}
+
+int nx_filter_zero_phase(const struct nx_sos *sos, double *x, size_t n, struct nx_error *err) {
+  size_t pad = padding_of(sos), total;
+  if (n <= pad)
+    return nx_fail(err, NX_E_INVALID, "%zu samples are too few to filter: %zu are needed", n,
+                   pad + 1);
+  if (!nx_size_add(n, 2 * pad, &total))
+    return nx_fail(err, NX_E_LIMIT, "%zu samples are too many to filter", n);
+  _cleanup_free_ double *extended = reallocarray(NULL, total, sizeof *extended);
+  if (!extended)
+    return nx_fail(err, NX_E_NOMEM, "filter %zu samples: out of memory", n);
+  memcpy(extended + pad, x, n * sizeof *x);
+  for (size_t i = 0; i < pad; i++) {
+    extended[i] = 2 * x[0] - x[pad - i];
+    extended[pad + n + i] = 2 * x[n - 1] - x[n - 2 - i];
+  }
+  double zi[NX_SOS_SECTIONS][2];
+  steady_state(sos, zi);
+  run(sos, zi, extended, total, 1);
+  run(sos, zi, extended + total - 1, total, -1);
+  memcpy(x, extended + pad, n * sizeof *x);
+  return 0;
+}

@@ -1,0 +1,206 @@
+#include "node/dataset/load.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/size.h"
+#include "node/dataset/montage.h"
+#include "node/dataset/preprocess.h"
+#include "node/recordings/recording.h"
+
+#define SAMPLES_CAP ((size_t)1 << 28) /* values of one recording held at once */
+#define CHUNK 65536                   /* samples a read */
+#define NOTCH_QUALITY 30
+
+/* Electrodes of the montage, each once, all at the rate of the first. */
+static int choose_channels(const struct nx_recording_info *info, struct nx_loaded *loaded,
+                           uint32_t *picks, struct nx_error *err) {
+  for (size_t i = 0; i < info->n_channels && loaded->n_channels < NX_MONTAGE_CHANNELS; i++) {
+    const struct nx_channel *channel = &info->channels[i];
+    char name[16];
+    bool taken = false;
+    if (channel->type != NX_CHANNEL_EEG || !nx_montage_clean(channel->name, name))
+      continue;
+    for (size_t k = 0; k < loaded->n_channels; k++)
+      taken |= nx_montage_same(loaded->names[k], name);
+    if (taken)
+      continue;
+    if (nx_unit_microvolts(channel->unit) == 0)
+      return nx_fail(err, NX_E_FORMAT, "channel %s is in \"%s\": write it in uV, mV or V", name,
+                     channel->unit);
+    if (loaded->n_channels && channel->rate_hz != info->channels[picks[0]].rate_hz)
+      return nx_fail(err, NX_E_UNSUPPORTED, "channels %s and %s have different rates",
+                     loaded->names[0], name);
+    picks[loaded->n_channels] = (uint32_t)i;
+    strcpy(loaded->names[loaded->n_channels++], name);
+  }
+  if (!loaded->n_channels)
+    return nx_fail(err, NX_E_FORMAT,
+                   "no channel has a name of the 10-20 or 10-10 system: rename the electrodes");
+  return 0;
+}
+
+static int read_microvolts(struct nx_recording *recording, const uint32_t *picks, size_t n_channels,
+                           size_t n, double *x, struct nx_error *err) {
+  const struct nx_channel *channels = nx_recording_info(recording)->channels;
+  _cleanup_free_ float *chunk = reallocarray(NULL, n_channels * CHUNK, sizeof *chunk);
+  if (!chunk)
+    return nx_fail(err, NX_E_NOMEM, "read: out of memory");
+  for (size_t first = 0; first < n; first += CHUNK) {
+    size_t now = NX_MIN((size_t)CHUNK, n - first);
+    int r = nx_recording_read(recording, picks, n_channels, first, now, chunk, err);
+    if (r < 0)
+      return r;
+    for (size_t c = 0; c < n_channels; c++) {
+      double unit = nx_unit_microvolts(channels[picks[c]].unit);
+      for (size_t i = 0; i < now; i++)
+        x[c * n + first + i] = unit * chunk[c * now + i];
+    }
+  }
+  return 0;
+}
+
+static int check_finite(const struct nx_loaded *loaded, const double *x, size_t n,
+                        struct nx_error *err) {
+  for (size_t c = 0; c < loaded->n_channels; c++)
+    for (size_t i = 0; i < n; i++)
+      if (!isfinite(x[c * n + i]))
+        return nx_fail(err, NX_E_FORMAT,
+                       "channel %s is not a number at sample %zu: mend the file or take it out",
+                       loaded->names[c], i);
+  return 0;
+}
+
+static int filter(const struct nx_plan_preprocessing *p, double rate, double *x,
+                  struct nx_loaded *loaded, size_t n, struct nx_error *err) {
+  struct nx_sos stages[2];
+  size_t n_stages = 0;
+  int r = 0;
+  if (p->notch_hz > 0)
+    r = nx_filter_notch(p->notch_hz, NOTCH_QUALITY, rate, &stages[n_stages++], err);
+  if (!r && (p->high_pass_hz > 0 || p->low_pass_hz > 0)) {
+    enum nx_filter_kind kind = p->high_pass_hz <= 0  ? NX_FILTER_LOW_PASS
+                               : p->low_pass_hz <= 0 ? NX_FILTER_HIGH_PASS
+                                                     : NX_FILTER_BAND_PASS;
+    r = nx_filter_butterworth4(kind, p->high_pass_hz, p->low_pass_hz, rate, &stages[n_stages++],
+                               err);
+  }
+  for (size_t s = 0; !r && s < n_stages; s++)
+    for (size_t c = 0; !r && c < loaded->n_channels; c++)
+      r = nx_filter_zero_phase(&stages[s], x + c * n, n, err);
+  return r;
+}
+
+/* [n_channels][n] at rate → *x_out [n_channels][*n_out] at the plan's rate. */
+static int resample(const struct nx_plan_preprocessing *p, double rate, const double *x,
+                    size_t n_channels, size_t n, double **x_out, size_t *n_out,
+                    struct nx_error *err) {
+  size_t up, down, total;
+  int r = nx_resample_ratio(rate, p->rate_hz, &up, &down, err);
+  if (r < 0)
+    return r;
+  *n_out = nx_resample_length(n, up, down);
+  if (!nx_size_mul(n_channels, *n_out, &total) || total > SAMPLES_CAP)
+    return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
+  _cleanup_free_ double *out = reallocarray(NULL, total, sizeof *out);
+  if (!out)
+    return nx_fail(err, NX_E_NOMEM, "resample: out of memory");
+  for (size_t c = 0; !r && c < n_channels; c++)
+    r = nx_resample(x + c * n, n, up, down, out + c * *n_out, err);
+  if (!r)
+    *x_out = nx_steal(&out);
+  return r;
+}
+
+/* Centres by the median, scales by the recording or by channel, clamps. */
+static int normalise(const struct nx_plan_preprocessing *p, double *x, struct nx_loaded *loaded,
+                     struct nx_error *err) {
+  size_t n = loaded->n_samples, n_channels = loaded->n_channels;
+  double scales[NX_MONTAGE_CHANNELS], sorted[NX_MONTAGE_CHANNELS];
+  _cleanup_free_ double *scratch = reallocarray(NULL, n, sizeof *scratch);
+  loaded->x = reallocarray(NULL, n_channels * n, sizeof *loaded->x);
+  loaded->scale = reallocarray(NULL, n_channels, sizeof *loaded->scale);
+  if (!scratch || !loaded->x || !loaded->scale)
+    return nx_fail(err, NX_E_NOMEM, "scale: out of memory");
+  for (size_t c = 0; c < n_channels; c++) {
+    double median;
+    nx_robust_scale(x + c * n, n, scratch, &median, &scales[c]);
+    if (!(scales[c] > 1e-6))
+      return nx_fail(err, NX_E_FORMAT, "channel %s is flat: mend the recording or take it out",
+                     loaded->names[c]);
+    for (size_t i = 0; i < n; i++)
+      x[c * n + i] -= median;
+    loaded->scale[c] = (float)scales[c];
+  }
+  double common = nx_median(scales, n_channels, sorted);
+  for (size_t c = 0; c < n_channels; c++) {
+    double scale = p->scale == NX_SCALE_CHANNEL ? scales[c] : common;
+    for (size_t i = 0; i < n; i++) {
+      double z = x[c * n + i] / scale;
+      loaded->x[c * n + i] = (float)fmax(-p->clamp, fmin(p->clamp, z));
+    }
+  }
+  return 0;
+}
+
+static int process(struct nx_recording *recording, const struct nx_plan *plan,
+                   struct nx_loaded *loaded, struct nx_error *err) {
+  const struct nx_recording_info *info = nx_recording_info(recording);
+  const struct nx_plan_preprocessing *p = &plan->preprocessing;
+  uint32_t picks[NX_MONTAGE_CHANNELS];
+  size_t total;
+  if (info->truncated)
+    return nx_fail(err, NX_E_FORMAT,
+                   "cut off: the header promises more than the %g s that are there; copy the file "
+                   "again",
+                   info->duration_s);
+  if (info->discontinuous)
+    return nx_fail(err, NX_E_UNSUPPORTED, "has gaps: save it as a continuous recording");
+  int r = choose_channels(info, loaded, picks, err);
+  if (r < 0)
+    return r;
+  double rate = info->channels[picks[0]].rate_hz;
+  size_t n = (size_t)info->channels[picks[0]].n_samples;
+  if ((double)n / rate < plan->window.seconds)
+    return nx_fail(err, NX_E_FORMAT, "lasts %g s, one window %g s: take the file out",
+                   (double)n / rate, plan->window.seconds);
+  if (!nx_size_mul(n, loaded->n_channels, &total) || total > SAMPLES_CAP)
+    return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
+  _cleanup_free_ double *x = reallocarray(NULL, total, sizeof *x), *y = NULL;
+  if (!x)
+    return nx_fail(err, NX_E_NOMEM, "read: out of memory");
+  r = read_microvolts(recording, picks, loaded->n_channels, n, x, err);
+  if (!r)
+    r = check_finite(loaded, x, n, err);
+  if (!r && p->reference == NX_REFERENCE_AVERAGE)
+    nx_reference_average(x, loaded->n_channels, n);
+  if (!r)
+    r = filter(p, rate, x, loaded, n, err);
+  if (!r)
+    r = resample(p, rate, x, loaded->n_channels, n, &y, &loaded->n_samples, err);
+  return r < 0 ? r : normalise(p, y, loaded, err);
+}
+
+int nx_load_recording(const char *path, const struct nx_plan *plan, struct nx_loaded *loaded_out,
+                      struct nx_error *err) {
+  _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
+  memset(loaded_out, 0, sizeof *loaded_out);
+  int r = nx_recording_open(path, &recording, err);
+  if (r < 0)
+    return r;
+  loaded_out->synthetic = nx_recording_info(recording)->synthetic;
+  r = process(recording, plan, loaded_out, err);
+  if (r < 0) {
+    nx_loaded_finish(loaded_out);
+    return nx_error_prefix(err, r, "%s", path);
+  }
+  return 0;
+}
+
+void nx_loaded_finish(struct nx_loaded *loaded) {
+  free(loaded->x);
+  free(loaded->scale);
+  memset(loaded, 0, sizeof *loaded);
+}

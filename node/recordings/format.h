@@ -1,0 +1,49 @@
+/* Format: what one file format's reader gives to recording.c, its only caller. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "node/recordings/recording.h"
+
+#define NX_PROBE_SIZE 512 /* first bytes of a file, zero-padded */
+
+struct nx_format {
+  const char *name;
+  /* head: NX_PROBE_SIZE bytes; size: how many of them the file has. */
+  bool (*probe)(const char *path, const uint8_t *head, size_t size);
+  /* Fills info, channels, events, state; on failure close() is still called. */
+  int (*open)(struct nx_recording *recording, struct nx_error *err);
+  /* Arguments are already checked against the channels' rates and lengths. */
+  int (*read)(struct nx_recording *recording, const uint32_t *channels, size_t n_channels,
+              uint64_t first, size_t n, float *out, struct nx_error *err);
+  void (*close)(struct nx_recording *recording); /* frees state only */
+};
+
+struct nx_recording {
+  const struct nx_format *format;
+  char *path;
+  int fd;
+  uint64_t file_size;
+  struct nx_recording_info info;
+  struct nx_channel *channels; /* info.n_channels of them; freed by recording.c */
+  struct nx_event *events;     /* info.n_events of them; freed by recording.c */
+  size_t events_allocated;
+  void *state; /* the reader's own */
+};
+
+extern const struct nx_format nx_format_edf;
+
+/* pread of exactly size bytes; NX_E_FORMAT when the file ends before. */
+int nx_recording_pread(const struct nx_recording *recording, uint64_t offset, void *out,
+                       size_t size, struct nx_error *err);
+/* Grows events; drops the event and notes it beyond NX_RECORDING_EVENTS. text is any bytes:
+ * UTF-8 is kept, else read as Latin-1; controls become spaces. */
+int nx_recording_add_event(struct nx_recording *recording, double onset_s, double duration_s,
+                           const char *text, size_t text_size, struct nx_error *err);
+void nx_recording_sort_events(struct nx_recording *recording);
+/* Cleans text as above, trims blanks; out always ends in a terminator. */
+void nx_text_clean(const char *text, size_t text_size, char *out, size_t out_size);
+/* Gives later channels of one name a number: "F1", "F1-1", "F1-2". */
+int nx_recording_unique_names(struct nx_recording *recording, struct nx_error *err);
+/* "µV" in any spelling → "uV". */
+void nx_unit_normalise(char unit[NX_CHANNEL_UNIT_SIZE]);

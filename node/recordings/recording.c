@@ -1,0 +1,167 @@
+#include "node/recordings/recording.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/size.h"
+#include "node/recordings/format.h"
+
+static const struct nx_format *const formats[] = {&nx_format_edf};
+
+static int open_file(const char *path, int *fd_out, uint64_t *size_out, struct nx_error *err) {
+  _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  struct stat status;
+  if (fd < 0 || fstat(fd, &status))
+    return nx_fail_errno(err, errno, "open %s", path);
+  if (!S_ISREG(status.st_mode))
+    return nx_fail(err, NX_E_INVALID, "%s is not a regular file: name a recording", path);
+  *size_out = (uint64_t)status.st_size;
+  *fd_out = fd;
+  fd = -1;
+  return 0;
+}
+
+static int choose(const char *path, int fd, uint64_t file_size, const struct nx_format **out,
+                  struct nx_error *err) {
+  uint8_t head[NX_PROBE_SIZE] = {0};
+  size_t size = (size_t)NX_MIN(file_size, sizeof head);
+  if (size == 0)
+    return nx_fail(err, NX_E_FORMAT, "%s is empty: copy the file again", path);
+  ssize_t n = pread(fd, head, size, 0);
+  if (n < 0)
+    return nx_fail_errno(err, errno, "read %s", path);
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(formats); i++)
+    if (formats[i]->probe(path, head, (size_t)n)) {
+      *out = formats[i];
+      return 0;
+    }
+  return nx_fail(err, NX_E_UNSUPPORTED,
+                 "%s is in no format read here: convert it to EDF, or take it out of the folder",
+                 path);
+}
+
+const char *nx_recording_probe(const char *path, struct nx_error *err) {
+  _cleanup_fd_ int fd = -1;
+  uint64_t size;
+  const struct nx_format *format;
+  if (open_file(path, &fd, &size, err) < 0 || choose(path, fd, size, &format, err) < 0)
+    return NULL;
+  return format->name;
+}
+
+int nx_recording_open(const char *path, struct nx_recording **recording_out, struct nx_error *err) {
+  _cleanup_(nx_recording_closep) struct nx_recording *recording = calloc(1, sizeof *recording);
+  if (!recording)
+    return nx_fail(err, NX_E_NOMEM, "open %s: out of memory", path);
+  recording->fd = -1;
+  recording->path = strdup(path);
+  if (!recording->path)
+    return nx_fail(err, NX_E_NOMEM, "open %s: out of memory", path);
+  int r = open_file(path, &recording->fd, &recording->file_size, err);
+  if (!r)
+    r = choose(path, recording->fd, recording->file_size, &recording->format, err);
+  if (r < 0)
+    return r;
+  recording->info.format = recording->format->name;
+  posix_fadvise(recording->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+  r = recording->format->open(recording, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "%s", path);
+  recording->info.channels = recording->channels;
+  recording->info.events = recording->events;
+  *recording_out = nx_steal(&recording);
+  return 0;
+}
+
+const struct nx_recording_info *nx_recording_info(const struct nx_recording *recording) {
+  return &recording->info;
+}
+
+int nx_recording_read(struct nx_recording *recording, const uint32_t *channels, size_t n_channels,
+                      uint64_t first, size_t n, float *out, struct nx_error *err) {
+  for (size_t i = 0; i < n_channels; i++) {
+    if (channels[i] >= recording->info.n_channels)
+      return nx_fail(err, NX_E_INVALID, "%s has no channel %u", recording->path, channels[i]);
+    const struct nx_channel *channel = &recording->channels[channels[i]];
+    if (channel->rate_hz != recording->channels[channels[0]].rate_hz)
+      return nx_fail(err, NX_E_INVALID, "%s: channels %s and %s have different rates",
+                     recording->path, recording->channels[channels[0]].name, channel->name);
+    if (first > channel->n_samples || n > channel->n_samples - first)
+      return nx_fail(err, NX_E_INVALID, "%s: channel %s has %llu samples, %llu are wanted",
+                     recording->path, channel->name, (unsigned long long)channel->n_samples,
+                     (unsigned long long)(first + n));
+  }
+  if (n_channels == 0 || n == 0)
+    return 0;
+  int r = recording->format->read(recording, channels, n_channels, first, n, out, err);
+  return r < 0 ? nx_error_prefix(err, r, "%s", recording->path) : 0;
+}
+
+void nx_recording_close(struct nx_recording *recording) {
+  if (!recording)
+    return;
+  if (recording->format)
+    recording->format->close(recording);
+  if (recording->fd >= 0)
+    close(recording->fd);
+  free(recording->channels);
+  free(recording->events);
+  free(recording->path);
+  free(recording);
+}
+
+int nx_recording_pread(const struct nx_recording *recording, uint64_t offset, void *out,
+                       size_t size, struct nx_error *err) {
+  for (uint8_t *p = out; size;) {
+    ssize_t n = pread(recording->fd, p, size, (off_t)offset);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return nx_fail_errno(err, errno, "read at byte %llu", (unsigned long long)offset);
+    if (n == 0)
+      return nx_fail(err, NX_E_FORMAT, "the file ends at byte %llu: copy it again",
+                     (unsigned long long)offset);
+    p += n;
+    offset += (uint64_t)n;
+    size -= (size_t)n;
+  }
+  return 0;
+}
+
+int nx_recording_add_event(struct nx_recording *recording, double onset_s, double duration_s,
+                           const char *text, size_t text_size, struct nx_error *err) {
+  size_t n = recording->info.n_events;
+  if (n >= NX_RECORDING_EVENTS) {
+    recording->info.events_dropped = true;
+    return 0;
+  }
+  if (n == recording->events_allocated) {
+    size_t more = NX_MAX((size_t)64, 2 * n);
+    struct nx_event *grown = reallocarray(recording->events, more, sizeof *grown);
+    if (!grown)
+      return nx_fail(err, NX_E_NOMEM, "events: out of memory");
+    recording->events = grown;
+    recording->events_allocated = more;
+  }
+  struct nx_event *event = &recording->events[n];
+  event->onset_s = onset_s;
+  event->duration_s = duration_s;
+  nx_text_clean(text, text_size, event->text, sizeof event->text);
+  recording->info.n_events++;
+  return 0;
+}
+
+static int by_onset(const void *a, const void *b) {
+  const struct nx_event *x = a, *y = b;
+  return (x->onset_s > y->onset_s) - (x->onset_s < y->onset_s);
+}
+
+/* glibc's qsort is a merge sort at these sizes, so events of one onset keep their order. */
+void nx_recording_sort_events(struct nx_recording *recording) {
+  if (recording->info.n_events > 1)
+    qsort(recording->events, recording->info.n_events, sizeof *recording->events, by_onset);
+}
