@@ -1,0 +1,426 @@
+/* Opening, the schema and its migrations, and the federation's people. Plans, runs and
+ * rounds are in run_store_rounds.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "common/size.h"
+#include "coordinator/store/sqlite_call.h"
+
+#define APPLICATION_ID 0x4e585331 /* "NXS1" */
+#define BUSY_MS 5000
+
+/* migrations[v] lifts schema v to v + 1. Never edit one that was released: add the next. */
+static const char *const migrations[] = {
+    "CREATE TABLE federation(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL,"
+    " name TEXT NOT NULL, identity_pk BLOB NOT NULL, spki BLOB NOT NULL, created INTEGER NOT NULL);"
+    "CREATE TABLE members(id INTEGER PRIMARY KEY CHECK(id BETWEEN 1 AND 255),"
+    " name TEXT NOT NULL UNIQUE, identity_pk BLOB NOT NULL UNIQUE, spki BLOB NOT NULL UNIQUE,"
+    " certificate BLOB NOT NULL, enrolled INTEGER NOT NULL);"
+    "CREATE TABLE invitations(token_hash BLOB PRIMARY KEY, member INTEGER NOT NULL,"
+    " name TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " used INTEGER NOT NULL DEFAULT 0);"
+    "CREATE TABLE manifest(one INTEGER PRIMARY KEY CHECK(one = 1), body BLOB NOT NULL,"
+    " signature BLOB NOT NULL);"
+    "CREATE TABLE plans(hash BLOB PRIMARY KEY, name TEXT NOT NULL, text BLOB NOT NULL,"
+    " submitted INTEGER NOT NULL);"
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY, plan BLOB NOT NULL REFERENCES plans(hash),"
+    " state INTEGER NOT NULL, first_round INTEGER NOT NULL, n_rounds INTEGER NOT NULL,"
+    " model BLOB NOT NULL, started INTEGER NOT NULL, ended INTEGER NOT NULL DEFAULT 0);"
+    "CREATE TABLE records(sequence INTEGER PRIMARY KEY AUTOINCREMENT, round INTEGER NOT NULL,"
+    " attempt INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL);"
+    "CREATE INDEX records_by_round ON records(round);"
+    "CREATE TABLE sealed(round INTEGER PRIMARY KEY, attempt INTEGER NOT NULL, kind INTEGER NOT "
+    "NULL,"
+    " run INTEGER NOT NULL REFERENCES runs(id), model BLOB NOT NULL, sum BLOB NOT NULL,"
+    " t3 BLOB NOT NULL, n_cohort INTEGER NOT NULL, n_recovered INTEGER NOT NULL,"
+    " bytes_up INTEGER NOT NULL, opened INTEGER NOT NULL, sealed INTEGER NOT NULL,"
+    " aux BLOB NOT NULL, survivors BLOB NOT NULL);"
+    "CREATE TABLE signatures(round INTEGER NOT NULL, member INTEGER NOT NULL REFERENCES "
+    "members(id),"
+    " body BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY(round, member));",
+};
+
+static int64_t pragma(struct nx_run_store *store, const char *sql, struct nx_error *err) {
+  _cleanup_statement_ sqlite3_stmt *statement = NULL;
+  int r = nx_sql_prepare(store, &statement, err, sql, "");
+  if (r == 0)
+    r = nx_sql_step(store, statement, err);
+  return r == 1 ? sqlite3_column_int64(statement, 0) : r;
+}
+
+/* Lifts the schema one version, or not at all. */
+static int migrate_one(struct nx_run_store *store, int64_t version, struct nx_error *err) {
+  _cleanup_transaction_ struct nx_transaction transaction = {0};
+  char mark[64];
+  snprintf(mark, sizeof mark, "PRAGMA user_version = %d", (int)version + 1);
+  int r = nx_transaction_begin(store, &transaction, err);
+  if (r < 0)
+    return r;
+  if (sqlite3_exec(store->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+      sqlite3_exec(store->db, mark, NULL, NULL, NULL) != SQLITE_OK)
+    return nx_sql_fail(store, err);
+  return nx_transaction_commit(&transaction, err);
+}
+
+static int migrate(struct nx_run_store *store, const char *path, struct nx_error *err) {
+  int64_t version = pragma(store, "PRAGMA user_version", err);
+  const int64_t newest = (int64_t)NX_ARRAY_LENGTH(migrations);
+  if (version < 0)
+    return (int)version;
+  if (version > newest)
+    return nx_fail(err, NX_E_UNSUPPORTED,
+                   "store %s was written by a newer version (schema %d, this program knows %d): "
+                   "update this program",
+                   path, (int)version, (int)newest);
+  for (int r; version < newest; version++)
+    if ((r = migrate_one(store, version, err)) < 0)
+      return nx_error_prefix(err, r, "migrate %s to schema %d", path, (int)version + 1);
+  return 0;
+}
+
+static int setup(struct nx_run_store *store, struct nx_error *err) {
+  static const char settings[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                                 "PRAGMA foreign_keys = ON; PRAGMA cache_size = -256;"
+                                 "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
+                                 "PRAGMA secure_delete = ON;";
+  sqlite3_busy_timeout(store->db, BUSY_MS);
+  if (sqlite3_exec(store->db, settings, NULL, NULL, NULL) != SQLITE_OK)
+    return nx_sql_fail(store, err);
+  return 0;
+}
+
+static int check_application(struct nx_run_store *store, const char *path, bool fresh,
+                             struct nx_error *err) {
+  char mark[64];
+  if (fresh) {
+    snprintf(mark, sizeof mark, "PRAGMA application_id = %d", APPLICATION_ID);
+    return nx_sql_run(store, err, mark, "");
+  }
+  int64_t id = pragma(store, "PRAGMA application_id", err);
+  if (id < 0)
+    return (int)id;
+  if (id != APPLICATION_ID)
+    return nx_fail(err, NX_E_FORMAT, "%s is not a coordinator's store", path);
+  return 0;
+}
+
+static int open_store(const char *path, bool fresh, struct nx_run_store **store_out,
+                      struct nx_error *err) {
+  _cleanup_(nx_run_store_destroyp) struct nx_run_store *store = calloc(1, sizeof *store);
+  if (!store)
+    return nx_fail(err, NX_E_NOMEM, "open store %s", path);
+  pthread_mutex_init(&store->lock, NULL);
+  int e = sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+  if (e != SQLITE_OK)
+    return nx_fail(err, NX_E_IO, "open store %s: %s", path, sqlite3_errstr(e));
+  sqlite3_extended_result_codes(store->db, 1);
+  int r = check_application(store, path, fresh, err);
+  if (r == 0)
+    r = setup(store, err);
+  if (r == 0)
+    r = migrate(store, path, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "open store %s", path);
+  *store_out = nx_steal(&store);
+  return 0;
+}
+
+int nx_run_store_create(const char *path, struct nx_run_store **store_out, struct nx_error *err) {
+  /* Made by hand so that it is ours alone from its first byte. */
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return nx_fail_errno(err, errno, "create store %s", path);
+  close(fd);
+  return open_store(path, true, store_out, err);
+}
+
+int nx_run_store_open(const char *path, struct nx_run_store **store_out, struct nx_error *err) {
+  if (!nx_path_exists(path))
+    return nx_fail(err, NX_E_NOT_FOUND, "no store at %s: run neurox-coordinator init first", path);
+  return open_store(path, false, store_out, err);
+}
+
+void nx_run_store_destroy(struct nx_run_store *store) {
+  if (!store)
+    return;
+  sqlite3_close(store->db);
+  pthread_mutex_destroy(&store->lock);
+  free(store);
+}
+
+int nx_run_store_put_federation(struct nx_run_store *store,
+                                const struct nx_store_federation *federation,
+                                struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  return nx_sql_run(store, err, "INSERT INTO federation VALUES(1, ?, ?, ?, ?, ?)", "bsbbi",
+                    federation->id, sizeof federation->id, federation->name, &federation->identity,
+                    (size_t)32, &federation->spki, (size_t)32, federation->created);
+}
+
+int nx_run_store_federation(struct nx_run_store *store, struct nx_store_federation *out,
+                            struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  *out = (struct nx_store_federation){0};
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT id, name, identity_pk, spki, created FROM federation", "");
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  if (r == 0)
+    return nx_fail(err, NX_E_NOT_FOUND, "store: holds no federation: run init first");
+  if ((r = nx_sql_column_bytes(s, 0, out->id, sizeof out->id, err)) < 0 ||
+      (r = nx_sql_column_text(s, 1, out->name, sizeof out->name, err)) < 0 ||
+      (r = nx_sql_column_bytes(s, 2, &out->identity, 32, err)) < 0 ||
+      (r = nx_sql_column_bytes(s, 3, &out->spki, 32, err)) < 0)
+    return r;
+  out->created = sqlite3_column_int64(s, 4);
+  return 0;
+}
+
+static int read_member(sqlite3_stmt *s, struct nx_store_member *out, struct nx_error *err) {
+  int r;
+  *out = (struct nx_store_member){.id = (uint32_t)sqlite3_column_int64(s, 0),
+                                  .enrolled = sqlite3_column_int64(s, 4)};
+  if ((r = nx_sql_column_text(s, 1, out->name, sizeof out->name, err)) < 0 ||
+      (r = nx_sql_column_bytes(s, 2, &out->identity, 32, err)) < 0 ||
+      (r = nx_sql_column_bytes(s, 3, &out->spki, 32, err)) < 0)
+    return r;
+  return 0;
+}
+
+#define MEMBER_COLUMNS "SELECT id, name, identity_pk, spki, enrolled FROM members "
+
+int nx_run_store_members(struct nx_run_store *store, struct nx_store_member *out, size_t *n_out,
+                         struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  *n_out = 0;
+  int r = nx_sql_prepare(store, &s, err, MEMBER_COLUMNS "ORDER BY id", "");
+  while (r == 0 && (r = nx_sql_step(store, s, err)) > 0 && *n_out < NX_STORE_MEMBERS)
+    r = read_member(s, &out[(*n_out)++], err);
+  return NX_MIN(r, 0);
+}
+
+int nx_run_store_member_by_spki(struct nx_run_store *store, const struct nx_hash *spki,
+                                struct nx_store_member *out, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, MEMBER_COLUMNS "WHERE spki = ?", "b", spki, (size_t)32);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  return r ? read_member(s, out, err)
+           : nx_fail(err, NX_E_NOT_FOUND, "no member of this federation has this certificate key");
+}
+
+/* --- invitations ------------------------------------------------------------------- */
+
+static int count(struct nx_run_store *store, sqlite3_stmt *s, int64_t *out, struct nx_error *err) {
+  int r = nx_sql_step(store, s, err);
+  *out = r > 0 ? sqlite3_column_int64(s, 0) : 0;
+  return NX_MIN(r, 0);
+}
+
+static int check_unsealed(struct nx_run_store *store, struct nx_error *err) {
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int64_t sealed;
+  int r = nx_sql_prepare(store, &s, err, "SELECT COUNT(*) FROM manifest", "");
+  if (r < 0 || (r = count(store, s, &sealed, err)) < 0)
+    return r;
+  return sealed ? nx_fail(err, NX_E_STATE,
+                          "the manifest of members was sealed at the first start: a new member "
+                          "needs the signatures of the present ones, which this version cannot "
+                          "collect; make a new federation")
+                : 0;
+}
+
+/* A name is taken by a member or by an invitation that may still be used. */
+static int check_name_free(struct nx_run_store *store, const char *name, int64_t now,
+                           struct nx_error *err) {
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int64_t taken;
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT (SELECT COUNT(*) FROM members WHERE name = ?) + (SELECT COUNT(*)"
+                         " FROM invitations WHERE name = ? AND used = 0 AND expires > ?)",
+                         "ssi", name, name, now);
+  if (r < 0 || (r = count(store, s, &taken, err)) < 0)
+    return r;
+  return taken ? nx_fail(err, NX_E_EXISTS,
+                         "%s is a member or has an invitation that is still open: choose another "
+                         "name or wait until it expires",
+                         name)
+               : 0;
+}
+
+/* The lowest id that neither a member nor an open invitation has. */
+static int next_member_id(struct nx_run_store *store, int64_t now, uint32_t *id_out,
+                          struct nx_error *err) {
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT id FROM members UNION SELECT member FROM invitations"
+                         " WHERE used = 0 AND expires > ? ORDER BY 1",
+                         "i", now);
+  uint32_t next = 1;
+  while (r == 0 && (r = nx_sql_step(store, s, err)) > 0) {
+    r = 0;
+    if (sqlite3_column_int64(s, 0) != next)
+      break;
+    next++;
+  }
+  if (r < 0)
+    return r;
+  if (next > NX_STORE_MEMBERS)
+    return nx_fail(err, NX_E_LIMIT, "a federation holds at most %d members", NX_STORE_MEMBERS);
+  *id_out = next;
+  return 0;
+}
+
+int nx_run_store_invite(struct nx_run_store *store, struct nx_store_invitation *invitation,
+                        struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_transaction_ struct nx_transaction transaction = {0};
+  int r = nx_transaction_begin(store, &transaction, err);
+  if (r < 0 || (r = check_unsealed(store, err)) < 0 ||
+      (r = check_name_free(store, invitation->name, invitation->created, err)) < 0 ||
+      (r = next_member_id(store, invitation->created, &invitation->member, err)) < 0 ||
+      (r = nx_sql_run(store, err, "INSERT INTO invitations VALUES(?, ?, ?, ?, ?, 0)", "bisii",
+                      &invitation->token_hash, (size_t)32, (int64_t)invitation->member,
+                      invitation->name, invitation->created, invitation->expires)) < 0)
+    return r;
+  return nx_transaction_commit(&transaction, err);
+}
+
+static int read_invitation(struct nx_run_store *store, const struct nx_hash *token_hash,
+                           struct nx_store_invitation *out, struct nx_error *err) {
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT member, name, created, expires, used FROM invitations"
+                         " WHERE token_hash = ?",
+                         "b", token_hash, (size_t)32);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  if (r == 0)
+    return nx_fail(err, NX_E_NOT_FOUND,
+                   "this federation made no such invitation: ask its operator for a new one");
+  *out = (struct nx_store_invitation){.member = (uint32_t)sqlite3_column_int64(s, 0),
+                                      .created = sqlite3_column_int64(s, 2),
+                                      .expires = sqlite3_column_int64(s, 3),
+                                      .used = sqlite3_column_int64(s, 4)};
+  out->token_hash = *token_hash;
+  return nx_sql_column_text(s, 1, out->name, sizeof out->name, err);
+}
+
+int nx_run_store_invitation(struct nx_run_store *store, const struct nx_hash *token_hash,
+                            struct nx_store_invitation *out, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  return read_invitation(store, token_hash, out, err);
+}
+
+int nx_run_store_pending_invitations(struct nx_run_store *store, int64_t now, uint32_t *n_out,
+                                     struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int64_t n;
+  int r = nx_sql_prepare(
+      store, &s, err, "SELECT COUNT(*) FROM invitations WHERE used = 0 AND expires > ?", "i", now);
+  if (r < 0 || (r = count(store, s, &n, err)) < 0)
+    return r;
+  *n_out = (uint32_t)n;
+  return 0;
+}
+
+/* The answer to a member that asks again: 1 and its certificate, or 0 when the keys are
+ * not those the invitation was used with. */
+static int find_issued(struct nx_run_store *store, const struct nx_store_invitation *invitation,
+                       const struct nx_public_key *identity, const struct nx_hash *spki,
+                       struct nx_store_member *member_out, struct nx_buffer *certificate_out,
+                       struct nx_error *err) {
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r =
+      nx_sql_prepare(store, &s, err,
+                     "SELECT id, name, identity_pk, spki, enrolled, certificate FROM members"
+                     " WHERE id = ? AND identity_pk = ? AND spki = ?",
+                     "ibb", (int64_t)invitation->member, identity, (size_t)32, spki, (size_t)32);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) <= 0)
+    return r;
+  struct nx_bytes certificate = nx_sql_column_blob(s, 5);
+  if ((r = read_member(s, member_out, err)) < 0 ||
+      (r = nx_buffer_append(certificate_out, certificate.data, certificate.size, err)) < 0)
+    return r;
+  return 1;
+}
+
+static int add_member(struct nx_run_store *store, const struct nx_store_invitation *invitation,
+                      const struct nx_store_member *member, struct nx_bytes certificate,
+                      struct nx_error *err) {
+  int r = nx_sql_run(store, err, "UPDATE invitations SET used = ? WHERE token_hash = ?", "ib",
+                     member->enrolled, &invitation->token_hash, (size_t)32);
+  if (r < 0)
+    return r;
+  r = nx_sql_run(store, err, "INSERT INTO members VALUES(?, ?, ?, ?, ?, ?)", "isbbbi",
+                 (int64_t)member->id, member->name, &member->identity, (size_t)32, &member->spki,
+                 (size_t)32, certificate.data, certificate.size, member->enrolled);
+  if (r == NX_E_EXISTS)
+    return nx_fail(err, NX_E_EXISTS, "another member has this name or these keys: make new keys");
+  return r;
+}
+
+int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_hash, int64_t now,
+                       const struct nx_public_key *identity, const struct nx_hash *spki,
+                       struct nx_bytes certificate, struct nx_store_member *member_out,
+                       struct nx_buffer *certificate_out, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_transaction_ struct nx_transaction transaction = {0};
+  struct nx_store_invitation invitation;
+  int r = nx_transaction_begin(store, &transaction, err);
+  if (r < 0 || (r = read_invitation(store, token_hash, &invitation, err)) < 0)
+    return r;
+  if (invitation.used) {
+    r = find_issued(store, &invitation, identity, spki, member_out, certificate_out, err);
+    return r ? NX_MIN(r, 0)
+             : nx_fail(err, NX_E_EXISTS,
+                       "this invitation was used already: ask the operator for a new one");
+  }
+  if (invitation.expires <= now)
+    return nx_fail(err, NX_E_TIMEOUT,
+                   "this invitation has expired: ask the operator for a new one");
+  if ((r = check_unsealed(store, err)) < 0)
+    return r;
+  *member_out = (struct nx_store_member){.id = invitation.member, .enrolled = now};
+  memcpy(member_out->name, invitation.name, sizeof invitation.name);
+  member_out->identity = *identity;
+  member_out->spki = *spki;
+  if ((r = add_member(store, &invitation, member_out, certificate, err)) < 0 ||
+      (r = nx_transaction_commit(&transaction, err)) < 0)
+    return r;
+  return nx_buffer_append(certificate_out, certificate.data, certificate.size, err);
+}
+
+/* --- the manifest ------------------------------------------------------------------ */
+
+int nx_run_store_put_manifest(struct nx_run_store *store, struct nx_bytes body,
+                              const struct nx_signature *signature, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  int r = nx_sql_run(store, err, "INSERT INTO manifest VALUES(1, ?, ?)", "bb", body.data, body.size,
+                     signature, (size_t)64);
+  return r == NX_E_EXISTS ? nx_fail(err, r, "the manifest of members is sealed already") : r;
+}
+
+int nx_run_store_manifest(struct nx_run_store *store, struct nx_buffer *body_out,
+                          struct nx_signature *signature_out, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, "SELECT body, signature FROM manifest", "");
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  if (r == 0)
+    return nx_fail(err, NX_E_NOT_FOUND, "the manifest of members is not sealed yet");
+  struct nx_bytes body = nx_sql_column_blob(s, 0);
+  if ((r = nx_sql_column_bytes(s, 1, signature_out, 64, err)) < 0)
+    return r;
+  return nx_buffer_append(body_out, body.data, body.size, err);
+}

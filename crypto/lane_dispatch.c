@@ -1,0 +1,33 @@
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/lane_kernels.h"
+
+static const struct nx_lane_kernels *chosen = &nx_lane_kernels_plain;
+static pthread_once_t choose_once = PTHREAD_ONCE_INIT;
+
+static void choose(void) {
+#ifdef NX_HAVE_LANES_AVX512
+  const char *wish = getenv("NEUROX_LANE_KERNELS");
+  __builtin_cpu_init();
+  if (!(wish && !strcmp(wish, "plain")) && __builtin_cpu_supports("avx512f") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi"))
+    chosen = &nx_lane_kernels_avx512;
+#endif
+}
+
+const struct nx_lane_kernels *nx_lane_kernels(void) {
+  pthread_once(&choose_once, choose);
+  return chosen;
+}
+
+void nx_rounding_init(struct nx_rounding *rounding, struct nx_rng *rng) {
+  for (uint64_t j = 0; j < 8; j++) {
+    struct nx_rng one;
+    nx_rng_init(&one, nx_rng_u64(rng), j);
+    for (int k = 0; k < 4; k++)
+      rounding->s[k][j] = one.s[k];
+  }
+}

@@ -1,0 +1,301 @@
+/* Compiled once as it is (the reference) and once with -DNX_LANES_AVX512 and AVX-512 flags. */
+#include "crypto/lane_kernels.h"
+
+#include <string.h>
+
+#include "common/bytes.h"
+
+#ifdef NX_LANES_AVX512
+#include <immintrin.h>
+#endif
+
+#define GENERATORS 8
+#define RUN 16
+
+static double sum_of_squares(const float *values, size_t n) {
+  double partial[8] = {0};
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (size_t j = 0; j < 8; j++)
+      partial[j] += (double)values[i + j] * (double)values[i + j];
+  for (size_t j = 0; i < n; i++, j++)
+    partial[j] += (double)values[i] * (double)values[i];
+  return ((partial[0] + partial[4]) + (partial[2] + partial[6])) +
+         ((partial[1] + partial[5]) + (partial[3] + partial[7]));
+}
+
+static inline uint64_t rotate_left(uint64_t x, int k) {
+  return x << k | x >> (64 - k);
+}
+
+static inline void next_numbers(struct nx_rounding *r, uint64_t out[GENERATORS]) {
+  for (int j = 0; j < GENERATORS; j++) {
+    uint64_t s0 = r->s[0][j], s1 = r->s[1][j], s2 = r->s[2][j], s3 = r->s[3][j];
+    uint64_t t = s1 << 17;
+    out[j] = rotate_left(s0 + s3, 23) + s0;
+    s2 ^= s0;
+    s3 ^= s1;
+    s1 ^= s2;
+    s0 ^= s3;
+    s2 ^= t;
+    r->s[0][j] = s0;
+    r->s[1][j] = s1;
+    r->s[2][j] = s2;
+    r->s[3][j] = rotate_left(s3, 45);
+  }
+}
+
+/* floor(value * factor + threshold), within +-limit. The threshold is uniform in [0, 1), so
+ * the result is right on average. The sum may round up to the next integer: hence the last
+ * clamp. */
+static inline size_t encode_value(const struct nx_encode_call *call, size_t i, double threshold) {
+  double scaled = (double)call->values[i] * call->factor;
+  size_t clamped = (scaled > call->limit) | (scaled < -call->limit);
+  scaled = scaled < -call->limit ? -call->limit : scaled;
+  scaled = scaled > call->limit ? call->limit : scaled;
+  double sum = scaled + threshold;
+  int32_t whole = (int32_t)sum;
+  whole -= (double)whole > sum;
+  whole = whole > (int32_t)call->limit ? (int32_t)call->limit : whole;
+  call->lanes[i] = (uint32_t)whole & call->modulo;
+  return clamped;
+}
+
+static inline double threshold_of(const uint64_t numbers[GENERATORS], size_t i) {
+  uint64_t number = numbers[i % GENERATORS];
+  return (double)(uint32_t)(i < GENERATORS ? number >> 32 : number) * 0x1p-32;
+}
+
+#ifdef NX_LANES_AVX512
+static inline __m512i next_vector(__m512i s[4]) {
+  __m512i out = _mm512_add_epi64(_mm512_rol_epi64(_mm512_add_epi64(s[0], s[3]), 23), s[0]);
+  __m512i t = _mm512_slli_epi64(s[1], 17);
+  s[2] = _mm512_xor_si512(s[2], s[0]);
+  s[3] = _mm512_xor_si512(s[3], s[1]);
+  s[1] = _mm512_xor_si512(s[1], s[2]);
+  s[0] = _mm512_xor_si512(s[0], s[3]);
+  s[2] = _mm512_xor_si512(s[2], t);
+  s[3] = _mm512_rol_epi64(s[3], 45);
+  return out;
+}
+
+struct encode_constants {
+  __m512d factor, high, low, unit;
+  __m256i limit, modulo;
+};
+
+static inline size_t encode_eight(const struct encode_constants *c, const float *values,
+                                  __m256i numbers, uint32_t *lanes) {
+  __m512d scaled = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(values)), c->factor);
+  __mmask8 clamped = _mm512_cmp_pd_mask(scaled, c->high, _CMP_GT_OQ) |
+                     _mm512_cmp_pd_mask(scaled, c->low, _CMP_LT_OQ);
+  scaled = _mm512_min_pd(_mm512_max_pd(scaled, c->low), c->high);
+  __m512d sum = _mm512_add_pd(scaled, _mm512_mul_pd(_mm512_cvtepu32_pd(numbers), c->unit));
+  __m256i whole = _mm512_cvt_roundpd_epi32(sum, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  whole = _mm256_and_si256(_mm256_min_epi32(whole, c->limit), c->modulo);
+  _mm256_storeu_si256((__m256i *)(void *)lanes, whole);
+  return (size_t)__builtin_popcount(clamped);
+}
+
+/* Whole runs of 16; returns how many values it did. */
+static size_t encode_runs(const struct nx_encode_call *call, struct nx_rounding *rounding,
+                          size_t *n_clamped) {
+  __m512i s[4];
+  size_t i = 0;
+  const struct encode_constants c = {_mm512_set1_pd(call->factor),
+                                     _mm512_set1_pd(call->limit),
+                                     _mm512_set1_pd(-call->limit),
+                                     _mm512_set1_pd(0x1p-32),
+                                     _mm256_set1_epi32((int32_t)call->limit),
+                                     _mm256_set1_epi32((int32_t)call->modulo)};
+  memcpy(s, rounding->s, sizeof s);
+  for (; i + RUN <= call->n; i += RUN) {
+    __m512i numbers = next_vector(s);
+    __m256i high = _mm512_cvtepi64_epi32(_mm512_srli_epi64(numbers, 32));
+    *n_clamped += encode_eight(&c, call->values + i, high, call->lanes + i);
+    *n_clamped +=
+        encode_eight(&c, call->values + i + 8, _mm512_cvtepi64_epi32(numbers), call->lanes + i + 8);
+  }
+  memcpy(rounding->s, s, sizeof s);
+  return i;
+}
+#else
+static size_t encode_runs(const struct nx_encode_call *call, struct nx_rounding *rounding,
+                          size_t *n_clamped) {
+  size_t i = 0;
+  for (; i + RUN <= call->n; i += RUN) {
+    uint64_t numbers[GENERATORS];
+    next_numbers(rounding, numbers);
+    for (size_t j = 0; j < RUN; j++)
+      *n_clamped += encode_value(call, i + j, threshold_of(numbers, j));
+  }
+  return i;
+}
+#endif
+
+static size_t encode(const struct nx_encode_call *call, struct nx_rounding *rounding) {
+  size_t n_clamped = 0, i = encode_runs(call, rounding, &n_clamped);
+  uint64_t numbers[GENERATORS];
+  if (i < call->n)
+    next_numbers(rounding, numbers);
+  for (size_t j = 0; i < call->n; i++, j++)
+    n_clamped += encode_value(call, i, threshold_of(numbers, j));
+  return n_clamped;
+}
+
+static void decode(const uint32_t *lanes, size_t n, uint32_t ring_bits, double divisor,
+                   float *out) {
+  const uint32_t shift = 32 - ring_bits;
+  for (size_t i = 0; i < n; i++)
+    out[i] = (float)((double)((int32_t)(lanes[i] << shift) >> shift) / divisor);
+}
+
+/* The scalar ways, which the vector ones below leave their tails to. */
+static void pack_scalar(const uint32_t *lanes, size_t n, uint32_t ring_bits, uint8_t *out) {
+  uint64_t held = 0;
+  uint32_t n_held = 0;
+  for (size_t i = 0; i < n; i++) {
+    held |= ((uint64_t)lanes[i] & ((UINT64_C(1) << ring_bits) - 1)) << n_held;
+    for (n_held += ring_bits; n_held >= 8; n_held -= 8, held >>= 8)
+      *out++ = (uint8_t)held;
+  }
+  if (n_held)
+    *out = (uint8_t)held;
+}
+
+static void unpack_add_scalar(const uint8_t *packed, size_t n, uint32_t ring_bits, uint32_t *sums) {
+  uint64_t held = 0;
+  uint32_t n_held = 0;
+  for (size_t i = 0; i < n; i++) {
+    for (; n_held < ring_bits; n_held += 8)
+      held |= (uint64_t)*packed++ << n_held;
+    sums[i] += (uint32_t)(held & ((UINT64_C(1) << ring_bits) - 1));
+    held >>= ring_bits;
+    n_held -= ring_bits;
+  }
+}
+
+static void pack32(const uint32_t *lanes, size_t n, uint8_t *out) {
+  for (size_t i = 0; i < n; i++)
+    nx_store_le32(out + 4 * i, lanes[i]);
+}
+
+static void unpack_add32(const uint8_t *packed, size_t n, uint32_t *sums) {
+  for (size_t i = 0; i < n; i++)
+    sums[i] += nx_load_le32(packed + 4 * i);
+}
+
+static void pack16(const uint32_t *lanes, size_t n, uint8_t *out) {
+  for (size_t i = 0; i < n; i++) {
+    out[2 * i] = (uint8_t)lanes[i];
+    out[2 * i + 1] = (uint8_t)(lanes[i] >> 8);
+  }
+}
+
+static void unpack_add16(const uint8_t *packed, size_t n, uint32_t *sums) {
+  for (size_t i = 0; i < n; i++)
+    sums[i] += (uint32_t)packed[2 * i] | (uint32_t)packed[2 * i + 1] << 8;
+}
+
+#ifdef NX_LANES_AVX512
+/* Byte k of the result is byte (k / 3) * lane + k % 3 of the source: three bytes of every
+ * lane-byte lane, close together; spread() is the way back, with zeros in between. */
+static inline __m512i gather_order(int lane) {
+  uint8_t order[64] = {0};
+  for (int k = 0; k < 3 * (64 / lane); k++)
+    order[k] = (uint8_t)(k / 3 * lane + k % 3);
+  return _mm512_loadu_si512(order);
+}
+
+static inline __m512i spread_order(int lane) {
+  uint8_t order[64] = {0};
+  for (int k = 0; k < 64; k++)
+    order[k] = k % lane < 3 ? (uint8_t)(k / lane * 3 + k % lane) : 63; /* 63: a zero byte */
+  return _mm512_loadu_si512(order);
+}
+
+static size_t pack24(const uint32_t *lanes, size_t n, uint8_t *out) {
+  const __m512i order = gather_order(4);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    _mm512_mask_storeu_epi8(out + 3 * i, (__mmask64)0xffffffffffff,
+                            _mm512_permutexvar_epi8(order, _mm512_loadu_si512(lanes + i)));
+  return i;
+}
+
+static size_t unpack_add24(const uint8_t *packed, size_t n, uint32_t *sums) {
+  const __m512i order = spread_order(4);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    __m512i v = _mm512_maskz_loadu_epi8((__mmask64)0xffffffffffff, packed + 3 * i);
+    v = _mm512_permutexvar_epi8(order, v);
+    _mm512_storeu_si512(sums + i, _mm512_add_epi32(_mm512_loadu_si512(sums + i), v));
+  }
+  return i;
+}
+
+static size_t pack12(const uint32_t *lanes, size_t n, uint8_t *out) {
+  const __m512i order = gather_order(8), low = _mm512_set1_epi64(0xfff),
+                high = _mm512_set1_epi64(0xfff000);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    __m512i v = _mm512_loadu_si512(lanes + i);
+    v = _mm512_or_si512(_mm512_and_si512(v, low), _mm512_and_si512(_mm512_srli_epi64(v, 20), high));
+    _mm512_mask_storeu_epi8(out + i / 2 * 3, (__mmask64)0xffffff,
+                            _mm512_permutexvar_epi8(order, v));
+  }
+  return i;
+}
+
+static size_t unpack_add12(const uint8_t *packed, size_t n, uint32_t *sums) {
+  const __m512i order = spread_order(8), low = _mm512_set1_epi64(0xfff),
+                high = _mm512_set1_epi64(INT64_C(0xfff) << 32);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    __m512i v = _mm512_maskz_loadu_epi8((__mmask64)0xffffff, packed + i / 2 * 3);
+    v = _mm512_permutexvar_epi8(order, v);
+    v = _mm512_or_si512(_mm512_and_si512(v, low), _mm512_and_si512(_mm512_slli_epi64(v, 20), high));
+    _mm512_storeu_si512(sums + i, _mm512_add_epi32(_mm512_loadu_si512(sums + i), v));
+  }
+  return i;
+}
+#else
+static size_t pack24(const uint32_t *lanes, size_t n, uint8_t *out) {
+  (void)lanes, (void)n, (void)out;
+  return 0;
+}
+static size_t unpack_add24(const uint8_t *packed, size_t n, uint32_t *sums) {
+  (void)packed, (void)n, (void)sums;
+  return 0;
+}
+#define pack12 pack24
+#define unpack_add12 unpack_add24
+#endif
+
+static void pack(const uint32_t *lanes, size_t n, uint32_t ring_bits, uint8_t *out) {
+  if (ring_bits == 32 || ring_bits == 16) {
+    (ring_bits == 32 ? pack32 : pack16)(lanes, n, out);
+    return;
+  }
+  size_t done = (ring_bits == 24 ? pack24 : pack12)(lanes, n, out);
+  pack_scalar(lanes + done, n - done, ring_bits, out + done / 2 * ring_bits / 4);
+}
+
+static void unpack_add(const uint8_t *packed, size_t n, uint32_t ring_bits, uint32_t *sums) {
+  if (ring_bits == 32 || ring_bits == 16) {
+    (ring_bits == 32 ? unpack_add32 : unpack_add16)(packed, n, sums);
+    return;
+  }
+  size_t done = (ring_bits == 24 ? unpack_add24 : unpack_add12)(packed, n, sums);
+  unpack_add_scalar(packed + done / 2 * ring_bits / 4, n - done, ring_bits, sums + done);
+}
+
+#ifdef NX_LANES_AVX512
+const struct nx_lane_kernels nx_lane_kernels_avx512 = {
+    "avx512", sum_of_squares, encode, decode, pack, unpack_add,
+};
+#else
+const struct nx_lane_kernels nx_lane_kernels_plain = {
+    "plain", sum_of_squares, encode, decode, pack, unpack_add,
+};
+#endif

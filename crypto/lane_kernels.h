@@ -1,0 +1,41 @@
+/* Lane kernels: the inner loops over lanes and floats, the same source compiled for
+ * several instruction sets and chosen at run time. All give the same bits: sums run in a
+ * fixed order of eight interleaved partial sums, no contraction. Internal. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/rng.h"
+
+/* Eight interleaved xoshiro256++ generators (Blackman & Vigna 2018). */
+struct nx_rounding {
+  uint64_t s[4][8];
+};
+void nx_rounding_init(struct nx_rounding *rounding, struct nx_rng *rng); /* eight draws of rng */
+
+struct nx_encode_call {
+  const float *values;
+  uint32_t *lanes;
+  size_t n;
+  double factor;   /* weight * clip * 2^f */
+  double limit;    /* Q */
+  uint32_t modulo; /* 2^w - 1 */
+};
+
+struct nx_lane_kernels {
+  const char *name;
+  double (*sum_of_squares)(const float *values, size_t n);
+  /* Returns how many components were clamped. Value i of a run of 16 takes the high (i < 8)
+   * or low half of generator i % 8's next number as its rounding threshold. */
+  size_t (*encode)(const struct nx_encode_call *call, struct nx_rounding *rounding);
+  void (*decode)(const uint32_t *lanes, size_t n, uint32_t ring_bits, double divisor, float *out);
+  void (*pack)(const uint32_t *lanes, size_t n, uint32_t ring_bits, uint8_t *out);
+  void (*unpack_add)(const uint8_t *packed, size_t n, uint32_t ring_bits, uint32_t *sums);
+};
+
+extern const struct nx_lane_kernels nx_lane_kernels_plain; /* the scalar reference */
+extern const struct nx_lane_kernels nx_lane_kernels_avx512;
+
+/* The fastest usable here; plain when NEUROX_LANE_KERNELS=plain is in the environment. */
+const struct nx_lane_kernels *nx_lane_kernels(void);

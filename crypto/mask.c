@@ -1,0 +1,207 @@
+#include "crypto/mask.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/size.h"
+#include "crypto/prg.h"
+
+#define TILE_BYTES ((size_t)32768)
+#define BLOCK_TILES 8 /* one task of the pool: short enough to balance two threads at 10^6 lanes   \
+                       */
+
+struct entry {
+  uint8_t schedule[NX_PRG_SCHEDULE_SIZE];
+  uint64_t subtract;
+};
+
+struct nx_mask {
+  const struct nx_prg_kernel *kernel;
+  size_t capacity, n;
+  struct entry entries[];
+};
+
+static const struct nx_prg_kernel *const kernels[] = {
+#ifdef NX_HAVE_PRG_VAES
+    &nx_prg_vaes,
+#endif
+    &nx_prg_evp,
+};
+static _Atomic(const struct nx_prg_kernel *) chosen;
+static pthread_once_t choose_once = PTHREAD_ONCE_INIT;
+
+static const struct nx_prg_kernel *find_kernel(const char *name) {
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(kernels); i++)
+    if ((!strcmp(name, "auto") || !strcmp(name, kernels[i]->name)) && kernels[i]->usable())
+      return kernels[i];
+  return NULL;
+}
+
+static void choose(void) {
+  const char *wish = getenv("NEUROX_MASK_KERNEL");
+  const struct nx_prg_kernel *kernel = wish ? find_kernel(wish) : NULL;
+  atomic_store(&chosen, kernel ? kernel : find_kernel("auto"));
+}
+
+static const struct nx_prg_kernel *current_kernel(void) {
+  pthread_once(&choose_once, choose);
+  return atomic_load(&chosen);
+}
+
+const char *nx_mask_kernel(void) {
+  return current_kernel()->name;
+}
+
+int nx_mask_kernel_select(const char *name, struct nx_error *err) {
+  pthread_once(&choose_once, choose);
+  const struct nx_prg_kernel *kernel = find_kernel(name);
+  if (!kernel)
+    return nx_fail(err, NX_E_UNSUPPORTED,
+                   "mask kernel \"%s\" is not to be had on this machine: use auto or evp", name);
+  atomic_store(&chosen, kernel);
+  return 0;
+}
+
+int nx_mask_create(size_t capacity, struct nx_mask **mask_out, struct nx_error *err) {
+  size_t size;
+  if (!nx_size_mul(capacity, sizeof(struct entry), &size) ||
+      !nx_size_add(size, sizeof(struct nx_mask), &size))
+    return nx_fail(err, NX_E_LIMIT, "a mask of %zu keys", capacity);
+  struct nx_mask *mask = nx_secret_alloc_bytes(size);
+  if (!mask)
+    return nx_fail(err, NX_E_NOMEM, "out of guarded memory for a mask of %zu keys", capacity);
+  mask->kernel = current_kernel();
+  mask->capacity = capacity;
+  *mask_out = mask;
+  return 0;
+}
+
+void nx_mask_destroy(struct nx_mask *mask) {
+  nx_secret_free(mask);
+}
+
+size_t nx_mask_keys(const struct nx_mask *mask) {
+  return mask->n;
+}
+
+int nx_mask_add_key(struct nx_mask *mask, const struct nx_secret *key, bool subtract,
+                    struct nx_error *err) {
+  if (mask->n == mask->capacity)
+    return nx_fail(err, NX_E_LIMIT, "the mask has all of its %zu keys", mask->capacity);
+  struct entry *entry = &mask->entries[mask->n++];
+  mask->kernel->expand(key, entry->schedule);
+  entry->subtract = subtract;
+  return 0;
+}
+
+static int add_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
+                    const struct nx_secret *b, bool subtract, struct nx_error *err) {
+  _cleanup_(nx_secret_wipe) struct nx_secret key;
+  int r = nx_self_key(b, t2, id, &key, err);
+  if (r == 0)
+    r = nx_mask_add_key(mask, &key, subtract, err);
+  return r < 0 ? nx_error_prefix(err, r, "self mask of member %u", id) : 0;
+}
+
+static int add_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t a,
+                    const struct nx_secret *secret, uint32_t b, const struct nx_point *point,
+                    bool subtract, struct nx_error *err) {
+  _cleanup_(nx_secret_wipe) struct nx_secret shared;
+  _cleanup_(nx_secret_wipe) struct nx_secret key;
+  int r = nx_agreement_shared(secret, point, &shared, err);
+  if (r == 0)
+    r = nx_pair_key(&shared, t2, a, b, &key, err);
+  if (r == 0)
+    r = nx_mask_add_key(mask, &key, subtract, err);
+  return r < 0 ? nx_error_prefix(err, r, "pair mask of members %u and %u", a, b) : 0;
+}
+
+int nx_mask_add_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
+                     const struct nx_secret *b, struct nx_error *err) {
+  return add_self(mask, t2, id, b, false, err);
+}
+
+int nx_mask_remove_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
+                        const struct nx_secret *b, struct nx_error *err) {
+  return add_self(mask, t2, id, b, true, err);
+}
+
+/* Member u adds PRG(uv) for v > u and subtracts it for v < u. */
+int nx_mask_add_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
+                     const struct nx_secret *s_secret, uint32_t peer, const struct nx_point *s_peer,
+                     struct nx_error *err) {
+  return add_pair(mask, t2, id, s_secret, peer, s_peer, peer < id, err);
+}
+
+int nx_mask_remove_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t survivor,
+                        const struct nx_point *s_survivor, uint32_t dropped,
+                        const struct nx_secret *s_dropped, struct nx_error *err) {
+  return add_pair(mask, t2, dropped, s_dropped, survivor, s_survivor, dropped > survivor, err);
+}
+
+struct job {
+  const struct nx_mask *mask;
+  uint8_t *lanes;
+  uint64_t byte; /* position of lanes[0] in the stream */
+  size_t size;
+  bool wide;
+  void *workspaces[1024]; /* as many as the pool can have threads */
+  _Atomic bool failed;
+};
+
+static void apply_block(void *context, size_t index, size_t worker) {
+  struct job *job = context;
+  size_t begin = index * BLOCK_TILES * TILE_BYTES;
+  size_t end = NX_MIN(job->size, begin + BLOCK_TILES * TILE_BYTES);
+  for (size_t at = begin; at < end; at += TILE_BYTES)
+    for (size_t k = 0; k < job->mask->n; k++) {
+      const struct entry *entry = &job->mask->entries[k];
+      struct nx_prg_call call = {entry->schedule,
+                                 job->wide ? 1 : 0,
+                                 job->byte + at,
+                                 job->lanes + at,
+                                 NX_MIN(TILE_BYTES, end - at),
+                                 job->wide,
+                                 entry->subtract != 0};
+      if (!job->mask->kernel->apply(job->workspaces[worker], &call))
+        atomic_store(&job->failed, true);
+    }
+}
+
+static int create_workspaces(struct job *job, size_t n, struct nx_error *err) {
+  const struct nx_prg_kernel *kernel = job->mask->kernel;
+  for (size_t i = 0; kernel->create_workspace && i < n; i++)
+    if (!(job->workspaces[i] = kernel->create_workspace()))
+      return nx_fail(err, NX_E_NOMEM, "out of memory for a mask workspace");
+  return 0;
+}
+
+static int apply(const struct nx_mask *mask, void *lanes, uint64_t byte, size_t size, bool wide,
+                 struct nx_pool *pool, struct nx_error *err) {
+  struct job job = {.mask = mask, .lanes = lanes, .byte = byte, .size = size, .wide = wide};
+  size_t n_blocks = (size + BLOCK_TILES * TILE_BYTES - 1) / (BLOCK_TILES * TILE_BYTES);
+  size_t n_workers = pool && n_blocks > 1 ? nx_pool_threads(pool) : 1;
+  int r = create_workspaces(&job, n_workers, err);
+  if (r == 0 && n_workers > 1)
+    nx_pool_run(pool, n_blocks, apply_block, &job);
+  else
+    for (size_t i = 0; r == 0 && i < n_blocks; i++)
+      apply_block(&job, i, 0);
+  for (size_t i = 0; mask->kernel->destroy_workspace && i < n_workers; i++)
+    mask->kernel->destroy_workspace(job.workspaces[i]);
+  if (r == 0 && job.failed)
+    r = nx_fail(err, NX_E_CRYPTO, "AES-256-CTR failed in OpenSSL");
+  return r;
+}
+
+int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
+                      struct nx_pool *pool, struct nx_error *err) {
+  return apply(mask, lanes, 4 * first, 4 * n, false, pool, err);
+}
+
+int nx_mask_apply_u64(const struct nx_mask *mask, uint64_t *lanes, uint64_t first, size_t n,
+                      struct nx_pool *pool, struct nx_error *err) {
+  return apply(mask, lanes, 8 * first, 8 * n, true, pool, err);
+}

@@ -1,0 +1,32 @@
+/* PRG: AES-256-CTR keystream added to lanes; what crypto/mask.c chooses among. Internal.
+ *
+ * A position is (stream, byte): IV = stream in the high 64 bits, byte / 16 in the low 64
+ * bits, big-endian. Positions and sizes are multiples of the lane width. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "crypto/secret.h"
+
+#define NX_PRG_SCHEDULE_SIZE 240 /* 15 round keys; EVP keeps the bare key in the first 32 bytes */
+
+struct nx_prg_call {
+  const uint8_t *schedule; /* unaligned */
+  uint64_t stream, byte;
+  void *lanes; /* unaligned; u32 or u64 little-endian as `wide` says */
+  size_t size; /* bytes */
+  bool wide, subtract;
+};
+
+struct nx_prg_kernel {
+  const char *name;
+  bool (*usable)(void);
+  void (*expand)(const struct nx_secret *key, uint8_t schedule[NX_PRG_SCHEDULE_SIZE]);
+  /* One thread's workspace, NULL when the kernel needs none (then create is NULL). */
+  void *(*create_workspace)(void);
+  void (*destroy_workspace)(void *workspace);
+  bool (*apply)(void *workspace, const struct nx_prg_call *call);
+};
+
+extern const struct nx_prg_kernel nx_prg_evp;
+extern const struct nx_prg_kernel nx_prg_vaes; /* x86-64 builds only */

@@ -1,0 +1,132 @@
+#include "models/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rng.h"
+#include "common/size.h"
+#include "models/nets/nano.h"
+#include "models/tensor/layout.h"
+
+#define ALIGNMENT 64
+#define INIT_STREAM UINT64_C(0x6d6f64656c2030) /* "model 0" */
+
+/* Everything of a model in one block: this, then the table, then the floats. */
+struct model_block {
+  struct nx_model model;
+  struct nx_model_tensor tensors[];
+};
+
+int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *shape_out,
+                             struct nx_error *err) {
+  double patches = round(plan->window.seconds / plan->window.patch_seconds);
+  double samples = round(plan->window.patch_seconds * plan->preprocessing.rate_hz);
+  if (!(samples >= 4 && samples <= 65536))
+    return nx_fail(err, NX_E_INVALID,
+                   "window.patch_seconds * preprocessing.rate_hz is %g samples a patch: use 4 to "
+                   "65536",
+                   samples);
+  if (!(patches >= 1 && patches <= 4096))
+    return nx_fail(err, NX_E_INVALID,
+                   "window.seconds / window.patch_seconds is %g patches: use 1 to 4096", patches);
+  if (plan->model.width % plan->model.heads || plan->model.width / plan->model.heads % 2)
+    return nx_fail(err, NX_E_INVALID, "model.width must be an even multiple of model.heads");
+  *shape_out = (struct nx_model_shape){
+      .network = plan->model.network,
+      .objective = plan->training.objective,
+      .width = plan->model.width,
+      .blocks = plan->model.blocks,
+      .queries = plan->model.queries,
+      .heads = plan->model.heads,
+      .feed_forward = plan->model.feed_forward,
+      .patches = (uint32_t)patches,
+      .patch_samples = (uint32_t)samples,
+      .bins = NX_MIN(NX_MODEL_BINS, (uint32_t)samples / 2 - 1),
+      .stats = NX_MODEL_STATS,
+      .patch_seconds = plan->window.patch_seconds,
+      .dropout = plan->model.dropout,
+  };
+  return 0;
+}
+
+static size_t aligned(size_t bytes) {
+  return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+}
+
+/* All sizes are capped by NX_MODEL_PARAMS_CAP and NX_MODEL_TENSORS: no overflow. */
+static struct nx_model *allocate(const struct nx_model_shape *shape, size_t n_tensors,
+                                 size_t n_params) {
+  size_t n_features = shape->bins + shape->stats;
+  size_t head = aligned(sizeof(struct model_block) + n_tensors * sizeof(struct nx_model_tensor));
+  size_t params = aligned(n_params * sizeof(float)), features = aligned(n_features * sizeof(float));
+  uint8_t *memory = aligned_alloc(ALIGNMENT, head + params + 2 * features);
+  if (!memory)
+    return NULL;
+  memset(memory, 0, head + params + 2 * features);
+  struct model_block *block = (struct model_block *)memory;
+  block->model = (struct nx_model){.shape = *shape,
+                                   .n_tensors = n_tensors,
+                                   .tensors = block->tensors,
+                                   .n_params = n_params,
+                                   .params = (float *)(memory + head),
+                                   .n_features = n_features,
+                                   .feature_mean = (float *)(memory + head + params),
+                                   .feature_sd = (float *)(memory + head + params + features)};
+  return &block->model;
+}
+
+static struct nx_model_tensor *table(struct nx_model *model) {
+  return ((struct model_block *)model)->tensors;
+}
+
+int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err) {
+  _cleanup_free_ struct nx_layout *layout = calloc(1, sizeof *layout);
+  struct nx_model_shape shape;
+  int r = nx_model_shape_from_plan(plan, &shape, err);
+  if (r < 0)
+    return r;
+  if (!layout)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a model");
+  r = nx_nano_layout(&shape, layout, err);
+  if (r < 0)
+    return r;
+  struct nx_model *model = allocate(&shape, layout->n_tensors, layout->n_params);
+  if (!model)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a model of %zu parameters",
+                   layout->n_params);
+  memcpy(table(model), layout->tensors, layout->n_tensors * sizeof *layout->tensors);
+  strncpy(model->plan_name, plan->name, sizeof model->plan_name - 1);
+  struct nx_rng rng;
+  nx_rng_init(&rng, plan->seed, INIT_STREAM);
+  nx_layout_draw(layout, &rng, model->params);
+  for (size_t i = 0; i < model->n_features; i++)
+    model->feature_sd[i] = 1;
+  *model_out = model;
+  return 0;
+}
+
+int nx_model_clone(const struct nx_model *model, struct nx_model **clone_out,
+                   struct nx_error *err) {
+  struct nx_model *clone = allocate(&model->shape, model->n_tensors, model->n_params);
+  if (!clone)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a copy of a model");
+  memcpy(table(clone), model->tensors, model->n_tensors * sizeof *model->tensors);
+  memcpy(clone->plan_name, model->plan_name, sizeof clone->plan_name);
+  memcpy(clone->params, model->params, model->n_params * sizeof(float));
+  memcpy(clone->feature_mean, model->feature_mean, model->n_features * sizeof(float));
+  memcpy(clone->feature_sd, model->feature_sd, model->n_features * sizeof(float));
+  *clone_out = clone;
+  return 0;
+}
+
+void nx_model_destroy(struct nx_model *model) {
+  free(model);
+}
+
+const struct nx_model_tensor *nx_model_find(const struct nx_model *model, const char *name) {
+  for (size_t i = 0; i < model->n_tensors; i++)
+    if (!strcmp(model->tensors[i].name, name))
+      return &model->tensors[i];
+  return NULL;
+}

@@ -1,0 +1,197 @@
+/* The canonical bytes of a model: nx_model_save() and nx_model_load(). */
+#include <assert.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/size.h"
+#include "models/model.h"
+#include "models/tensor/safetensors.h"
+
+#define FORMAT "neurox-model/1"
+#define LINE 256
+
+static int append_format(struct nx_buffer *out, struct nx_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int append_format(struct nx_buffer *out, struct nx_error *err, const char *format, ...) {
+  char line[LINE];
+  va_list words;
+  va_start(words, format);
+  int length = vsnprintf(line, sizeof line, format, words);
+  va_end(words);
+  assert(length >= 0 && (size_t)length < sizeof line);
+  return nx_buffer_append(out, line, (size_t)length, err);
+}
+
+static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
+                           struct nx_error *err) {
+  const struct nx_model_shape *s = &model->shape;
+  int r = append_format(out, err, "{\"__metadata__\":{\"format\":\"" FORMAT "\",\"plan\":");
+  if (!r)
+    r = nx_json_append_string(out, model->plan_name, err);
+  if (!r)
+    r = append_format(out, err,
+                      ",\"network\":\"nano\",\"objective\":\"%s\",\"width\":\"%u\","
+                      "\"blocks\":\"%u\",\"queries\":\"%u\",\"heads\":\"%u\",",
+                      s->objective == NX_OBJECTIVE_RECONSTRUCTION ? "reconstruction"
+                                                                  : "classification",
+                      s->width, s->blocks, s->queries, s->heads);
+  if (!r)
+    r = append_format(out, err,
+                      "\"feed_forward\":\"%u\",\"patches\":\"%u\",\"patch_samples\":\"%u\","
+                      "\"bins\":\"%u\",\"stats\":\"%u\",\"patch_seconds\":\"%.9g\"}",
+                      s->feed_forward, s->patches, s->patch_samples, s->bins, s->stats,
+                      s->patch_seconds);
+  return r;
+}
+
+/* Model tensors, then the two buffers, as (table entry, first value). */
+static struct nx_model_tensor entry_of(const struct nx_model *model, size_t i, float **values) {
+  if (i < model->n_tensors) {
+    *values = model->params + model->tensors[i].offset;
+    return model->tensors[i];
+  }
+  struct nx_model_tensor buffer = {.n_dims = 1,
+                                   .dims = {(uint32_t)model->n_features, 1},
+                                   .offset = model->n_params,
+                                   .size = model->n_features};
+  bool sd = i > model->n_tensors;
+  strcpy(buffer.name, sd ? "features.sd" : "features.mean");
+  buffer.offset += sd ? model->n_features : 0;
+  *values = sd ? model->feature_sd : model->feature_mean;
+  return buffer;
+}
+
+static size_t n_entries(const struct nx_model *model) {
+  return model->n_tensors + 2;
+}
+
+static int append_header(struct nx_buffer *out, const struct nx_model *model,
+                         struct nx_error *err) {
+  int r = append_metadata(out, model, err);
+  for (size_t i = 0; !r && i < n_entries(model); i++) {
+    float *values;
+    struct nx_model_tensor t = entry_of(model, i, &values);
+    char shape[32];
+    if (t.n_dims == 2)
+      snprintf(shape, sizeof shape, "%u,%u", t.dims[0], t.dims[1]);
+    else
+      snprintf(shape, sizeof shape, "%u", t.dims[0]);
+    r = append_format(out, err,
+                      ",\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                      t.name, shape, t.offset * 4, (t.offset + t.size) * 4);
+  }
+  if (!r)
+    r = nx_buffer_append(out, "}", 1, err);
+  while (!r && out->size % 8)
+    r = nx_buffer_append(out, " ", 1, err);
+  return r;
+}
+
+static int append_values(struct nx_buffer *out, const float *values, size_t n, const char *name,
+                         struct nx_error *err) {
+  int r = 0;
+  for (size_t i = 0; !r && i < n; i++) {
+    uint32_t bits;
+    uint8_t bytes[4];
+    memcpy(&bits, &values[i], sizeof bits);
+    nx_store_le32(bytes, bits);
+    if (!isfinite(values[i]))
+      return nx_fail(err, NX_E_INVALID, "%s[%zu] is NaN or infinite: training diverged", name, i);
+    r = nx_buffer_append(out, bytes, sizeof bytes, err);
+  }
+  return r;
+}
+
+int nx_model_save(const struct nx_model *model, struct nx_buffer *out, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer header = {0};
+  int r = append_header(&header, model, err);
+  if (!r)
+    r = nx_buffer_reserve(out, 8 + header.size + 4 * (model->n_params + 2 * model->n_features),
+                          err);
+  if (!r)
+    r = nx_buffer_append_u64(out, header.size, err);
+  if (!r)
+    r = nx_buffer_append(out, header.data, header.size, err);
+  for (size_t i = 0; !r && i < n_entries(model); i++) {
+    float *values;
+    struct nx_model_tensor t = entry_of(model, i, &values);
+    r = append_values(out, values, t.size, t.name, err);
+  }
+  return r < 0 ? nx_error_prefix(err, r, "save model") : 0;
+}
+
+/* The header must be the one we would write: says which tensor is the first that is not. */
+static int check_header(const struct nx_model *model, const struct nx_safetensors *file,
+                        struct nx_bytes header, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer expected = {0};
+  const char *format = nx_safetensors_metadata(file, "format");
+  if (!format || strcmp(format, FORMAT))
+    return nx_fail(err, NX_E_FORMAT, "metadata format is \"%.32s\", not " FORMAT,
+                   format ? format : "");
+  for (size_t i = 0; i < NX_MAX(n_entries(model), nx_safetensors_count(file)); i++) {
+    if (i >= n_entries(model))
+      return nx_fail(err, NX_E_FORMAT, "tensor %.64s does not belong to the plan's model",
+                     nx_safetensors_at(file, i)->name);
+    float *values;
+    struct nx_model_tensor t = entry_of(model, i, &values);
+    if (i >= nx_safetensors_count(file))
+      return nx_fail(err, NX_E_FORMAT, "tensor %s is missing", t.name);
+    const struct nx_safetensor *found = nx_safetensors_at(file, i);
+    if (strcmp(found->name, t.name))
+      return nx_fail(err, NX_E_FORMAT, "tensor %zu is %.64s, the plan's model has %s there", i,
+                     found->name, t.name);
+    if (strcmp(found->dtype, "F32") || found->n_dims != t.n_dims || found->dims[0] != t.dims[0] ||
+        (t.n_dims == 2 && found->dims[1] != t.dims[1]))
+      return nx_fail(err, NX_E_FORMAT, "tensor %s has another dtype or shape than the plan's model",
+                     t.name);
+  }
+  int r = append_header(&expected, model, err);
+  if (r < 0)
+    return r;
+  if (header.size != expected.size || memcmp(header.data, expected.data, header.size))
+    return nx_fail(err, NX_E_FORMAT,
+                   "metadata differ from the plan's, or the header is not in "
+                   "canonical form");
+  return 0;
+}
+
+static int read_values(const struct nx_safetensor *from, float *values, struct nx_error *err) {
+  for (size_t i = 0; i < from->data.size / 4; i++) {
+    uint32_t bits = nx_load_le32(from->data.data + 4 * i);
+    memcpy(&values[i], &bits, sizeof bits);
+    if (!isfinite(values[i]))
+      return nx_fail(err, NX_E_FORMAT, "%s[%zu] is NaN or infinite", from->name, i);
+  }
+  return 0;
+}
+
+static int read_model(struct nx_model *model, struct nx_bytes bytes, struct nx_error *err) {
+  _cleanup_(nx_safetensors_closep) struct nx_safetensors *file = NULL;
+  int r = nx_safetensors_open(bytes, &file, err);
+  if (r < 0)
+    return r;
+  r = check_header(model, file, nx_bytes(bytes.data + 8, (size_t)nx_load_le64(bytes.data)), err);
+  for (size_t i = 0; !r && i < n_entries(model); i++) {
+    float *values;
+    entry_of(model, i, &values);
+    r = read_values(nx_safetensors_at(file, i), values, err);
+  }
+  for (size_t i = 0; !r && i < model->n_features; i++)
+    if (!(model->feature_sd[i] > 0))
+      r = nx_fail(err, NX_E_FORMAT, "features.sd[%zu] is not positive", i);
+  return r;
+}
+
+int nx_model_load(const struct nx_plan *plan, struct nx_bytes bytes, struct nx_model **model_out,
+                  struct nx_error *err) {
+  _cleanup_(nx_model_destroyp) struct nx_model *model = NULL;
+  int r = nx_model_create(plan, &model, err);
+  if (!r)
+    r = read_model(model, bytes, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "load model");
+  *model_out = nx_steal(&model);
+  return 0;
+}

@@ -1,0 +1,71 @@
+#include "models/optim/server_apply.h"
+
+#include <math.h>
+
+/* A feature is a standardised log power or amplitude: far below this, or not real. */
+#define FEATURE_BOUND 1e6
+
+/* Mean and SD of one feature; false when no n real numbers have these sums. */
+static int moments(double n, double sum, double squares, float *mean, float *sd) {
+  double m = sum / n;
+  double variance = (squares - m * sum) / (n - 1);
+  double deviation = sqrt(variance > 0 ? variance : 0);
+  if (!(fabs(m) < FEATURE_BOUND) || !(deviation < FEATURE_BOUND) || !(squares >= 0))
+    return 0;
+  *mean = (float)m;
+  *sd = (float)(deviation > NX_FEATURE_SD_FLOOR ? deviation : NX_FEATURE_SD_FLOOR);
+  return 1;
+}
+
+int nx_server_apply_statistics(struct nx_model *model, const uint64_t *aux, size_t n_aux,
+                               struct nx_error *err) {
+  size_t f = model->n_features, bins = model->shape.bins;
+  if (n_aux != nx_aux_lanes(NX_ROUND_STATISTICS, f))
+    return nx_fail(err, NX_E_PROTOCOL, "%zu aux lanes for %zu features", n_aux, f);
+  double counts[2] = {(double)aux[NX_AUX_SPECTRAL_COUNT], (double)aux[NX_AUX_CHANNEL_COUNT]};
+  if (!(counts[0] >= 2 && counts[0] < 0x1p53 && counts[1] >= 2 && counts[1] < 0x1p53))
+    return nx_fail(err, NX_E_PROTOCOL, "feature statistics over too few observations");
+  for (int write = 0; write < 2; write++)
+    for (size_t i = 0; i < f; i++) {
+      float mean, sd;
+      double sum = nx_aux_decode(aux[NX_AUX_FEATURE_SUMS + i], NX_AUX_FEATURE_SCALE);
+      double squares = nx_aux_decode(aux[NX_AUX_FEATURE_SUMS + f + i], NX_AUX_FEATURE_SCALE);
+      if (!moments(counts[i >= bins], sum, squares, &mean, &sd))
+        return nx_fail(err, NX_E_PROTOCOL, "feature %zu: its sums are out of range", i);
+      if (write) {
+        model->feature_mean[i] = mean;
+        model->feature_sd[i] = sd;
+      }
+    }
+  return 0;
+}
+
+/* The representative of x mod 2^bits nearest to zero. */
+static int32_t lift(uint32_t x, uint32_t bits) {
+  uint32_t shift = 32 - bits;
+  return (int32_t)(x << shift) >> shift;
+}
+
+int nx_server_apply_average(struct nx_model *model, const uint32_t *lanes, size_t n_lanes,
+                            uint32_t ring_bits, double scale, const uint64_t *aux, size_t n_aux,
+                            struct nx_error *err) {
+  if (n_lanes != model->n_params || n_aux < NX_AUX_COMMON)
+    return nx_fail(err, NX_E_PROTOCOL, "%zu lanes for %zu parameters, %zu aux lanes", n_lanes,
+                   model->n_params, n_aux);
+  if (ring_bits < 2 || ring_bits > 32 || !(scale > 0 && isfinite(scale)))
+    return nx_fail(err, NX_E_INVALID, "a ring of %u bits with scale %g", ring_bits, scale);
+  double weight = nx_aux_decode(aux[NX_AUX_WEIGHT], NX_AUX_WEIGHT_SCALE);
+  if (!(weight > 0 && weight <= (double)aux[NX_AUX_CONTRIBUTORS]))
+    return nx_fail(err, NX_E_PROTOCOL, "weights sum to %g over %llu contributors", weight,
+                   (unsigned long long)aux[NX_AUX_CONTRIBUTORS]);
+  double unit = weight * scale;
+  for (int write = 0; write < 2; write++)
+    for (size_t i = 0; i < n_lanes; i++) {
+      float next = (float)((double)model->params[i] + (double)lift(lanes[i], ring_bits) / unit);
+      if (!isfinite(next))
+        return nx_fail(err, NX_E_PROTOCOL, "parameter %zu would not be finite", i);
+      if (write)
+        model->params[i] = next;
+    }
+  return 0;
+}

@@ -1,0 +1,188 @@
+#include "node/session/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "crypto/hash.h"
+
+#define MAGIC "NXJRNL1\n"
+#define MAGIC_SIZE 8
+#define JOURNAL_CAP ((size_t)256 << 20)
+
+struct nx_journal {
+  char path[NX_PATH_SIZE];
+  int fd;
+  bool broken;
+  struct nx_hash link;
+};
+
+static struct nx_hash next_link(const struct nx_hash *link, struct nx_bytes body) {
+  struct nx_sha256 sha;
+  nx_sha256_begin(&sha, "SA1/journal");
+  nx_sha256_update(&sha, link->bytes, sizeof link->bytes);
+  nx_sha256_update(&sha, body.data, body.size);
+  return nx_sha256_final(&sha);
+}
+
+static int write_all(int fd, const char *path, struct nx_bytes bytes, struct nx_error *err) {
+  while (bytes.size) {
+    ssize_t n = write(fd, bytes.data, bytes.size);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return nx_fail_errno(err, errno, "write %s", path);
+    bytes.data += n;
+    bytes.size -= (size_t)n;
+  }
+  return 0;
+}
+
+/* Appends the record's bytes to out and moves *link on. */
+static int put_record(struct nx_buffer *out, struct nx_bytes body, struct nx_hash *link,
+                      struct nx_error *err) {
+  if (body.size > NX_JOURNAL_RECORD_CAP)
+    return nx_fail(err, NX_E_LIMIT, "journal: a record of %zu bytes", body.size);
+  *link = next_link(link, body);
+  int r = nx_buffer_append_u32(out, (uint32_t)body.size, err);
+  if (r == 0)
+    r = nx_buffer_append(out, body.data, body.size, err);
+  if (r == 0)
+    r = nx_buffer_append(out, link->bytes, sizeof link->bytes, err);
+  return r;
+}
+
+/* Visits the whole records of `text`; *whole_out: bytes they take. */
+static int visit_records(struct nx_journal *journal, struct nx_bytes text, nx_journal_visit visit,
+                         void *context, size_t *whole_out, struct nx_error *err) {
+  struct nx_reader reader = nx_reader(text);
+  nx_reader_take(&reader, MAGIC_SIZE);
+  *whole_out = MAGIC_SIZE;
+  while (reader.rest.size) {
+    uint32_t size = nx_reader_u32(&reader);
+    struct nx_bytes body = nx_reader_take(&reader, size);
+    struct nx_bytes link = nx_reader_take(&reader, NX_HASH_SIZE);
+    if (reader.failed || size > NX_JOURNAL_RECORD_CAP)
+      return 0;
+    struct nx_hash expected = next_link(&journal->link, body);
+    if (memcmp(expected.bytes, link.data, NX_HASH_SIZE))
+      return 0;
+    int r = visit(context, body, err);
+    if (r < 0)
+      return nx_error_prefix(err, r, "journal %s", journal->path);
+    journal->link = expected;
+    *whole_out = text.size - reader.rest.size;
+  }
+  return 0;
+}
+
+/* Keeps what is not whole beside the journal, for whoever wants to know. */
+static int set_tail_aside(struct nx_journal *journal, struct nx_bytes tail, size_t whole,
+                          struct nx_error *err) {
+  char aside[NX_PATH_SIZE];
+  if (snprintf(aside, sizeof aside, "%s.torn", journal->path) >= (int)sizeof aside)
+    return nx_fail(err, NX_E_LIMIT, "path is too long: %.64s…", journal->path);
+  int r = nx_file_replace(aside, tail, 0600, err);
+  if (r < 0)
+    return r;
+  if (ftruncate(journal->fd, (off_t)whole) || fsync(journal->fd))
+    return nx_fail_errno(err, errno, "cut %s", journal->path);
+  return NX_JOURNAL_TORN;
+}
+
+static int read_existing(struct nx_journal *journal, nx_journal_visit visit, void *context,
+                         struct nx_error *err) {
+  _cleanup_(nx_buffer_wipe) struct nx_buffer text = {.cap = JOURNAL_CAP};
+  size_t whole = 0;
+  int r = nx_file_read(journal->path, JOURNAL_CAP, &text, err);
+  if (r < 0)
+    return r;
+  if (text.size < MAGIC_SIZE || memcmp(text.data, MAGIC, MAGIC_SIZE))
+    return nx_fail(err, NX_E_FORMAT, "journal %s: this is no journal of a node", journal->path);
+  r = visit_records(journal, nx_buffer_view(&text), visit, context, &whole, err);
+  if (r < 0 || whole == text.size)
+    return r;
+  return set_tail_aside(journal, nx_bytes(text.data + whole, text.size - whole), whole, err);
+}
+
+static int reopen(struct nx_journal *journal, struct nx_error *err) {
+  int fd = open(journal->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (fd < 0)
+    return nx_fail_errno(err, errno, "open %s", journal->path);
+  if (journal->fd >= 0)
+    close(journal->fd);
+  journal->fd = fd;
+  return 0;
+}
+
+int nx_journal_open(const char *path, nx_journal_visit visit, void *context,
+                    struct nx_journal **journal_out, struct nx_error *err) {
+  _cleanup_(nx_journal_closep) struct nx_journal *journal = calloc(1, sizeof *journal);
+  if (!journal)
+    return nx_fail(err, NX_E_NOMEM, "journal: out of memory");
+  journal->fd = -1;
+  if (snprintf(journal->path, sizeof journal->path, "%s", path) >= (int)sizeof journal->path)
+    return nx_fail(err, NX_E_LIMIT, "path is too long: %.64s…", path);
+  int r = 0;
+  if (!nx_path_exists(path))
+    r = nx_file_create(path, nx_bytes(MAGIC, MAGIC_SIZE), 0600, err);
+  if (r == 0)
+    r = reopen(journal, err);
+  if (r == 0)
+    r = read_existing(journal, visit, context, err);
+  if (r < 0)
+    return r;
+  *journal_out = nx_steal(&journal);
+  return r;
+}
+
+int nx_journal_append(struct nx_journal *journal, struct nx_bytes body, struct nx_error *err) {
+  _cleanup_(nx_buffer_wipe) struct nx_buffer record = {0};
+  struct nx_hash link = journal->link;
+  if (journal->broken)
+    return nx_fail(err, NX_E_IO, "journal %s: an earlier write failed; restart the node",
+                   journal->path);
+  int r = put_record(&record, body, &link, err);
+  if (r < 0)
+    return r;
+  r = write_all(journal->fd, journal->path, nx_buffer_view(&record), err);
+  if (r == 0 && fdatasync(journal->fd))
+    r = nx_fail_errno(err, errno, "sync %s", journal->path);
+  if (r < 0) {
+    journal->broken = true;
+    return r;
+  }
+  journal->link = link;
+  return 0;
+}
+
+int nx_journal_restart(struct nx_journal *journal, struct nx_bytes body, struct nx_error *err) {
+  _cleanup_(nx_buffer_wipe) struct nx_buffer text = {0};
+  struct nx_hash link = {0};
+  int r = nx_buffer_append(&text, MAGIC, MAGIC_SIZE, err);
+  if (r == 0)
+    r = put_record(&text, body, &link, err);
+  if (r == 0)
+    r = nx_file_replace(journal->path, nx_buffer_view(&text), 0600, err);
+  if (r < 0)
+    return r;
+  r = reopen(journal, err);
+  if (r < 0) {
+    journal->broken = true;
+    return r;
+  }
+  journal->link = link;
+  return 0;
+}
+
+void nx_journal_close(struct nx_journal *journal) {
+  if (!journal)
+    return;
+  if (journal->fd >= 0)
+    close(journal->fd);
+  free(journal);
+}

@@ -1,0 +1,109 @@
+#include <math.h>
+
+#include "common/rng.h"
+#include "models/metrics.h"
+#include "models/optim/schedule.h"
+#include "tests/unit/cmocka_shim.h"
+
+/* scikit-learn 1.2: roc_auc_score(labels, scores) */
+static void auroc_agrees_with_scikit_learn(void **state) {
+  (void)state;
+  const double scores[] = {0.1, 0.4, 0.35, 0.8};
+  const uint8_t labels[] = {0, 0, 1, 1};
+  assert_float_equal(nx_auroc(scores, labels, 4), 0.75, 1e-15);
+  const double tied[] = {1, 2, 2, 2, 3, 3, 0, -1};
+  const uint8_t tied_labels[] = {0, 1, 0, 1, 1, 0, 0, 1};
+  assert_float_equal(nx_auroc(tied, tied_labels, 8), 0.53125, 1e-15);
+}
+
+static void auroc_of_equal_scores_is_one_half(void **state) {
+  (void)state;
+  const double scores[] = {2, 2, 2, 2, 2};
+  const uint8_t labels[] = {0, 1, 1, 0, 1};
+  assert_float_equal(nx_auroc(scores, labels, 5), 0.5, 0);
+}
+
+static void auroc_of_one_class_is_nan(void **state) {
+  (void)state;
+  const double scores[] = {1, 2};
+  const uint8_t labels[] = {1, 1};
+  assert_true(isnan(nx_auroc(scores, labels, 2)));
+  assert_true(isnan(nx_auroc(scores, labels, 0)));
+  const double broken[] = {1, NAN};
+  const uint8_t both[] = {0, 1};
+  assert_true(isnan(nx_auroc(broken, both, 2)));
+}
+
+static void balanced_accuracy_weighs_classes_equally(void **state) {
+  (void)state;
+  const double scores[] = {-1, -2, -3, 1, 2, -0.5, 0};
+  const uint8_t labels[] = {0, 0, 0, 0, 1, 1, 1};
+  assert_float_equal(nx_balanced_accuracy(scores, labels, 7, 0), (3.0 / 4 + 1.0 / 3) / 2, 1e-15);
+  assert_true(isnan(nx_balanced_accuracy(scores, labels, 4, 0)));
+}
+
+static void histograms_come_close_to_exact_values(void **state) {
+  (void)state;
+  enum { N = 4000 };
+  static double scores[N];
+  static uint8_t labels[N];
+  uint64_t histograms[2][NX_HISTOGRAM_BINS] = {0};
+  struct nx_rng rng;
+  nx_rng_init(&rng, 5, 0);
+  for (size_t i = 0; i < N; i++) {
+    labels[i] = i % 3 == 0;
+    scores[i] = nx_rng_normal(&rng) + labels[i];
+    histograms[labels[i]][nx_histogram_bin(scores[i])]++;
+  }
+  assert_float_equal(nx_auroc_histogram(histograms[0], histograms[1]), nx_auroc(scores, labels, N),
+                     1e-4);
+  assert_float_equal(nx_balanced_accuracy_histogram(histograms[0], histograms[1]),
+                     nx_balanced_accuracy(scores, labels, N, 0), 1e-12);
+}
+
+static void recordings_score_the_mean_of_their_windows(void **state) {
+  (void)state;
+  const double scores[] = {1, 2, 3, 4, 5};
+  const uint32_t recordings[] = {0, 2, 0, 2, 2};
+  double means[3];
+  nx_recording_scores(scores, recordings, 5, means, 3);
+  assert_float_equal(means[0], 2, 0);
+  assert_true(isnan(means[1]));
+  assert_float_equal(means[2], 11.0 / 3, 1e-15);
+}
+
+/* design/recipe-eegmat: lr 3e-3, 5-step warm-up, cosine to 5 % over 100 steps. Expected
+ * values from the prototype's sched(). */
+static void schedule_warms_up_and_falls_to_its_fraction(void **state) {
+  (void)state;
+  const struct nx_plan_training training = {
+      .learning_rate = 3e-3, .warmup_steps = 5, .final_learning_rate_fraction = 0.05};
+  assert_float_equal(nx_learning_rate(&training, 0, 100), 0.0006, 1e-15);
+  assert_float_equal(nx_learning_rate(&training, 4, 100), 0.003, 1e-15);
+  assert_float_equal(nx_learning_rate(&training, 5, 100), 0.003, 1e-15);
+  assert_float_equal(nx_learning_rate(&training, 50, 100), 0.0016926755672980738, 1e-15);
+  assert_float_equal(nx_learning_rate(&training, 99, 100), 0.0001507791082891804, 1e-15);
+  assert_float_equal(nx_learning_rate(&training, 500, 100), 0.00015, 1e-15);
+}
+
+static void schedule_survives_warm_up_longer_than_training(void **state) {
+  (void)state;
+  const struct nx_plan_training training = {.learning_rate = 1, .warmup_steps = 10};
+  assert_float_equal(nx_learning_rate(&training, 4, 5), 0.5, 1e-15);
+  const struct nx_plan_training none = {.learning_rate = 1, .warmup_steps = 0};
+  assert_float_equal(nx_learning_rate(&none, 0, 1), 1, 1e-15);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(auroc_agrees_with_scikit_learn),
+      cmocka_unit_test(auroc_of_equal_scores_is_one_half),
+      cmocka_unit_test(auroc_of_one_class_is_nan),
+      cmocka_unit_test(balanced_accuracy_weighs_classes_equally),
+      cmocka_unit_test(histograms_come_close_to_exact_values),
+      cmocka_unit_test(recordings_score_the_mean_of_their_windows),
+      cmocka_unit_test(schedule_warms_up_and_falls_to_its_fraction),
+      cmocka_unit_test(schedule_survives_warm_up_longer_than_training),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
