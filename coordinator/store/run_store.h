@@ -39,6 +39,7 @@ struct nx_store_federation {
   char name[NX_STORE_NAME_SIZE];
   struct nx_public_key identity; /* the coordinator's Ed25519 key */
   struct nx_hash spki;           /* SHA-256 of the coordinator's TLS public key */
+  struct nx_hash operator_spki;  /* of the certificate that may call Admin RPCs */
   int64_t created;
 };
 
@@ -80,6 +81,16 @@ int nx_run_store_invitation(struct nx_run_store *store, const struct nx_hash *to
 /* Invitations that are unused and not expired at `now`. */
 int nx_run_store_pending_invitations(struct nx_run_store *store, int64_t now, uint32_t *n_out,
                                      struct nx_error *err);
+/* Takes an unused invitation back; NX_E_NOT_FOUND when it is used or was never made. */
+int nx_run_store_withdraw_invitation(struct nx_run_store *store, const struct nx_hash *token_hash,
+                                     struct nx_error *err);
+/* Another process may invite while the coordinator holds its audit log: the coordinator
+ * takes what is not logged yet, oldest first (NX_E_NOT_FOUND: nothing), and marks it. */
+int nx_run_store_unlogged_invitation(struct nx_run_store *store,
+                                     struct nx_store_invitation *invitation_out,
+                                     struct nx_error *err);
+int nx_run_store_mark_logged(struct nx_run_store *store, const struct nx_hash *token_hash,
+                             struct nx_error *err);
 /* Spends the invitation and adds the member with its certificate (PEM), both or neither.
  * The very same member asking again (its answer was lost) gets the certificate that was
  * issued to it: appended to certificate_out, which otherwise receives `certificate`.

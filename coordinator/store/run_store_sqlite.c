@@ -17,13 +17,14 @@
 /* migrations[v] lifts schema v to v + 1. Never edit one that was released: add the next. */
 static const char *const migrations[] = {
     "CREATE TABLE federation(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL,"
-    " name TEXT NOT NULL, identity_pk BLOB NOT NULL, spki BLOB NOT NULL, created INTEGER NOT NULL);"
+    " name TEXT NOT NULL, identity_pk BLOB NOT NULL, spki BLOB NOT NULL,"
+    " operator_spki BLOB NOT NULL, created INTEGER NOT NULL);"
     "CREATE TABLE members(id INTEGER PRIMARY KEY CHECK(id BETWEEN 1 AND 255),"
     " name TEXT NOT NULL UNIQUE, identity_pk BLOB NOT NULL UNIQUE, spki BLOB NOT NULL UNIQUE,"
     " certificate BLOB NOT NULL, enrolled INTEGER NOT NULL);"
     "CREATE TABLE invitations(token_hash BLOB PRIMARY KEY, member INTEGER NOT NULL,"
     " name TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
-    " used INTEGER NOT NULL DEFAULT 0);"
+    " used INTEGER NOT NULL DEFAULT 0, logged INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE manifest(one INTEGER PRIMARY KEY CHECK(one = 1), body BLOB NOT NULL,"
     " signature BLOB NOT NULL);"
     "CREATE TABLE plans(hash BLOB PRIMARY KEY, name TEXT NOT NULL, text BLOB NOT NULL,"
@@ -157,9 +158,10 @@ int nx_run_store_put_federation(struct nx_run_store *store,
                                 const struct nx_store_federation *federation,
                                 struct nx_error *err) {
   NX_STORE_LOCK(store);
-  return nx_sql_run(store, err, "INSERT INTO federation VALUES(1, ?, ?, ?, ?, ?)", "bsbbi",
+  return nx_sql_run(store, err, "INSERT INTO federation VALUES(1, ?, ?, ?, ?, ?, ?)", "bsbbbi",
                     federation->id, sizeof federation->id, federation->name, &federation->identity,
-                    (size_t)32, &federation->spki, (size_t)32, federation->created);
+                    (size_t)32, &federation->spki, (size_t)32, &federation->operator_spki,
+                    (size_t)32, federation->created);
 }
 
 int nx_run_store_federation(struct nx_run_store *store, struct nx_store_federation *out,
@@ -167,8 +169,9 @@ int nx_run_store_federation(struct nx_run_store *store, struct nx_store_federati
   NX_STORE_LOCK(store);
   _cleanup_statement_ sqlite3_stmt *s = NULL;
   *out = (struct nx_store_federation){0};
-  int r = nx_sql_prepare(store, &s, err,
-                         "SELECT id, name, identity_pk, spki, created FROM federation", "");
+  int r = nx_sql_prepare(
+      store, &s, err, "SELECT id, name, identity_pk, spki, operator_spki, created FROM federation",
+      "");
   if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
     return r;
   if (r == 0)
@@ -176,9 +179,10 @@ int nx_run_store_federation(struct nx_run_store *store, struct nx_store_federati
   if ((r = nx_sql_column_bytes(s, 0, out->id, sizeof out->id, err)) < 0 ||
       (r = nx_sql_column_text(s, 1, out->name, sizeof out->name, err)) < 0 ||
       (r = nx_sql_column_bytes(s, 2, &out->identity, 32, err)) < 0 ||
-      (r = nx_sql_column_bytes(s, 3, &out->spki, 32, err)) < 0)
+      (r = nx_sql_column_bytes(s, 3, &out->spki, 32, err)) < 0 ||
+      (r = nx_sql_column_bytes(s, 4, &out->operator_spki, 32, err)) < 0)
     return r;
-  out->created = sqlite3_column_int64(s, 4);
+  out->created = sqlite3_column_int64(s, 5);
   return 0;
 }
 
@@ -287,31 +291,68 @@ int nx_run_store_invite(struct nx_run_store *store, struct nx_store_invitation *
   if (r < 0 || (r = check_unsealed(store, err)) < 0 ||
       (r = check_name_free(store, invitation->name, invitation->created, err)) < 0 ||
       (r = next_member_id(store, invitation->created, &invitation->member, err)) < 0 ||
-      (r = nx_sql_run(store, err, "INSERT INTO invitations VALUES(?, ?, ?, ?, ?, 0)", "bisii",
+      (r = nx_sql_run(store, err, "INSERT INTO invitations VALUES(?, ?, ?, ?, ?, 0, 0)", "bisii",
                       &invitation->token_hash, (size_t)32, (int64_t)invitation->member,
                       invitation->name, invitation->created, invitation->expires)) < 0)
     return r;
   return nx_transaction_commit(&transaction, err);
 }
 
+#define INVITATION_COLUMNS                                                                         \
+  "SELECT token_hash, member, name, created, expires, used FROM invitations "
+
+/* The row that the statement found; `missing` when it found none. */
+static int step_invitation(struct nx_run_store *store, sqlite3_stmt *s,
+                           struct nx_store_invitation *out, const char *missing,
+                           struct nx_error *err) {
+  int r = nx_sql_step(store, s, err);
+  if (r <= 0)
+    return r < 0 ? r : nx_fail(err, NX_E_NOT_FOUND, "%s", missing);
+  *out = (struct nx_store_invitation){.member = (uint32_t)sqlite3_column_int64(s, 1),
+                                      .created = sqlite3_column_int64(s, 3),
+                                      .expires = sqlite3_column_int64(s, 4),
+                                      .used = sqlite3_column_int64(s, 5)};
+  if ((r = nx_sql_column_bytes(s, 0, &out->token_hash, 32, err)) < 0)
+    return r;
+  return nx_sql_column_text(s, 2, out->name, sizeof out->name, err);
+}
+
 static int read_invitation(struct nx_run_store *store, const struct nx_hash *token_hash,
                            struct nx_store_invitation *out, struct nx_error *err) {
   _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int r = nx_sql_prepare(store, &s, err,
-                         "SELECT member, name, created, expires, used FROM invitations"
-                         " WHERE token_hash = ?",
-                         "b", token_hash, (size_t)32);
-  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
-    return r;
-  if (r == 0)
-    return nx_fail(err, NX_E_NOT_FOUND,
-                   "this federation made no such invitation: ask its operator for a new one");
-  *out = (struct nx_store_invitation){.member = (uint32_t)sqlite3_column_int64(s, 0),
-                                      .created = sqlite3_column_int64(s, 2),
-                                      .expires = sqlite3_column_int64(s, 3),
-                                      .used = sqlite3_column_int64(s, 4)};
-  out->token_hash = *token_hash;
-  return nx_sql_column_text(s, 1, out->name, sizeof out->name, err);
+  int r = nx_sql_prepare(store, &s, err, INVITATION_COLUMNS "WHERE token_hash = ?", "b", token_hash,
+                         (size_t)32);
+  return r < 0 ? r
+               : step_invitation(store, s, out,
+                                 "this federation made no such invitation: ask its operator for a "
+                                 "new one",
+                                 err);
+}
+
+int nx_run_store_withdraw_invitation(struct nx_run_store *store, const struct nx_hash *token_hash,
+                                     struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  int r = nx_sql_run(store, err, "DELETE FROM invitations WHERE token_hash = ? AND used = 0", "b",
+                     token_hash, (size_t)32);
+  if (r == 0 && !sqlite3_changes(store->db))
+    return nx_fail(err, NX_E_NOT_FOUND, "there is no such unused invitation");
+  return r;
+}
+
+int nx_run_store_unlogged_invitation(struct nx_run_store *store, struct nx_store_invitation *out,
+                                     struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(
+      store, &s, err, INVITATION_COLUMNS "WHERE logged = 0 ORDER BY created, member LIMIT 1", "");
+  return r < 0 ? r : step_invitation(store, s, out, "every invitation is logged", err);
+}
+
+int nx_run_store_mark_logged(struct nx_run_store *store, const struct nx_hash *token_hash,
+                             struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  return nx_sql_run(store, err, "UPDATE invitations SET logged = 1 WHERE token_hash = ?", "b",
+                    token_hash, (size_t)32);
 }
 
 int nx_run_store_invitation(struct nx_run_store *store, const struct nx_hash *token_hash,

@@ -1,0 +1,50 @@
+/* Federation: a coordinator's home folder, made by init and opened by every other verb.
+ *
+ *   HOME/ coordinator.yaml          config
+ *         identity.key              Ed25519: signs M0, M2, … and the manifest
+ *         ca/ca.key  ca/ca.pem      issues members' certificates
+ *         tls/coordinator.key .pem  the server's certificate
+ *         operator/operator.key .pem  what the operator's verbs show to the server
+ *         store.sqlite  blobs/  uploads/  audit/
+ *
+ * Every private key is made here, mode 0600, and stays here. */
+#pragma once
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "coordinator/coordinator_config.h"
+#include "coordinator/store/model_registry.h"
+#include "coordinator/store/run_store.h"
+#include "crypto/sign.h"
+
+struct nx_federation_request {
+  const char *home;                  /* must not exist, or be an empty folder */
+  const char *name;                  /* 1..64 characters */
+  const char *address;               /* HOST:PORT for members; port 0: choose one that is free */
+  const char *enrol_address;         /* the same for enrolment; NULL: the next free port */
+  const char *listen, *enrol_listen; /* what to bind; NULL: the address, or every interface
+                                        when its host is a name */
+};
+
+/* Makes the home folder: whole, or not at all. NX_E_EXISTS, NX_E_INVALID (address), … */
+int nx_federation_create(const struct nx_federation_request *request, struct nx_error *err);
+
+struct nx_federation {
+  char home[NX_PATH_SIZE];
+  struct nx_coordinator_config *config;
+  struct nx_run_store *store;
+  struct nx_store_federation row; /* id, name, keys */
+  struct nx_identity *identity;
+  struct nx_buffer ca_key, ca_certificate;   /* PEM */
+  struct nx_buffer tls_key, tls_certificate; /* PEM */
+};
+
+/* Opens a home for serving or inviting; NX_E_NOT_FOUND says to run init. Several processes
+ * may; the one that serves takes the folder's lock besides. */
+int nx_federation_open(const char *home, struct nx_federation **federation_out,
+                       struct nx_error *err);
+void nx_federation_close(struct nx_federation *federation); /* wipes keys; NULL is fine */
+NX_DEFINE_CLEANUP(struct nx_federation *, nx_federation_close)
+
+/* "ID in hex, for people and files"; out holds 33 bytes. */
+void nx_federation_id_hex(const struct nx_federation *federation, char out[33]);

@@ -1,0 +1,130 @@
+#include "coordinator/coordinator_config.h"
+
+#include <stdio.h>
+
+#include "common/config.h"
+#include "common/file.h"
+#include "common/size.h"
+#include "coordinator/address.h"
+
+static const cyaml_strval_t keep[] = {{"round", NX_KEEP_ROUND}, {"run", NX_KEEP_RUN}};
+
+#define TEXT(key, most)                                                                            \
+  CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER, struct nx_coordinator_config, key, 1, most)
+#define WHOLE(key) CYAML_FIELD_UINT(#key, CYAML_FLAG_DEFAULT, struct nx_coordinator_config, key)
+
+static const cyaml_schema_field_t fields[] = {
+    WHOLE(neurox_coordinator),
+    TEXT(name, 64),
+    TEXT(address, NX_ADDRESS_SIZE - 1),
+    TEXT(listen, NX_ADDRESS_SIZE - 1),
+    TEXT(enrol_address, NX_ADDRESS_SIZE - 1),
+    TEXT(enrol_listen, NX_ADDRESS_SIZE - 1),
+    WHOLE(invitation_hours),
+    WHOLE(certificate_days),
+    WHOLE(threads),
+    WHOLE(attempts),
+    CYAML_FIELD_ENUM("keep_uploads", CYAML_FLAG_STRICT, struct nx_coordinator_config, keep_uploads,
+                     keep, NX_ARRAY_LENGTH(keep)),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct nx_coordinator_config, fields)};
+
+static int check_name(const char *path, const char *name, struct nx_error *err) {
+  for (const char *at = name; *at; at++)
+    if ((unsigned char)*at < 0x20 || *at == '\'' || *at == '\\' || *at == 0x7f)
+      return nx_fail(err, NX_E_INVALID, "%s: name: no quotes, backslashes or control characters",
+                     path);
+  return *name ? 0 : nx_fail(err, NX_E_INVALID, "%s: name: is empty", path);
+}
+
+static int check(const char *path, const struct nx_coordinator_config *c, struct nx_error *err) {
+  if (c->neurox_coordinator != NX_COORDINATOR_CONFIG_VERSION)
+    return nx_fail(err, NX_E_INVALID, "%s: neurox_coordinator: version %u is not known, only %d",
+                   path, c->neurox_coordinator, NX_COORDINATOR_CONFIG_VERSION);
+  const struct {
+    const char *key, *text;
+  } addresses[] = {{"address", c->address},
+                   {"listen", c->listen},
+                   {"enrol_address", c->enrol_address},
+                   {"enrol_listen", c->enrol_listen}};
+  struct nx_address address;
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(addresses); i++) {
+    int r = nx_address_parse(addresses[i].text, &address, err);
+    if (r < 0)
+      return nx_error_prefix(err, r, "%s: %s", path, addresses[i].key);
+  }
+  const struct {
+    const char *key;
+    uint32_t value, low, high;
+  } ranges[] = {{"invitation_hours", c->invitation_hours, 1, 8760},
+                {"certificate_days", c->certificate_days, 1, 3650},
+                {"threads", c->threads, 0, 256},
+                {"attempts", c->attempts, 1, 1000}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(ranges); i++)
+    if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high)
+      return nx_fail(err, NX_E_INVALID, "%s: %s is %u: use %u to %u", path, ranges[i].key,
+                     ranges[i].value, ranges[i].low, ranges[i].high);
+  return check_name(path, c->name, err);
+}
+
+int nx_coordinator_config_load(const char *path, struct nx_coordinator_config **config_out,
+                               struct nx_error *err) {
+  void *value = NULL;
+  int r = nx_config_load(path, &schema, &value, err);
+  if (r < 0)
+    return r;
+  _cleanup_(nx_coordinator_config_destroyp) struct nx_coordinator_config *config = value;
+  if ((r = check(path, config, err)) < 0)
+    return r;
+  *config_out = nx_steal(&config);
+  return 0;
+}
+
+void nx_coordinator_config_destroy(struct nx_coordinator_config *config) {
+  nx_config_free(&schema, config);
+}
+
+static void put(FILE *out, const struct nx_coordinator_config *c) {
+  fprintf(out,
+          "# A federation's coordinator. A wrong key is refused with its line; the file is read\n"
+          "# once, when neurox-coordinator serve starts.\n"
+          "neurox_coordinator: %d\n"
+          "name: '%s'\n\n"
+          "# Where members reach it (this stands in their invitations), and what it binds here.\n"
+          "address: '%s'\n"
+          "listen: '%s'\n\n"
+          "# Enrolment has a port of its own, open only while an invitation is.\n"
+          "enrol_address: '%s'\n"
+          "enrol_listen: '%s'\n\n",
+          NX_COORDINATOR_CONFIG_VERSION, c->name, c->address, c->listen, c->enrol_address,
+          c->enrol_listen);
+  fprintf(out,
+          "invitation_hours: %u     # how long an invitation can be used\n"
+          "certificate_days: %u    # how long a member's certificate is valid\n"
+          "threads: %u               # for sums and masks; 0: one per processor\n"
+          "attempts: %u              # of one round, before the run stops and says why\n\n"
+          "# Masked uploads are deleted when their round is sealed (round), or when the next run\n"
+          "# starts, so that an auditor can replay a finished run (run).\n"
+          "keep_uploads: %s\n",
+          c->invitation_hours, c->certificate_days, c->threads, c->attempts,
+          keep[c->keep_uploads].str);
+}
+
+int nx_coordinator_config_write(const char *path, const struct nx_coordinator_config *config,
+                                struct nx_error *err) {
+  int r = check(path, config, err);
+  if (r < 0)
+    return r;
+  _cleanup_free_ char *text = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&text, &size);
+  if (!out)
+    return nx_fail(err, NX_E_NOMEM, "%s: out of memory", path);
+  put(out, config);
+  if (fclose(out))
+    return nx_fail(err, NX_E_NOMEM, "%s: out of memory", path);
+  return nx_file_create(path, nx_bytes(text, size), 0600, err);
+}
