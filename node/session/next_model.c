@@ -1,0 +1,60 @@
+#include "node/session/next_model.h"
+
+#include <stdlib.h>
+
+#include "common/size.h"
+#include "crypto/quantize.h"
+#include "models/optim/server_apply.h"
+
+int nx_model_hash(const struct nx_model *model, struct nx_buffer *bytes_out,
+                  struct nx_hash *hash_out, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer own = {.cap = (size_t)8 << 30};
+  struct nx_buffer *bytes = bytes_out ? bytes_out : &own;
+  size_t before = bytes->size;
+  int r = nx_model_save(model, bytes, err);
+  if (r < 0)
+    return r;
+  *hash_out = nx_sha256(bytes->data + before, bytes->size - before);
+  return 0;
+}
+
+static int apply(struct nx_model *next, const struct nx_plan *plan, enum nx_round_kind kind,
+                 const uint32_t *lanes, size_t n_lanes, const uint64_t *aux, size_t n_aux,
+                 struct nx_error *err) {
+  const struct nx_plan_aggregation *aggregation = &plan->aggregation;
+  const struct nx_quantize q = {.ring_bits = aggregation->ring_bits,
+                                .value_bits = aggregation->value_bits,
+                                .value_range = aggregation->value_range,
+                                .clip_norm = aggregation->update_clip_norm};
+  if (kind == NX_ROUND_STATISTICS)
+    return nx_server_apply_statistics(next, aux, n_aux, err);
+  if (kind == NX_ROUND_TRAIN)
+    return nx_server_apply_average(next, lanes, n_lanes, q.ring_bits, nx_quantize_scale(&q), aux,
+                                   n_aux, err);
+  return 0;
+}
+
+int nx_next_model(const struct nx_model *model, const struct nx_plan *plan, enum nx_round_kind kind,
+                  struct nx_bytes sum, struct nx_model **next_out, struct nx_error *err) {
+  size_t n_lanes = kind == NX_ROUND_TRAIN ? model->n_params : 0;
+  size_t n_aux = nx_aux_lanes(kind, model->n_features);
+  if (sum.size != 4 * n_lanes + 8 * n_aux)
+    return nx_fail(err, NX_E_PROTOCOL, "the opened sum has %zu bytes, not %zu", sum.size,
+                   4 * n_lanes + 8 * n_aux);
+  _cleanup_(nx_model_destroyp) struct nx_model *next = NULL;
+  _cleanup_free_ uint32_t *lanes = calloc(NX_MAX(n_lanes, (size_t)1), sizeof *lanes);
+  _cleanup_free_ uint64_t *aux = calloc(n_aux, sizeof *aux);
+  if (!lanes || !aux)
+    return nx_fail(err, NX_E_NOMEM, "next model: out of memory");
+  for (size_t i = 0; i < n_lanes; i++)
+    lanes[i] = nx_load_le32(sum.data + 4 * i);
+  for (size_t i = 0; i < n_aux; i++)
+    aux[i] = nx_load_le64(sum.data + 4 * n_lanes + 8 * i);
+  int r = nx_model_clone(model, &next, err);
+  if (r == 0)
+    r = apply(next, plan, kind, lanes, n_lanes, aux, n_aux, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "next model");
+  *next_out = nx_steal(&next);
+  return 0;
+}

@@ -1,0 +1,102 @@
+#include "node/site_data.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "node/dataset/subjects.h"
+#include "node/recordings/recording.h"
+
+static void close_folder(DIR **folder) {
+  if (*folder)
+    closedir(*folder);
+}
+
+static int check_file(const char *path, struct nx_error *err) {
+  _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
+  int r = nx_recording_open(path, &recording, err);
+  if (r < 0)
+    return r;
+  if (nx_recording_info(recording)->truncated)
+    return nx_fail(err, NX_E_FORMAT,
+                   "%s: shorter than its header promises (truncated): copy it again, or take it "
+                   "out of the folder",
+                   path);
+  return 0;
+}
+
+static bool is_edf(const char *name) {
+  const char *dot = strrchr(name, '.');
+  return dot && name[0] != '.' && !strcasecmp(dot, ".edf");
+}
+
+int nx_site_data_check(const char *path, struct nx_error *err) {
+  _cleanup_(close_folder) DIR *folder = opendir(path);
+  size_t n = 0;
+  if (!folder)
+    return nx_fail_errno(err, errno, "data folder %s", path);
+  for (struct dirent *entry; (entry = readdir(folder));) {
+    char file[NX_PATH_SIZE];
+    if (!is_edf(entry->d_name))
+      continue;
+    int r = nx_path_join(file, path, entry->d_name, err);
+    if (r == 0)
+      r = check_file(file, err);
+    if (r < 0)
+      return nx_error_prefix(err, r, "data folder");
+    n++;
+  }
+  if (!n)
+    return nx_fail(err, NX_E_NOT_FOUND,
+                   "data folder %s: there is no EDF recording in it: put SUBJECT_LABEL.edf files "
+                   "there, or name another folder",
+                   path);
+  return 0;
+}
+
+/* The fold-th person in order of name; files are sorted by subject. */
+static int person_of_fold(const struct nx_subject_files *files, uint32_t fold,
+                          char out[NX_SUBJECT_SIZE], struct nx_error *err) {
+  uint32_t n = 0;
+  for (size_t i = 0; i < files->n; i++) {
+    if (i && !strcmp(files->files[i].subject, files->files[i - 1].subject))
+      continue;
+    if (n++ == fold) {
+      memcpy(out, files->files[i].subject, NX_SUBJECT_SIZE);
+      return 0;
+    }
+  }
+  return nx_fail(err, NX_E_INVALID, "data.held_out_fold is %u, but there are only %u people here",
+                 fold, n);
+}
+
+static int resolve_fold(const struct nx_dataset_options *options, const struct nx_plan *plan,
+                        uint32_t fold, char out[NX_SUBJECT_SIZE], struct nx_error *err) {
+  _cleanup_(nx_subjects_finish) struct nx_subject_files files = {0};
+  int r = nx_subjects_list(options, plan, &files, err);
+  return r < 0 ? r : person_of_fold(&files, fold, out, err);
+}
+
+int nx_site_data_open(const struct nx_node_config_data *data, const struct nx_plan *plan,
+                      struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err) {
+  char person[NX_SUBJECT_SIZE];
+  const char *people[1] = {person};
+  struct nx_dataset_options options = {
+      .folder = data->folder,
+      .withdrawn = (const char *const *)data->withdrawn,
+      .n_withdrawn = data->n_withdrawn,
+      .pool = pool,
+  };
+  if (data->held_out_fold) {
+    int r = resolve_fold(&options, plan, *data->held_out_fold, person, err);
+    if (r < 0)
+      return r;
+    options.held_out = people;
+    options.n_held_out = 1;
+  } else {
+    options.held_out = (const char *const *)data->held_out;
+    options.n_held_out = data->n_held_out;
+  }
+  return nx_dataset_open(&options, plan, dataset_out, err);
+}

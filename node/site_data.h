@@ -1,0 +1,17 @@
+/* Site data: this institution's recordings as node.yaml names them. Opened when a round or a
+ * verb needs them, never kept by an idle node. */
+#pragma once
+
+#include "common/plan.h"
+#include "node/dataset/dataset.h"
+#include "node/node_config.h"
+
+/* What can be said before any plan is known: the folder can be read, holds EDF files, and
+ * each of them opens and is whole. NX_E_NOT_FOUND, NX_E_DENIED, NX_E_FORMAT with the file and
+ * the mend. Reads headers only. */
+int nx_site_data_check(const char *folder, struct nx_error *err);
+
+/* The data set of the plan, with the held-out and withdrawn people of node.yaml. pool may be
+ * NULL. Errors as nx_dataset_open(). */
+int nx_site_data_open(const struct nx_node_config_data *data, const struct nx_plan *plan,
+                      struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err);
