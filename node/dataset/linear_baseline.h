@@ -1,5 +1,6 @@
 /* Linear baseline: L2-regularised logistic regression on 7 log band powers x channels of
- * each window (Welch, Hann, 2 s segments, half overlap), standardised. What any network has
+ * each window (1-4, 4-8, 8-10, 10-13, 13-20, 20-30, 30-45 Hz; Welch, 2 s segments),
+ * standardised. What any network has
  * to be printed beside: on EEGMAT it is about as good. */
 #pragma once
 
@@ -11,13 +12,9 @@
 
 struct nx_linear {
   size_t n_features; /* channels * bands, channel-major */
-  double *weights;   /* on raw features; not owned by callers, see finish */
+  double *weights;   /* on log powers as they are; freed by finish */
   double bias;
 };
-
-/* log mean Welch power of 1-4, 4-8, 8-10, 10-13, 13-20, 20-30, 30-45 Hz of n samples. */
-int nx_linear_band_powers(const double *x, size_t n, double rate_hz,
-                          double bands_out[NX_LINEAR_BANDS], struct nx_error *err);
 
 /* Fits on the training windows whose recording has selected[recording] != 0 (NULL: all). C is
  * scikit-learn's (0.01): minimises |w|^2 / 2 + C * sum log-loss. */

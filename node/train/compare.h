@@ -10,21 +10,23 @@
 
 enum nx_arm {
   NX_ARM_LOCAL,
-  NX_ARM_FEDERATED, /* scores of a model file */
+  NX_ARM_FEDERATED, /* scores of a given model */
   NX_ARM_CENTRALISED,
   NX_ARM_LINEAR
 };
 #define NX_ARMS 4
 
 struct nx_compare_options {
-  const char *folder;
-  const char *plan_name;
+  const char *folder; /* all recordings; subject ids end in a number */
   const struct nx_plan *plan;
   size_t n_sites, fold;
-  unsigned arms;               /* bit 1 << arm */
-  const char *federated_model; /* safetensors path for NX_ARM_FEDERATED, else NULL */
-  FILE *scores;                /* rows "fold arm subject recording window label score", or NULL */
-  struct nx_pool *pool;
+  unsigned arms;                          /* bit 1 << arm */
+  uint64_t seed;                          /* batches and dropout of the arms trained here */
+  const struct nx_model *federated_model; /* for NX_ARM_FEDERATED, else NULL */
+  /* Rows "fold arm subject recording window label score", tabs between; local arms are
+   * named "local-SITE". No header. NULL: none. */
+  FILE *scores;
+  struct nx_pool *pool; /* reads recordings side by side; NULL: this thread alone */
   void (*progress)(void *context, const char *arm, size_t done, size_t total); /* or NULL */
   void *context;
 };
@@ -41,6 +43,8 @@ struct nx_compare_result {
   bool synthetic;
 };
 
+/* Trains and scores the arms asked for. NX_E_INVALID: subjects without numbers, a fold that
+ * holds nobody out, a site that is left with nobody. */
 int nx_compare(const struct nx_compare_options *options, struct nx_compare_result *result_out,
                struct nx_error *err);
 const char *nx_arm_name(enum nx_arm arm);

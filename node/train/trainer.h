@@ -1,6 +1,6 @@
 /* Trainer: local optimisation of a model on the training windows of a data set, and scoring
  * of held-out windows. Deterministic: the same model, data, plan, seed and step numbers give
- * the same parameters on the same machine. Used by one thread; the pool works inside. */
+ * the same parameters on the same machine. Used by one thread. */
 #pragma once
 
 #include <stddef.h>
@@ -44,6 +44,6 @@ struct nx_score_result {
 
 /* Scores the split's grid. logits_out may be NULL, else holds its window count (see
  * nx_dataset_summary), in grid order. */
-int nx_score(struct nx_model *model, const struct nx_dataset *dataset, const struct nx_plan *plan,
-             enum nx_split split, float *logits_out, struct nx_score_result *result_out,
-             struct nx_error *err);
+int nx_score(const struct nx_model *model, const struct nx_dataset *dataset,
+             const struct nx_plan *plan, enum nx_split split, float *logits_out,
+             struct nx_score_result *result_out, struct nx_error *err);
