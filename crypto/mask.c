@@ -9,8 +9,9 @@
 #include "crypto/prg.h"
 
 #define TILE_BYTES ((size_t)32768)
-#define BLOCK_TILES 8 /* one task of the pool: short enough to balance two threads at 10^6 lanes   \
-                       */
+#define BLOCK_TILES                                                                                \
+  8 /* one task of the pool: short enough to balance two threads at 10^6 lanes                     \
+     */
 
 struct entry {
   uint8_t schedule[NX_PRG_SCHEDULE_SIZE];

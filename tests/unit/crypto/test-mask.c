@@ -1,0 +1,214 @@
+#include "crypto/mask.h"
+#include "crypto/threshold.h"
+#include "tests/unit/crypto/support.h"
+#include "tests/unit/crypto/vectors.h"
+
+static struct nx_mask *mask_of_one_key(unsigned start, bool subtract) {
+  struct nx_mask *mask = NULL;
+  struct nx_secret key;
+  fill_bytes(&key, sizeof key, start);
+  assert_int_equal(nx_mask_create(1, &mask, NULL), 0);
+  assert_int_equal(nx_mask_add_key(mask, &key, subtract, NULL), 0);
+  assert_int_equal(nx_mask_add_key(mask, &key, subtract, NULL), NX_E_LIMIT);
+  return mask;
+}
+
+static const char *const kernels[] = {"evp", "vaes512"};
+
+/* False and a word about it when this machine has no such kernel. */
+static bool select_kernel(const char *name) {
+  int r = nx_mask_kernel_select(name, NULL);
+  if (r == NX_E_UNSUPPORTED)
+    print_message("# kernel %s is not to be had here\n", name);
+  return r == 0;
+}
+
+/* Lane 4 * 0xffffffff of stream 0 and 2 * 0xffffffff of stream 1: across a counter's carry. */
+static void keystream_is_aes_256_ctr_at_its_place(void **state) {
+  (void)state;
+  for (size_t k = 0; k < 2; k++) {
+    if (!select_kernel(kernels[k]))
+      continue;
+    _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key(77, false);
+    uint32_t lanes[12] = {0};
+    uint64_t wide[6] = {0};
+    assert_int_equal(nx_mask_apply_u32(mask, lanes, UINT64_C(4) * 0xffffffff, 12, NULL, NULL), 0);
+    assert_hex(lanes, sizeof lanes, VECTOR_KEYSTREAM_0);
+    assert_int_equal(nx_mask_apply_u64(mask, wide, UINT64_C(2) * 0xffffffff, 6, NULL, NULL), 0);
+    assert_hex(wide, sizeof wide, VECTOR_KEYSTREAM_1);
+  }
+  nx_mask_kernel_select("auto", NULL);
+}
+
+struct sample {
+  uint32_t lanes[5000];
+  uint64_t wide[2500];
+};
+
+static void apply_with(const char *kernel, struct sample *sample, uint64_t first, size_t n,
+                       bool subtract) {
+  assert_int_equal(nx_mask_kernel_select(kernel, NULL), 0);
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key(n % 251, subtract);
+  assert_int_equal(nx_mask_apply_u32(mask, sample->lanes, first, n, NULL, NULL), 0);
+  assert_int_equal(nx_mask_apply_u64(mask, sample->wide, first, n / 2, NULL, NULL), 0);
+}
+
+static void kernels_agree_on_every_length_and_offset(void **state) {
+  (void)state;
+  static struct sample a, b;
+  struct nx_rng rng;
+  if (!select_kernel("vaes512"))
+    skip();
+  nx_rng_init(&rng, 5, 5);
+  for (int i = 0; i < 3000; i++) {
+    size_t n = i < 600 ? (size_t)i : nx_rng_below(&rng, 5000);
+    uint64_t first = i % 3 ? nx_rng_below(&rng, 64) : nx_rng_u64(&rng) >> 8;
+    for (size_t k = 0; k < n + 1 && k < 5000; k++)
+      a.lanes[k] = (uint32_t)nx_rng_u64(&rng);
+    memcpy(&b, &a, sizeof a);
+    apply_with("evp", &a, first, n, i & 1);
+    apply_with("vaes512", &b, first, n, i & 1);
+    assert_memory_equal(&a, &b, sizeof a);
+  }
+  nx_mask_kernel_select("auto", NULL);
+}
+
+static void any_piece_equals_the_same_piece_of_the_whole(void **state) {
+  (void)state;
+  static uint32_t whole[100000], piece[100000];
+  struct nx_rng rng;
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key(3, false);
+  _cleanup_(nx_pool_destroyp) struct nx_pool *pool = NULL;
+  assert_int_equal(nx_pool_create(2, &pool, NULL), 0);
+  assert_int_equal(nx_mask_apply_u32(mask, whole, 0, 100000, NULL, NULL), 0);
+  assert_int_equal(nx_mask_apply_u32(mask, piece, 0, 100000, pool, NULL), 0);
+  assert_memory_equal(whole, piece, sizeof whole);
+  nx_rng_init(&rng, 6, 6);
+  for (int i = 0; i < 100; i++) {
+    size_t first = nx_rng_below(&rng, 100000), n = nx_rng_below(&rng, 100000 - first);
+    memset(piece, 0, sizeof piece);
+    assert_int_equal(nx_mask_apply_u32(mask, piece, first, n, NULL, NULL), 0);
+    assert_memory_equal(whole + first, piece, n * sizeof *piece);
+    assert_int_equal(piece[n], 0);
+  }
+}
+
+static void subtracting_undoes_adding(void **state) {
+  (void)state;
+  uint32_t lanes[1000], before[1000];
+  _cleanup_(nx_mask_destroyp) struct nx_mask *on = mask_of_one_key(3, false);
+  _cleanup_(nx_mask_destroyp) struct nx_mask *off = mask_of_one_key(3, true);
+  fill_bytes(lanes, sizeof lanes, 1);
+  memcpy(before, lanes, sizeof lanes);
+  nx_mask_apply_u32(on, lanes, 7, 1000, NULL, NULL);
+  assert_memory_not_equal(before, lanes, sizeof lanes);
+  nx_mask_apply_u32(off, lanes, 7, 1000, NULL, NULL);
+  assert_memory_equal(before, lanes, sizeof lanes);
+}
+
+#define LANES 300
+#define AUX 20
+#define MOST 20
+
+struct party {
+  struct nx_secret s, b;
+  struct nx_point s_public;
+  uint32_t x[LANES], y[LANES];
+  uint64_t aux[AUX], y_aux[AUX];
+};
+static struct party parties[MOST + 1]; /* by id; 0 unused */
+
+static void make_parties(uint32_t n, struct nx_rng *rng) {
+  const struct nx_entropy entropy = entropy_of(rng);
+  for (uint32_t u = 1; u <= n; u++) {
+    struct party *p = &parties[u];
+    assert_int_equal(nx_agreement_create(&entropy, &p->s, &p->s_public, NULL), 0);
+    assert_int_equal(nx_secret_random(&entropy, &p->b, NULL), 0);
+    for (int i = 0; i < LANES; i++)
+      p->x[i] = (uint32_t)nx_rng_u64(rng);
+    for (int i = 0; i < AUX; i++)
+      p->aux[i] = nx_rng_u64(rng);
+  }
+}
+
+static void mask_party(uint32_t u, uint32_t n, const struct nx_hash *t2) {
+  struct party *p = &parties[u];
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
+  assert_int_equal(nx_mask_create(n, &mask, NULL), 0);
+  assert_int_equal(nx_mask_add_self(mask, t2, u, &p->b, NULL), 0);
+  for (uint32_t v = 1; v <= n; v++)
+    if (v != u)
+      assert_int_equal(nx_mask_add_pair(mask, t2, u, &p->s, v, &parties[v].s_public, NULL), 0);
+  memcpy(p->y, p->x, sizeof p->y);
+  memcpy(p->y_aux, p->aux, sizeof p->y_aux);
+  assert_int_equal(nx_mask_apply_u32(mask, p->y, 0, LANES, NULL, NULL), 0);
+  assert_int_equal(nx_mask_apply_u64(mask, p->y_aux, 0, AUX, NULL, NULL), 0);
+}
+
+/* Members 1..n_up uploaded, n_up+1..n dropped after their shares. */
+static void check_sum(uint32_t n, uint32_t n_up, const struct nx_hash *t2) {
+  uint32_t sum[LANES] = {0}, want[LANES] = {0};
+  uint64_t aux[AUX] = {0}, want_aux[AUX] = {0};
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
+  assert_int_equal(nx_mask_create(n_up * (n - n_up + 1), &mask, NULL), 0);
+  for (uint32_t u = 1; u <= n_up; u++) {
+    for (int i = 0; i < LANES; i++)
+      sum[i] += parties[u].y[i], want[i] += parties[u].x[i];
+    for (int i = 0; i < AUX; i++)
+      aux[i] += parties[u].y_aux[i], want_aux[i] += parties[u].aux[i];
+    assert_int_equal(nx_mask_remove_self(mask, t2, u, &parties[u].b, NULL), 0);
+    for (uint32_t v = n_up + 1; v <= n; v++)
+      assert_int_equal(
+          nx_mask_remove_pair(mask, t2, u, &parties[u].s_public, v, &parties[v].s, NULL), 0);
+  }
+  assert_memory_not_equal(sum, want, sizeof sum);
+  assert_int_equal(nx_mask_apply_u32(mask, sum, 0, LANES, NULL, NULL), 0);
+  assert_int_equal(nx_mask_apply_u64(mask, aux, 0, AUX, NULL, NULL), 0);
+  assert_memory_equal(sum, want, sizeof sum);
+  assert_memory_equal(aux, want_aux, sizeof aux);
+}
+
+static void masks_cancel_in_the_sum_of_any_survivors(void **state) {
+  (void)state;
+  static const uint32_t sizes[] = {3, 4, 6, 7, 10, 20};
+  struct nx_rng rng;
+  struct nx_hash t2;
+  nx_rng_init(&rng, 7, 7);
+  fill_bytes(&t2, sizeof t2, 88);
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    uint32_t n = sizes[i];
+    make_parties(n, &rng);
+    for (uint32_t u = 1; u <= n; u++)
+      mask_party(u, n, &t2);
+    for (uint32_t n_up = nx_threshold_quorum(n); n_up <= n; n_up++)
+      check_sum(n, n_up, &t2);
+  }
+}
+
+static void a_peer_of_low_order_is_refused(void **state) {
+  (void)state;
+  struct nx_rng rng;
+  struct nx_hash t2 = {0};
+  const struct nx_point zero = {0};
+  struct nx_error err = {0};
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
+  nx_rng_init(&rng, 8, 8);
+  make_parties(1, &rng);
+  assert_int_equal(nx_mask_create(2, &mask, NULL), 0);
+  assert_int_equal(nx_mask_add_pair(mask, &t2, 1, &parties[1].s, 2, &zero, &err), NX_E_CRYPTO);
+  assert_non_null(strstr(err.text, "members 1 and 2"));
+  assert_int_equal(nx_mask_keys(mask), 0);
+  assert_int_equal(nx_mask_kernel_select("rot13", &err), NX_E_UNSUPPORTED);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(keystream_is_aes_256_ctr_at_its_place),
+      cmocka_unit_test(kernels_agree_on_every_length_and_offset),
+      cmocka_unit_test(any_piece_equals_the_same_piece_of_the_whole),
+      cmocka_unit_test(subtracting_undoes_adding),
+      cmocka_unit_test(masks_cancel_in_the_sum_of_any_survivors),
+      cmocka_unit_test(a_peer_of_low_order_is_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
