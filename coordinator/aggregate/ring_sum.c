@@ -1,0 +1,148 @@
+#include "coordinator/aggregate/ring_sum.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/size.h"
+
+struct nx_ring_sum {
+  const struct nx_upload_spool *spool;
+  struct nx_pool *pool;
+  uint32_t *lanes; /* [n_lanes], at the front of the map */
+  uint64_t *aux;   /* [n_aux], behind them */
+  void *map;
+  size_t map_size;
+  bool added[256]; /* by member id */
+  bool opened;
+};
+
+/* A file without a name: gone with the process, whatever happens. */
+static int make_room(struct nx_ring_sum *sum, struct nx_error *err) {
+  const struct nx_upload_layout *layout = &sum->spool->layout;
+  size_t lanes = layout->n_lanes * sizeof(uint32_t), aux = layout->n_aux * sizeof(uint64_t);
+  size_t aux_at = (lanes + 63) & ~(size_t)63;
+  sum->map_size = NX_MAX(aux_at + aux, (size_t)1);
+  char path[NX_PATH_SIZE];
+  int r = nx_path_join(path, sum->spool->folder, "sum.part.XXXXXX", err);
+  if (r < 0)
+    return r;
+  _cleanup_fd_ int fd = mkostemp(path, O_CLOEXEC);
+  if (fd < 0)
+    return nx_fail_errno(err, errno, "make the accumulator in %s", sum->spool->folder);
+  unlink(path);
+  int e = posix_fallocate(fd, 0, (off_t)sum->map_size);
+  if (e)
+    return nx_fail_errno(err, e, "make the accumulator (%zu bytes) in %s", sum->map_size,
+                         sum->spool->folder);
+  sum->map = mmap(NULL, sum->map_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (sum->map == MAP_FAILED) {
+    sum->map = NULL;
+    return nx_fail_errno(err, errno, "map the accumulator");
+  }
+  sum->lanes = sum->map;
+  sum->aux = (uint64_t *)(void *)((uint8_t *)sum->map + aux_at);
+  return 0;
+}
+
+int nx_ring_sum_create(const struct nx_upload_spool *spool, struct nx_pool *pool,
+                       struct nx_ring_sum **sum_out, struct nx_error *err) {
+  _cleanup_(nx_ring_sum_destroyp) struct nx_ring_sum *sum = calloc(1, sizeof *sum);
+  if (!sum)
+    return nx_fail(err, NX_E_NOMEM, "make the accumulator");
+  sum->spool = spool, sum->pool = pool;
+  int r = make_room(sum, err);
+  if (r < 0)
+    return r;
+  *sum_out = nx_steal(&sum);
+  return 0;
+}
+
+void nx_ring_sum_destroy(struct nx_ring_sum *sum) {
+  if (!sum)
+    return;
+  if (sum->map)
+    munmap(sum->map, sum->map_size);
+  free(sum);
+}
+
+int nx_ring_sum_add(struct nx_ring_sum *sum, uint32_t member, struct nx_error *err) {
+  const uint8_t *bytes = NULL;
+  assert(member > 0 && member < 256 && !sum->opened);
+  if (sum->added[member])
+    return 0;
+  int r = nx_upload_spool_map(sum->spool, member, &bytes, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "add the upload of member %u", member);
+  nx_upload_add(&sum->spool->layout, bytes, sum->lanes, sum->aux, sum->pool);
+  nx_upload_unmap(sum->spool, bytes);
+  sum->added[member] = true;
+  return 0;
+}
+
+/* -(-a + b) = a - b: negation turns the adding kernels into taking out. */
+static void negate(struct nx_ring_sum *sum) {
+  for (size_t i = 0; i < sum->spool->layout.n_lanes; i++)
+    sum->lanes[i] = -sum->lanes[i];
+  for (size_t i = 0; i < sum->spool->layout.n_aux; i++)
+    sum->aux[i] = -sum->aux[i];
+}
+
+static int take_out(struct nx_ring_sum *sum, uint32_t member, struct nx_error *err) {
+  sum->added[member] = false;
+  negate(sum);
+  int r = nx_ring_sum_add(sum, member, err);
+  negate(sum);
+  sum->added[member] = r < 0;
+  return r;
+}
+
+int nx_ring_sum_settle(struct nx_ring_sum *sum, const uint8_t *members, size_t n,
+                       struct nx_error *err) {
+  bool wanted[256] = {false};
+  for (size_t i = 0; i < n; i++)
+    wanted[members[i]] = true;
+  for (uint32_t id = 1; id < 256; id++) {
+    int r = wanted[id] == sum->added[id] ? 0
+            : wanted[id]                 ? nx_ring_sum_add(sum, id, err)
+                                         : take_out(sum, id, err);
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+int nx_ring_sum_open(struct nx_ring_sum *sum, const struct nx_mask *mask, struct nx_error *err) {
+  const struct nx_upload_layout *layout = &sum->spool->layout;
+  assert(!sum->opened);
+  sum->opened = true;
+  int r = nx_mask_apply_u32(mask, sum->lanes, 0, layout->n_lanes, sum->pool, err);
+  if (r < 0 || (r = nx_mask_apply_u64(mask, sum->aux, 0, layout->n_aux, sum->pool, err)) < 0)
+    return nx_error_prefix(err, r, "open the sum");
+  if (layout->ring_bits < 32) {
+    uint32_t low = (UINT32_C(1) << layout->ring_bits) - 1;
+    for (size_t i = 0; i < layout->n_lanes; i++)
+      sum->lanes[i] &= low;
+  }
+  return 0;
+}
+
+const uint32_t *nx_ring_sum_lanes(const struct nx_ring_sum *sum) {
+  return sum->lanes;
+}
+
+const uint64_t *nx_ring_sum_aux(const struct nx_ring_sum *sum) {
+  return sum->aux;
+}
+
+int nx_ring_sum_bytes(const struct nx_ring_sum *sum, struct nx_buffer *out, struct nx_error *err) {
+  int r = nx_buffer_reserve(out, sum->spool->size, err);
+  if (r < 0)
+    return r;
+  nx_upload_pack(&sum->spool->layout, sum->lanes, sum->aux, out->data + out->size, sum->pool);
+  out->size += sum->spool->size;
+  return 0;
+}

@@ -1,0 +1,310 @@
+#include "coordinator/aggregate/upload_spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/size.h"
+
+#define NAME_SIZE 32
+
+static int path_of(const struct nx_upload_spool *spool, uint32_t member, const char *ending,
+                   char out[NX_PATH_SIZE], struct nx_error *err) {
+  char name[NAME_SIZE];
+  snprintf(name, sizeof name, "%u%s", member, ending);
+  return nx_path_join(out, spool->folder, name, err);
+}
+
+static bool ends_with(const char *name, const char *ending) {
+  size_t n = strlen(name), m = strlen(ending);
+  return n >= m && !strcmp(name + n - m, ending);
+}
+
+/* Removes the files of a folder whose names end so ("" = all). */
+static int remove_files(const char *folder, const char *ending, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  DIR *dir = opendir(folder);
+  if (!dir)
+    return errno == ENOENT ? 0 : nx_fail_errno(err, errno, "open folder %s", folder);
+  int r = 0;
+  for (struct dirent *entry; r == 0 && (entry = readdir(dir));) {
+    if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+        !ends_with(entry->d_name, ending))
+      continue;
+    if ((r = nx_path_join(path, folder, entry->d_name, err)) == 0 && unlink(path) &&
+        errno != ENOENT)
+      r = nx_fail_errno(err, errno, "remove %s", path);
+  }
+  closedir(dir);
+  return r;
+}
+
+static int attempt_folder(char out[NX_PATH_SIZE], const char *folder, uint64_t round,
+                          uint32_t attempt, struct nx_error *err) {
+  char name[48];
+  snprintf(name, sizeof name, "%llu-%u", (unsigned long long)round, attempt);
+  return nx_path_join(out, folder, name, err);
+}
+
+int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint64_t round,
+                         uint32_t attempt, const struct nx_upload_layout *layout,
+                         struct nx_error *err) {
+  *spool = (struct nx_upload_spool){
+      .layout = *layout, .size = nx_upload_bytes(layout), .n_tiles = nx_upload_tiles(layout)};
+  int r = attempt_folder(spool->folder, folder, round, attempt, err);
+  if (r < 0 || (r = nx_folder_create(folder, 0700, err)) < 0 ||
+      (r = nx_folder_create(spool->folder, 0700, err)) < 0)
+    return r;
+  return remove_files(spool->folder, ".part", err);
+}
+
+/* --- one upload coming in ----------------------------------------------------------- */
+
+struct nx_upload_writer {
+  const struct nx_upload_spool *spool;
+  uint32_t member;
+  int fd;
+  uint64_t size;
+  char part[NX_PATH_SIZE];
+  struct nx_sha256 tile; /* of the tile that is coming in */
+  size_t n_leaves;
+  struct nx_hash *leaves; /* [n_tiles] */
+};
+
+int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
+                            struct nx_upload_writer **writer_out, struct nx_error *err) {
+  char whole[NX_PATH_SIZE];
+  int r = path_of(spool, member, "", whole, err);
+  if (r < 0)
+    return r;
+  if (nx_path_exists(whole))
+    return nx_fail(err, NX_E_EXISTS, "the upload of member %u is here already", member);
+  _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = calloc(1, sizeof *writer);
+  if (!writer)
+    return nx_fail(err, NX_E_NOMEM, "spool upload");
+  writer->spool = spool, writer->member = member, writer->fd = -1;
+  writer->leaves = calloc(spool->n_tiles, sizeof *writer->leaves);
+  if (!writer->leaves)
+    return nx_fail(err, NX_E_NOMEM, "spool upload");
+  if ((r = path_of(spool, member, ".part", writer->part, err)) < 0)
+    return r;
+  writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (writer->fd < 0)
+    return nx_fail_errno(err, errno, "create %s", writer->part);
+  *writer_out = nx_steal(&writer);
+  return 0;
+}
+
+/* Feeds the leaf hashes: H(0x00 | tile), tile by tile (RFC 9162). */
+static void hash_tiles(struct nx_upload_writer *writer, struct nx_bytes bytes) {
+  size_t full = nx_upload_tile_size(writer->spool->layout.ring_bits);
+  while (bytes.size) {
+    size_t inside = writer->size % full;
+    if (!inside) {
+      nx_sha256_init(&writer->tile);
+      nx_sha256_update(&writer->tile, "", 1);
+    }
+    size_t n = NX_MIN(full - inside, bytes.size);
+    nx_sha256_update(&writer->tile, bytes.data, n);
+    writer->size += n;
+    bytes.data += n, bytes.size -= n;
+    if (inside + n == full || writer->size == writer->spool->size)
+      writer->leaves[writer->n_leaves++] = nx_sha256_final(&writer->tile);
+  }
+}
+
+static int write_all(int fd, struct nx_bytes bytes, const char *path, struct nx_error *err) {
+  while (bytes.size) {
+    ssize_t n = write(fd, bytes.data, bytes.size);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return nx_fail_errno(err, errno, "write %s", path);
+    bytes.data += n, bytes.size -= (size_t)n;
+  }
+  return 0;
+}
+
+int nx_upload_writer_write(struct nx_upload_writer *writer, uint64_t offset, struct nx_bytes bytes,
+                           struct nx_error *err) {
+  if (offset != writer->size)
+    return nx_fail(err, NX_E_PROTOCOL, "upload of member %u: bytes at %llu instead of %llu",
+                   writer->member, (unsigned long long)offset, (unsigned long long)writer->size);
+  if (bytes.size > writer->spool->size - writer->size)
+    return nx_fail(err, NX_E_LIMIT, "upload of member %u is longer than the plan's %zu bytes",
+                   writer->member, writer->spool->size);
+  int r = write_all(writer->fd, bytes, writer->part, err);
+  if (r == 0)
+    hash_tiles(writer, bytes);
+  return r;
+}
+
+uint64_t nx_upload_writer_size(const struct nx_upload_writer *writer) {
+  return writer->size;
+}
+
+/* The leaves first: whoever finds the upload finds them too. */
+static int settle(struct nx_upload_writer *writer, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  int r = path_of(writer->spool, writer->member, ".leaves", path, err);
+  if (r < 0 ||
+      (r = nx_file_replace(path,
+                           nx_bytes(writer->leaves, writer->n_leaves * sizeof *writer->leaves),
+                           0600, err)) < 0 ||
+      (r = path_of(writer->spool, writer->member, "", path, err)) < 0)
+    return r;
+  if (fsync(writer->fd))
+    return nx_fail_errno(err, errno, "write %s", writer->part);
+  if (rename(writer->part, path))
+    return nx_fail_errno(err, errno, "create %s", path);
+  return nx_file_sync_folder_of(path, err);
+}
+
+int nx_upload_writer_commit(struct nx_upload_writer *writer, const struct nx_hash *expected,
+                            struct nx_error *err) {
+  if (writer->size != writer->spool->size)
+    return nx_fail(err, NX_E_PROTOCOL, "upload of member %u ended at %llu of %zu bytes",
+                   writer->member, (unsigned long long)writer->size, writer->spool->size);
+  struct nx_hash root = nx_merkle_root(writer->leaves, writer->n_leaves);
+  if (!nx_hash_equal(&root, expected))
+    return nx_fail(err, NX_E_CRYPTO, "upload of member %u does not have the root it signed",
+                   writer->member);
+  int r = settle(writer, err);
+  if (r == 0)
+    writer->part[0] = 0;
+  return r;
+}
+
+void nx_upload_writer_destroy(struct nx_upload_writer *writer) {
+  if (!writer)
+    return;
+  if (writer->fd >= 0) {
+    close(writer->fd);
+    if (writer->part[0])
+      unlink(writer->part);
+  }
+  free(writer->leaves);
+  free(writer);
+}
+
+/* --- uploads that are whole ---------------------------------------------------------- */
+
+/* Appends the n_tiles leaves of a whole upload. */
+static int read_leaves(const struct nx_upload_spool *spool, uint32_t member, struct nx_buffer *out,
+                       struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  size_t expected = spool->n_tiles * sizeof(struct nx_hash);
+  int r = path_of(spool, member, "", path, err);
+  if (r < 0)
+    return r;
+  if (!nx_path_exists(path))
+    return nx_fail(err, NX_E_NOT_FOUND, "there is no upload of member %u", member);
+  if ((r = path_of(spool, member, ".leaves", path, err)) < 0 ||
+      (r = nx_file_read(path, expected, out, err)) < 0)
+    return r;
+  return out->size == expected ? 0 : nx_fail(err, NX_E_FORMAT, "%s has another size", path);
+}
+
+int nx_upload_spool_root(const struct nx_upload_spool *spool, uint32_t member,
+                         struct nx_hash *root_out, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer leaves = {0};
+  int r = read_leaves(spool, member, &leaves, err);
+  if (r == 0)
+    *root_out = nx_merkle_root((const struct nx_hash *)(void *)leaves.data, spool->n_tiles);
+  return r;
+}
+
+static int read_at(const char *path, uint64_t offset, size_t size, struct nx_buffer *out,
+                   struct nx_error *err) {
+  int r = nx_buffer_reserve(out, size, err);
+  if (r < 0)
+    return r;
+  _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0)
+    return nx_fail_errno(err, errno, "open %s", path);
+  for (size_t at = 0; at < size;) {
+    ssize_t n = pread(fd, out->data + out->size + at, size - at, (off_t)(offset + at));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return n ? nx_fail_errno(err, errno, "read %s", path)
+               : nx_fail(err, NX_E_FORMAT, "%s is shorter than it was", path);
+    at += (size_t)n;
+  }
+  out->size += size;
+  return 0;
+}
+
+int nx_upload_spool_tile(const struct nx_upload_spool *spool, uint32_t member, size_t index,
+                         struct nx_buffer *tile_out, struct nx_merkle_path *path_out,
+                         struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer leaves = {0};
+  char path[NX_PATH_SIZE];
+  if (index >= spool->n_tiles)
+    return nx_fail(err, NX_E_PROTOCOL, "tile %zu of %zu was asked for", index, spool->n_tiles);
+  int r = read_leaves(spool, member, &leaves, err);
+  if (r < 0 || (r = path_of(spool, member, "", path, err)) < 0)
+    return r;
+  struct nx_upload_tile tile = nx_upload_tile(&spool->layout, index);
+  if ((r = read_at(path, tile.offset, tile.size, tile_out, err)) < 0)
+    return r;
+  nx_merkle_prove((const struct nx_hash *)(void *)leaves.data, spool->n_tiles, index, path_out);
+  return 0;
+}
+
+int nx_upload_spool_map(const struct nx_upload_spool *spool, uint32_t member,
+                        const uint8_t **bytes_out, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  struct stat status;
+  int r = path_of(spool, member, "", path, err);
+  if (r < 0)
+    return r;
+  _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 || fstat(fd, &status))
+    return nx_fail_errno(err, errno, "open %s", path);
+  if ((uint64_t)status.st_size != spool->size)
+    return nx_fail(err, NX_E_FORMAT, "%s has another size", path);
+  void *bytes = mmap(NULL, spool->size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (bytes == MAP_FAILED)
+    return nx_fail_errno(err, errno, "map %s", path);
+  madvise(bytes, spool->size, MADV_SEQUENTIAL);
+  *bytes_out = bytes;
+  return 0;
+}
+
+void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes) {
+  if (bytes)
+    munmap((void *)(uintptr_t)bytes, spool->size);
+}
+
+static int remove_folder(const char *path, struct nx_error *err) {
+  int r = remove_files(path, "", err);
+  if (r == 0 && rmdir(path) && errno != ENOENT)
+    return nx_fail_errno(err, errno, "remove %s", path);
+  return r;
+}
+
+int nx_upload_spool_remove(const char *folder, uint64_t round, uint32_t attempt,
+                           struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  int r = attempt_folder(path, folder, round, attempt, err);
+  return r < 0 ? r : remove_folder(path, err);
+}
+
+int nx_upload_spool_clear(const char *folder, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  DIR *dir = opendir(folder);
+  if (!dir)
+    return errno == ENOENT ? 0 : nx_fail_errno(err, errno, "open folder %s", folder);
+  int r = 0;
+  for (struct dirent *entry; r == 0 && (entry = readdir(dir));)
+    if (entry->d_name[0] != '.' && (r = nx_path_join(path, folder, entry->d_name, err)) == 0)
+      r = remove_folder(path, err);
+  closedir(dir);
+  return r;
+}

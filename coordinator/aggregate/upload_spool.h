@@ -1,0 +1,70 @@
+/* Upload spool: the masked uploads of one attempt of one round, one file each.
+ *
+ *   uploads/ROUND-ATTEMPT/ ID           whole, hashed, on disk
+ *                          ID.leaves    its Merkle leaves, for proofs
+ *                          ID.part      one that is coming in; gone after a restart
+ *
+ * Bytes are hashed as they come, tile by tile, so that an upload of any size takes a few
+ * kilobytes of memory. What lies here is noise without the masks. A spool is shared by
+ * threads that write or read different members; creation and deletion by one thread. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/file.h"
+#include "crypto/merkle.h"
+#include "crypto/upload.h"
+
+struct nx_upload_spool {
+  char folder[NX_PATH_SIZE];
+  struct nx_upload_layout layout;
+  size_t size;    /* bytes of every upload */
+  size_t n_tiles; /* of every upload */
+};
+
+/* folder: of all uploads; makes its subfolder when missing and clears ".part" files. The
+ * layout must have passed nx_upload_layout_check(). Nothing to release. */
+int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint64_t round,
+                         uint32_t attempt, const struct nx_upload_layout *layout,
+                         struct nx_error *err);
+
+/* --- one upload coming in ----------------------------------------------------------- */
+
+struct nx_upload_writer;
+
+/* Starts over when there is a part already. NX_E_EXISTS when the member's upload is whole
+ * (compare its root: nx_upload_spool_root). */
+int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
+                            struct nx_upload_writer **writer_out, struct nx_error *err);
+/* The next bytes; offset must be what was written so far, else NX_E_PROTOCOL; beyond the
+ * layout's size NX_E_LIMIT. A full disk is NX_E_IO and says so. */
+int nx_upload_writer_write(struct nx_upload_writer *writer, uint64_t offset, struct nx_bytes bytes,
+                           struct nx_error *err);
+uint64_t nx_upload_writer_size(const struct nx_upload_writer *writer);
+/* All bytes are there (else NX_E_PROTOCOL) and give `expected` as root (else NX_E_CRYPTO):
+ * on disk under its own name when this returns 0. */
+int nx_upload_writer_commit(struct nx_upload_writer *writer, const struct nx_hash *expected,
+                            struct nx_error *err);
+/* Removes the part of an upload that was not committed; NULL is fine. */
+void nx_upload_writer_destroy(struct nx_upload_writer *writer);
+NX_DEFINE_CLEANUP(struct nx_upload_writer *, nx_upload_writer_destroy)
+
+/* --- uploads that are whole ---------------------------------------------------------- */
+
+/* NX_E_NOT_FOUND when the member's upload is not there. */
+int nx_upload_spool_root(const struct nx_upload_spool *spool, uint32_t member,
+                         struct nx_hash *root_out, struct nx_error *err);
+/* Appends tile `index` and gives the proof that it belongs under the root. */
+int nx_upload_spool_tile(const struct nx_upload_spool *spool, uint32_t member, size_t index,
+                         struct nx_buffer *tile_out, struct nx_merkle_path *path_out,
+                         struct nx_error *err);
+/* Maps a whole upload for reading; unmap with nx_upload_unmap(). */
+int nx_upload_spool_map(const struct nx_upload_spool *spool, uint32_t member,
+                        const uint8_t **bytes_out, struct nx_error *err);
+void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes);
+
+/* Removes the folder ROUND-ATTEMPT and what is in it; none is fine. */
+int nx_upload_spool_remove(const char *folder, uint64_t round, uint32_t attempt,
+                           struct nx_error *err);
+/* Removes everything below folder. */
+int nx_upload_spool_clear(const char *folder, struct nx_error *err);
