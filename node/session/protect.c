@@ -6,68 +6,79 @@
 #include "common/file.h"
 #include "common/size.h"
 
-static int encode(const struct nx_protect_job *job, uint32_t *lanes,
-                  struct nx_quantize_report *report, struct nx_error *err) {
-  struct nx_rng rng;
-  nx_rng_init(&rng, job->rounding_seed, job->rounding_stream);
-  if (!job->layout.n_lanes)
+static int allocate(size_t n_lanes, size_t n_aux, struct nx_encoded *out, struct nx_error *err) {
+  *out = (struct nx_encoded){.n_lanes = n_lanes, .n_aux = n_aux};
+  out->lanes = calloc(NX_MAX(n_lanes, (size_t)1), sizeof *out->lanes);
+  out->aux = calloc(NX_MAX(n_aux, (size_t)1), sizeof *out->aux);
+  if (out->lanes && out->aux)
     return 0;
-  return nx_quantize_encode(&job->quantize, job->delta, job->layout.n_lanes, 1.0, &rng, lanes,
-                            report, err);
+  nx_encoded_finish(out);
+  return nx_fail(err, NX_E_NOMEM, "out of memory for %zu values", n_lanes);
 }
 
-static int add_masks(const struct nx_protect_job *job, uint32_t *lanes, uint64_t *aux,
-                     struct nx_error *err) {
-  int r = nx_mask_apply_u32(job->mask, lanes, 0, job->layout.n_lanes, job->pool, err);
-  if (r == 0)
-    r = nx_mask_apply_u64(job->mask, aux, 0, job->layout.n_aux, job->pool, err);
-  return r;
+int nx_encode(const struct nx_quantize *quantize, const float *delta, size_t n_lanes,
+              const uint64_t *aux, size_t n_aux, uint64_t seed, uint64_t stream,
+              struct nx_encoded *encoded_out, struct nx_error *err) {
+  struct nx_encoded encoded;
+  struct nx_rng rng;
+  int r = allocate(n_lanes, n_aux, &encoded, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "encode update");
+  memcpy(encoded.aux, aux, n_aux * sizeof *aux);
+  nx_rng_init(&rng, seed, stream);
+  if (n_lanes)
+    r = nx_quantize_encode(quantize, delta, n_lanes, 1.0, &rng, encoded.lanes, &encoded.report,
+                           err);
+  if (r < 0) {
+    nx_encoded_finish(&encoded);
+    return nx_error_prefix(err, r, "encode update");
+  }
+  *encoded_out = encoded;
+  return 0;
 }
 
-static int spool(const struct nx_protect_job *job, const uint32_t *lanes, const uint64_t *aux,
-                 struct nx_protected *out, struct nx_error *err) {
-  out->bytes = nx_upload_bytes(&job->layout);
+void nx_encoded_finish(struct nx_encoded *encoded) {
+  if (encoded->lanes)
+    explicit_bzero(encoded->lanes, encoded->n_lanes * sizeof *encoded->lanes);
+  if (encoded->aux)
+    explicit_bzero(encoded->aux, encoded->n_aux * sizeof *encoded->aux);
+  free(encoded->lanes);
+  free(encoded->aux);
+  *encoded = (struct nx_encoded){0};
+}
+
+static int spool_masked(const struct nx_encoded *masked, const struct nx_upload_layout *layout,
+                        const char *path, struct nx_pool *pool, struct nx_protected *out,
+                        struct nx_error *err) {
+  out->bytes = nx_upload_bytes(layout);
   _cleanup_free_ uint8_t *y = malloc(NX_MAX(out->bytes, (uint64_t)1));
   if (!y)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
-  nx_upload_pack(&job->layout, lanes, aux, y, job->pool);
-  int r = nx_upload_root(&job->layout, y, job->pool, &out->root, err);
-  if (r < 0)
-    return r;
-  return nx_file_replace(job->spool, nx_bytes(y, out->bytes), 0600, err);
+  nx_upload_pack(layout, masked->lanes, masked->aux, y, pool);
+  int r = nx_upload_root(layout, y, pool, &out->root, err);
+  return r < 0 ? r : nx_file_replace(path, nx_bytes(y, out->bytes), 0600, err);
 }
 
-/* lanes and aux hold the update in clear until add_masks() is through. */
-static int protect(const struct nx_protect_job *job, uint32_t *lanes, uint64_t *aux,
-                   struct nx_protected *out, struct nx_error *err) {
-  memcpy(aux, job->aux, job->layout.n_aux * sizeof *aux);
-  int r = encode(job, lanes, &out->report, err);
-  if (r == 0)
-    r = add_masks(job, lanes, aux, err);
-  if (r == 0)
-    r = spool(job, lanes, aux, out, err);
-  return r;
-}
-
-int nx_protect(const struct nx_protect_job *job, struct nx_protected *protected_out,
+int nx_protect(const struct nx_encoded *encoded, uint32_t ring_bits, const struct nx_mask *mask,
+               const char *spool, struct nx_pool *pool, struct nx_protected *protected_out,
                struct nx_error *err) {
+  const struct nx_upload_layout layout = {
+      .n_lanes = encoded->n_lanes, .ring_bits = ring_bits, .n_aux = encoded->n_aux};
+  struct nx_encoded copy = {0};
   struct nx_protected out = {0};
-  size_t n_lanes = job->layout.n_lanes, n_aux = job->layout.n_aux;
-  int r = nx_upload_layout_check(&job->layout, err);
+  int r = nx_upload_layout_check(&layout, err);
+  if (r == 0)
+    r = allocate(encoded->n_lanes, encoded->n_aux, &copy, err);
   if (r < 0)
     return nx_error_prefix(err, r, "protect update");
-  uint32_t *lanes = calloc(NX_MAX(n_lanes, (size_t)1), sizeof *lanes);
-  uint64_t *aux = calloc(NX_MAX(n_aux, (size_t)1), sizeof *aux);
-  if (lanes && aux)
-    r = protect(job, lanes, aux, &out, err);
-  else
-    r = nx_fail(err, NX_E_NOMEM, "out of memory");
-  if (lanes)
-    explicit_bzero(lanes, n_lanes * sizeof *lanes);
-  if (aux)
-    explicit_bzero(aux, n_aux * sizeof *aux);
-  free(lanes);
-  free(aux);
+  memcpy(copy.lanes, encoded->lanes, copy.n_lanes * sizeof *copy.lanes);
+  memcpy(copy.aux, encoded->aux, copy.n_aux * sizeof *copy.aux);
+  r = nx_mask_apply_u32(mask, copy.lanes, 0, copy.n_lanes, pool, err);
+  if (r == 0)
+    r = nx_mask_apply_u64(mask, copy.aux, 0, copy.n_aux, pool, err);
+  if (r == 0)
+    r = spool_masked(&copy, &layout, spool, pool, &out, err);
+  nx_encoded_finish(&copy);
   if (r < 0)
     return nx_error_prefix(err, r, "protect update");
   *protected_out = out;

@@ -1,11 +1,12 @@
-/* Protect: turns an update into what may leave the building. Fixed point with stochastic
- * rounding, masks, packed bytes, a spool file, a Merkle root.
+/* Protect: turns an update into what may leave the building, in two steps.
  *
- *     delta f32[n] ─► lanes u32[n] mod 2^w ─► + masks ─► packed bytes ─► spool file ─► root
- *       aux u64[m] ───────────────────────► + masks ─┘
+ *   delta f32[n] ─► fixed point, stochastic rounding ─► x: lanes u32[n] mod 2^w   nx_encode()
+ *     aux u64[m] ──────────────────────────────────────►    u64[m]
+ *   x + masks ─► packed bytes y ─► spool file ─► Merkle root                      nx_protect()
  *
- * The spool is written and synced before its root is signed, so that whatever happens
- * afterwards, the only bytes that can ever be sent under these masks are those. */
+ * x stays in this process and may serve another attempt when the first certainly opens
+ * nothing. y is written and synced before its root is signed, so that whatever happens
+ * afterwards the only bytes that can ever be sent under these masks are those. */
 #pragma once
 
 #include "common/pool.h"
@@ -13,24 +14,29 @@
 #include "crypto/quantize.h"
 #include "crypto/upload.h"
 
-struct nx_protect_job {
-  struct nx_upload_layout layout;
-  struct nx_quantize quantize;
-  const float *delta;                      /* [n_lanes], weighted; NULL when n_lanes is 0 */
-  const uint64_t *aux;                     /* [n_aux] */
-  uint64_t rounding_seed, rounding_stream; /* drive the rounding only; not secret */
-  const struct nx_mask *mask;              /* self key and a pair key for every peer */
-  const char *spool;                       /* path; replaced atomically */
-  struct nx_pool *pool;                    /* or NULL */
-};
-
-struct nx_protected {
-  uint64_t bytes;
-  struct nx_hash root;
+/* The update as integers, in clear. */
+struct nx_encoded {
+  size_t n_lanes, n_aux;
+  uint32_t *lanes; /* [n_lanes], mod 2^w */
+  uint64_t *aux;   /* [n_aux] */
   struct nx_quantize_report report;
 };
 
-/* NX_E_INVALID: a NaN or infinity in delta: nothing was written, no upload may follow.
- * NX_E_IO: the spool could not be written (disk full). */
-int nx_protect(const struct nx_protect_job *job, struct nx_protected *protected_out,
+/* delta: weighted; NULL when n_lanes is 0. seed and stream drive the rounding only and are
+ * not secret. NX_E_INVALID: a NaN or infinity in delta: no upload may follow. */
+int nx_encode(const struct nx_quantize *quantize, const float *delta, size_t n_lanes,
+              const uint64_t *aux, size_t n_aux, uint64_t seed, uint64_t stream,
+              struct nx_encoded *encoded_out, struct nx_error *err);
+void nx_encoded_finish(struct nx_encoded *encoded); /* wipes, frees; zeroed is fine */
+
+struct nx_protected {
+  uint64_t bytes; /* of y */
+  struct nx_hash root;
+};
+
+/* ring_bits: w. mask: the self key and a pair key for every peer. spool: path, replaced
+ * atomically. pool may be NULL. encoded stays as it is. NX_E_IO: the spool could not be
+ * written (disk full). */
+int nx_protect(const struct nx_encoded *encoded, uint32_t ring_bits, const struct nx_mask *mask,
+               const char *spool, struct nx_pool *pool, struct nx_protected *protected_out,
                struct nx_error *err);

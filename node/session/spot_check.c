@@ -25,41 +25,6 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Uniform in 0..n-1, unbiased. */
-static int draw_below(const struct nx_entropy *entropy, uint64_t n, uint64_t *out,
-                      struct nx_error *err) {
-  uint64_t value, limit = UINT64_MAX - UINT64_MAX % n;
-  do {
-    int r = entropy->fill(entropy->context, &value, sizeof value, err);
-    if (r < 0)
-      return r;
-  } while (value >= limit);
-  *out = value % n;
-  return 0;
-}
-
-static bool contains(const uint64_t *values, size_t n, uint64_t value) {
-  for (size_t i = 0; i < n; i++)
-    if (values[i] == value)
-      return true;
-  return false;
-}
-
-/* Floyd's sampling: every set of n_tiles out of `all` is equally likely. */
-static int draw(struct nx_spot_check *check, uint64_t all, const struct nx_entropy *entropy,
-                struct nx_error *err) {
-  size_t n = check->n_tiles;
-  for (size_t i = 0; i < n; i++) {
-    uint64_t last = all - n + i, value = 0;
-    int r = draw_below(entropy, last + 1, &value, err);
-    if (r < 0)
-      return r;
-    check->indices[i] = contains(check->indices, i, value) ? last : value;
-  }
-  qsort(check->indices, n, sizeof *check->indices, by_value);
-  return 0;
-}
-
 static int prepare_tile(struct nx_spot_check *check, size_t i, struct nx_error *err) {
   struct drawn_tile *tile = &check->tiles[i];
   tile->where = nx_upload_tile(&check->layout, check->indices[i]);
@@ -71,26 +36,30 @@ static int prepare_tile(struct nx_spot_check *check, size_t i, struct nx_error *
   return 0;
 }
 
-static int prepare(struct nx_spot_check *check, const struct nx_spot_member *members, uint32_t k,
-                   const struct nx_entropy *entropy, struct nx_error *err) {
-  size_t all = nx_upload_tiles(&check->layout);
-  size_t wanted = NX_MIN((size_t)k, all);
+static int prepare(struct nx_spot_check *check, const struct nx_spot_member *members,
+                   const uint64_t *tiles, struct nx_error *err) {
+  size_t all = nx_upload_tiles(&check->layout), n = check->n_tiles;
   check->members = calloc(NX_MAX(check->n_members, (size_t)1), sizeof *members);
-  check->indices = calloc(NX_MAX(wanted, (size_t)1), sizeof *check->indices);
-  check->tiles = calloc(NX_MAX(wanted, (size_t)1), sizeof *check->tiles);
+  check->indices = calloc(NX_MAX(n, (size_t)1), sizeof *check->indices);
+  check->tiles = calloc(NX_MAX(n, (size_t)1), sizeof *check->tiles);
   if (!check->members || !check->indices || !check->tiles)
     return nx_fail(err, NX_E_NOMEM, "spot check: out of memory");
-  check->n_tiles = wanted;
   memcpy(check->members, members, check->n_members * sizeof *members);
-  int r = draw(check, all, entropy, err);
-  for (size_t i = 0; r == 0 && i < wanted; i++)
-    r = prepare_tile(check, i, err);
-  return r;
+  memcpy(check->indices, tiles, n * sizeof *tiles);
+  qsort(check->indices, n, sizeof *check->indices, by_value);
+  for (size_t i = 0; i < n; i++) {
+    if (check->indices[i] >= all || (i && check->indices[i] == check->indices[i - 1]))
+      return nx_fail(err, NX_E_INVALID, "spot check: tiles must be distinct and below %zu", all);
+    int r = prepare_tile(check, i, err);
+    if (r < 0)
+      return r;
+  }
+  return 0;
 }
 
 int nx_spot_check_create(const struct nx_upload_layout *layout,
-                         const struct nx_spot_member *members, size_t n_members, uint32_t k,
-                         const struct nx_entropy *entropy, struct nx_spot_check **check_out,
+                         const struct nx_spot_member *members, size_t n_members,
+                         const uint64_t *tiles, size_t n_tiles, struct nx_spot_check **check_out,
                          struct nx_error *err) {
   int r = nx_upload_layout_check(layout, err);
   if (r < 0)
@@ -100,7 +69,8 @@ int nx_spot_check_create(const struct nx_upload_layout *layout,
     return nx_fail(err, NX_E_NOMEM, "spot check: out of memory");
   check->layout = *layout;
   check->n_members = n_members;
-  r = prepare(check, members, k, entropy, err);
+  check->n_tiles = n_tiles;
+  r = prepare(check, members, tiles, err);
   if (r < 0)
     return r;
   *check_out = nx_steal(&check);
@@ -119,11 +89,6 @@ void nx_spot_check_destroy(struct nx_spot_check *check) {
   free(check->indices);
   free(check->members);
   free(check);
-}
-
-const uint64_t *nx_spot_check_tiles(const struct nx_spot_check *check, size_t *n_out) {
-  *n_out = check->n_tiles;
-  return check->indices;
 }
 
 static const struct nx_spot_member *find_member(const struct nx_spot_check *check, uint32_t id,

@@ -1,14 +1,13 @@
 /* Spot check: a node's own look at whether the opened sum is the sum of what was certified.
- * It draws k tiles with its own randomness, asks for them from every upload that T3 binds,
- * checks each against its Merkle root, adds them up, takes off the released masks and
- * compares. If a fraction f of the tiles was altered, n nodes with k checks each all miss it
- * with probability (1-f)^(nk). Pure; one thread.
+ * Tiles that the node drew are asked for from every upload that T3 binds, checked each
+ * against its Merkle root, added up, rid of the released masks, and compared. If a fraction
+ * f of the tiles was altered, n nodes with k checks each all miss it with probability
+ * (1-f)^(nk). Pure; one thread.
  *
  * The sum's bytes: n_lanes u32 LE, each mod 2^w, then n_aux u64 LE. */
 #pragma once
 
 #include "common/cleanup.h"
-#include "common/rng.h"
 #include "crypto/mask.h"
 #include "crypto/merkle.h"
 #include "crypto/upload.h"
@@ -20,16 +19,13 @@ struct nx_spot_member {
 
 struct nx_spot_check;
 
-/* Draws min(k, tiles) distinct tiles. U3 sorted by id. */
+/* tiles: n distinct indices, below nx_upload_tiles(). */
 int nx_spot_check_create(const struct nx_upload_layout *layout,
-                         const struct nx_spot_member *members, size_t n_members, uint32_t k,
-                         const struct nx_entropy *entropy, struct nx_spot_check **check_out,
+                         const struct nx_spot_member *members, size_t n_members,
+                         const uint64_t *tiles, size_t n_tiles, struct nx_spot_check **check_out,
                          struct nx_error *err);
 void nx_spot_check_destroy(struct nx_spot_check *check); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_spot_check *, nx_spot_check_destroy)
-
-/* What to ask for, ascending. */
-const uint64_t *nx_spot_check_tiles(const struct nx_spot_check *check, size_t *n_out);
 
 /* One (member, tile) as it arrives, in any order. NX_E_PROTOCOL: not asked for, twice, of a
  * wrong size; NX_E_CRYPTO: the proof does not fit the member's root. */

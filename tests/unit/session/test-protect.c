@@ -18,7 +18,7 @@ struct fixture {
   float delta[MEMBERS][LANES];
   uint64_t aux[MEMBERS][AUX];
   struct nx_secret self[MEMBERS], pair[MEMBERS][MEMBERS];
-  struct nx_protect_job jobs[MEMBERS];
+  struct nx_encoded encoded[MEMBERS];
   struct nx_mask *masks[MEMBERS], *removal;
   struct nx_protected done[MEMBERS];
   struct nx_buffer uploads[MEMBERS], sum;
@@ -50,6 +50,10 @@ static void make_masks(struct fixture *f) {
   }
 }
 
+static int protect(struct fixture *f, int u, struct nx_protected *out, struct nx_error *err) {
+  return nx_protect(&f->encoded[u], 32, f->masks[u], f->spool[u], NULL, out, err);
+}
+
 static void protect_all(struct fixture *f) {
   struct nx_rng rng;
   nx_rng_init(&rng, 7, 0);
@@ -59,16 +63,10 @@ static void protect_all(struct fixture *f) {
     for (int i = 0; i < AUX; i++)
       f->aux[u][i] = nx_rng_u64(&rng);
     snprintf(f->spool[u], sizeof f->spool[u], "%s/%d", f->folder, u);
-    f->jobs[u] = (struct nx_protect_job){.layout = layout,
-                                         .quantize = quantize,
-                                         .delta = f->delta[u],
-                                         .aux = f->aux[u],
-                                         .rounding_seed = 1,
-                                         .rounding_stream = (uint64_t)u,
-                                         .mask = f->masks[u],
-                                         .spool = f->spool[u]};
     struct nx_error err = {0};
-    if (nx_protect(&f->jobs[u], &f->done[u], &err) < 0)
+    if (nx_encode(&quantize, f->delta[u], LANES, f->aux[u], AUX, 1, (uint64_t)u, &f->encoded[u],
+                  &err) < 0 ||
+        protect(f, u, &f->done[u], &err) < 0)
       fail_msg("%s", err.text);
     assert_int_equal(nx_file_read(f->spool[u], 1 << 20, &f->uploads[u], NULL), 0);
   }
@@ -106,6 +104,7 @@ static int teardown(void **state) {
   for (int u = 0; u < MEMBERS; u++) {
     unlink(f->spool[u]);
     nx_mask_destroy(f->masks[u]);
+    nx_encoded_finish(&f->encoded[u]);
     nx_buffer_finish(&f->uploads[u]);
   }
   nx_mask_destroy(f->removal);
@@ -140,7 +139,7 @@ static void the_same_job_gives_the_same_bytes(void **state) {
   struct fixture *f = *state;
   struct nx_protected again;
   struct nx_buffer bytes = {0};
-  assert_int_equal(nx_protect(&f->jobs[1], &again, NULL), 0);
+  assert_int_equal(protect(f, 1, &again, NULL), 0);
   assert_true(nx_hash_equal(&again.root, &f->done[1].root));
   assert_int_equal(nx_file_read(f->spool[1], 1 << 20, &bytes, NULL), 0);
   assert_memory_equal(bytes.data, f->uploads[1].data, bytes.size);
@@ -149,30 +148,29 @@ static void the_same_job_gives_the_same_bytes(void **state) {
 
 static void not_a_number_is_never_encoded(void **state) {
   struct fixture *f = *state;
-  struct nx_protected out;
+  struct nx_encoded out;
   struct nx_error err = {0};
-  unlink(f->spool[0]);
   f->delta[0][17] = NAN;
-  assert_int_equal(nx_protect(&f->jobs[0], &out, &err), NX_E_INVALID);
-  assert_false(nx_path_exists(f->spool[0]));
+  assert_int_equal(nx_encode(&quantize, f->delta[0], LANES, f->aux[0], AUX, 1, 0, &out, &err),
+                   NX_E_INVALID);
 }
 
 static void folder_that_is_gone_is_told(void **state) {
   struct fixture *f = *state;
   struct nx_protected out;
   struct nx_error err = {0};
-  f->jobs[0].spool = "/nonexistent/y";
-  assert_true(nx_protect(&f->jobs[0], &out, &err) < 0);
+  assert_true(nx_protect(&f->encoded[0], 32, f->masks[0], "/nonexistent/y", NULL, &out, &err) < 0);
   assert_non_null(strstr(err.text, "/nonexistent/y"));
 }
 
-static struct nx_spot_check *new_check(struct fixture *f, uint32_t k) {
+static const uint64_t all_tiles[] = {2, 0, 1};
+
+static struct nx_spot_check *new_check(struct fixture *f) {
   struct nx_spot_member members[MEMBERS];
   struct nx_spot_check *check = NULL;
   for (uint32_t u = 0; u < MEMBERS; u++)
     members[u] = (struct nx_spot_member){.id = u + 1, .root = f->done[u].root};
-  assert_int_equal(
-      nx_spot_check_create(&layout, members, MEMBERS, k, &nx_entropy_system, &check, NULL), 0);
+  assert_int_equal(nx_spot_check_create(&layout, members, MEMBERS, all_tiles, 3, &check, NULL), 0);
   return check;
 }
 
@@ -188,15 +186,13 @@ static int add_tile(struct fixture *f, struct nx_spot_check *check, uint32_t u, 
 }
 
 static void add_all(struct fixture *f, struct nx_spot_check *check) {
-  size_t n;
-  const uint64_t *tiles = nx_spot_check_tiles(check, &n);
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < 3; i++)
     for (uint32_t u = 0; u < MEMBERS; u++)
-      assert_int_equal(add_tile(f, check, u, tiles[i], f->uploads[u].data), 0);
+      assert_int_equal(add_tile(f, check, u, all_tiles[i], f->uploads[u].data), 0);
 }
 
 static int checked(struct fixture *f) {
-  _cleanup_(nx_spot_check_destroyp) struct nx_spot_check *check = new_check(f, 100);
+  _cleanup_(nx_spot_check_destroyp) struct nx_spot_check *check = new_check(f);
   add_all(f, check);
   return nx_spot_check_compare(check, f->removal, nx_buffer_view(&f->sum), NULL);
 }
@@ -217,7 +213,7 @@ static void honest_sum_passes_and_altered_ones_do_not(void **state) {
 
 static void swapped_tiles_are_named(void **state) {
   struct fixture *f = *state;
-  _cleanup_(nx_spot_check_destroyp) struct nx_spot_check *check = new_check(f, 100);
+  _cleanup_(nx_spot_check_destroyp) struct nx_spot_check *check = new_check(f);
   assert_int_equal(add_tile(f, check, 0, 0, f->uploads[1].data), NX_E_CRYPTO);
   assert_int_equal(add_tile(f, check, 0, 0, f->uploads[0].data), 0);
   assert_int_equal(add_tile(f, check, 0, 0, f->uploads[0].data), NX_E_PROTOCOL);
@@ -228,19 +224,15 @@ static void swapped_tiles_are_named(void **state) {
                    NX_E_PROTOCOL);
 }
 
-static void drawn_tiles_are_distinct_and_ascending(void **state) {
+static void doubled_and_missing_tiles_cannot_be_drawn(void **state) {
   struct fixture *f = *state;
-  size_t hits[3] = {0}, n;
-  for (int i = 0; i < 300; i++) {
-    _cleanup_(nx_spot_check_destroyp) struct nx_spot_check *check = new_check(f, 2);
-    const uint64_t *tiles = nx_spot_check_tiles(check, &n);
-    assert_int_equal(n, 2);
-    assert_true(tiles[0] < tiles[1] && tiles[1] < 3);
-    hits[tiles[0]]++;
-    hits[tiles[1]]++;
-  }
-  for (int i = 0; i < 3; i++)
-    assert_in_range(hits[i], 140, 260);
+  const struct nx_spot_member member = {.id = 1, .root = f->done[0].root};
+  const uint64_t doubled[] = {1, 1}, beyond[] = {3};
+  struct nx_spot_check *check = NULL;
+  assert_int_equal(nx_spot_check_create(&layout, &member, 1, doubled, 2, &check, NULL),
+                   NX_E_INVALID);
+  assert_int_equal(nx_spot_check_create(&layout, &member, 1, beyond, 1, &check, NULL),
+                   NX_E_INVALID);
 }
 
 int main(void) {
@@ -253,7 +245,7 @@ int main(void) {
       TEST(folder_that_is_gone_is_told),
       TEST(honest_sum_passes_and_altered_ones_do_not),
       TEST(swapped_tiles_are_named),
-      TEST(drawn_tiles_are_distinct_and_ascending),
+      TEST(doubled_and_missing_tiles_cannot_be_drawn),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

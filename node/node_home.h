@@ -1,0 +1,61 @@
+/* Node home: the folder in which one node lives. Made whole by init, or not at all.
+ *
+ *   HOME/ node.yaml                      what the institution decides
+ *         tls/node.key  node.pem         made here; certificate of the federation
+ *         tls/ca.pem                     the federation's CA, pinned at enrolment
+ *         identity.key                   Ed25519: signs everything this node says
+ *         federation/federation.yaml     which federation, which member
+ *         federation/manifest            founding members, pinned at first sight
+ *         approvals/<sha256>             plans approved here
+ *         journal/  spool/  models/<sha256>  plans/<sha256>  audit/
+ *
+ * Folders 0700, files 0600. */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/file.h"
+
+#define NX_HOME_CONFIG "node.yaml"
+#define NX_HOME_TLS_KEY "tls/node.key"
+#define NX_HOME_TLS_CERTIFICATE "tls/node.pem"
+#define NX_HOME_CA "tls/ca.pem"
+#define NX_HOME_IDENTITY "identity.key"
+#define NX_HOME_FEDERATION "federation/federation.yaml"
+#define NX_HOME_MANIFEST "federation/manifest"
+#define NX_HOME_APPROVALS "approvals"
+#define NX_HOME_JOURNAL "journal/rounds"
+#define NX_HOME_SPOOL "spool"
+#define NX_HOME_MODELS "models"
+#define NX_HOME_PLANS "plans"
+#define NX_HOME_AUDIT "audit"
+
+/* What enrolment taught, in federation/federation.yaml. */
+struct nx_home_federation {
+  uint32_t neurox_federation; /* 1 */
+  char *id;                   /* 32 hex digits */
+  char *name;
+  uint32_t member; /* this node's id, 1..255 */
+};
+
+/* Makes folders HOME.new-PID/… for init to fill; its path in `building`. NX_E_EXISTS when
+ * HOME is there and not an empty folder. */
+int nx_home_begin(const char *home, char building[NX_PATH_SIZE], struct nx_error *err);
+/* Puts the built folder in HOME's place, durably. */
+int nx_home_finish(const char *building, const char *home, struct nx_error *err);
+/* Removes a built folder and all that is in it; for failures. */
+void nx_home_discard(const char *building);
+
+int nx_home_write_federation(const char *home, const struct nx_home_federation *federation,
+                             struct nx_error *err);
+/* NX_E_NOT_FOUND says to run init first. */
+int nx_home_read_federation(const char *home, struct nx_home_federation **federation_out,
+                            struct nx_error *err);
+void nx_home_federation_destroy(struct nx_home_federation *federation);
+NX_DEFINE_CLEANUP(struct nx_home_federation *, nx_home_federation_destroy)
+
+/* Reads HOME/name whole; the same hint when HOME is no node's. */
+int nx_home_read(const char *home, const char *name, size_t cap, struct nx_buffer *out,
+                 struct nx_error *err);

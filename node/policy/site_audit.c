@@ -1,0 +1,106 @@
+#include "node/policy/site_audit.h"
+
+#define ROUND(r) NX_AUDIT_UINT("round", (r)->round), NX_AUDIT_UINT("attempt", (r)->attempt)
+
+static const char *kind_name(enum nx_round_kind kind) {
+  switch (kind) {
+  case NX_ROUND_STATISTICS:
+    return "statistics";
+  case NX_ROUND_TRAIN:
+    return "train";
+  case NX_ROUND_EVALUATE:
+    return "evaluate";
+  }
+  return "unknown";
+}
+
+int nx_site_audit_enrolled(struct nx_audit_log *log, const char *federation, const char *name,
+                           const struct nx_hash *ca, const struct nx_hash *spki,
+                           const struct nx_public_key *identity, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "node.enrolled", NX_AUDIT_STR("federation", federation),
+                         NX_AUDIT_STR("name", name), NX_AUDIT_HASH("ca", ca),
+                         NX_AUDIT_HASH("spki", spki), NX_AUDIT_HASH("identity", identity));
+}
+
+int nx_site_audit_pinned(struct nx_audit_log *log, const struct nx_hash *manifest, size_t n_members,
+                         struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "manifest.pinned", NX_AUDIT_HASH("manifest", manifest),
+                         NX_AUDIT_UINT("members", n_members));
+}
+
+int nx_site_audit_plan(struct nx_audit_log *log, const struct nx_hash *plan, const char *name,
+                       const char *reason, struct nx_error *err) {
+  if (reason)
+    return NX_AUDIT_APPEND(log, err, "plan.refused", NX_AUDIT_HASH("plan", plan),
+                           NX_AUDIT_STR("name", name), NX_AUDIT_STR("reason", reason));
+  return NX_AUDIT_APPEND(log, err, "plan.accepted", NX_AUDIT_HASH("plan", plan),
+                         NX_AUDIT_STR("name", name));
+}
+
+int nx_site_audit_joined(struct nx_audit_log *log, const struct nx_site_round *round,
+                         size_t n_members, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "round.joined", ROUND(round),
+                         NX_AUDIT_STR("kind", kind_name(round->kind)),
+                         NX_AUDIT_HASH("plan", &round->plan), NX_AUDIT_HASH("model", &round->model),
+                         NX_AUDIT_UINT("members", n_members));
+}
+
+int nx_site_audit_data(struct nx_audit_log *log, const struct nx_site_round *round,
+                       const struct nx_dataset_summary *summary, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "data.used", ROUND(round),
+                         NX_AUDIT_HASH("manifest", &summary->manifest),
+                         NX_AUDIT_UINT("subjects", summary->n_subjects),
+                         NX_AUDIT_UINT("held_out", summary->n_held_out_subjects),
+                         NX_AUDIT_UINT("recordings", summary->n_recordings),
+                         NX_AUDIT_UINT("windows", summary->n_train_windows),
+                         NX_AUDIT_UINT("synthetic", summary->synthetic));
+}
+
+int nx_site_audit_upload(struct nx_audit_log *log, const struct nx_site_round *round,
+                         uint64_t bytes, const struct nx_hash *root,
+                         const struct nx_hash *destination, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "upload.sent", ROUND(round), NX_AUDIT_UINT("bytes", bytes),
+                         NX_AUDIT_HASH("root", root), NX_AUDIT_HASH("plan", &round->plan),
+                         NX_AUDIT_HASH("model", &round->model),
+                         NX_AUDIT_HASH("destination", destination));
+}
+
+int nx_site_audit_vote(struct nx_audit_log *log, const struct nx_site_round *round,
+                       const char *choice, const struct nx_hash *subject, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "vote.sent", ROUND(round), NX_AUDIT_STR("choice", choice),
+                         NX_AUDIT_HASH("subject", subject));
+}
+
+int nx_site_audit_released(struct nx_audit_log *log, const struct nx_site_round *round,
+                           size_t n_self, size_t n_keys, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "shares.released", ROUND(round), NX_AUDIT_UINT("self", n_self),
+                         NX_AUDIT_UINT("keys", n_keys));
+}
+
+int nx_site_audit_sum(struct nx_audit_log *log, const struct nx_site_round *round,
+                      const struct nx_hash *sum, size_t n_tiles, const char *reason,
+                      struct nx_error *err) {
+  if (reason)
+    return NX_AUDIT_APPEND(log, err, "sum.refused", ROUND(round), NX_AUDIT_HASH("sum", sum),
+                           NX_AUDIT_STR("reason", reason));
+  return NX_AUDIT_APPEND(log, err, "sum.checked", ROUND(round), NX_AUDIT_HASH("sum", sum),
+                         NX_AUDIT_UINT("tiles", n_tiles));
+}
+
+int nx_site_audit_sealed(struct nx_audit_log *log, const struct nx_site_round *round,
+                         const struct nx_hash *model, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "model.sealed", ROUND(round), NX_AUDIT_HASH("model", model));
+}
+
+int nx_site_audit_left(struct nx_audit_log *log, const struct nx_site_round *round,
+                       const char *reason, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "round.left", ROUND(round), NX_AUDIT_STR("reason", reason));
+}
+
+int nx_site_audit_evidence(struct nx_audit_log *log, const struct nx_site_round *round,
+                           const char *about, struct nx_bytes first, struct nx_bytes second,
+                           struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "evidence.kept", ROUND(round), NX_AUDIT_STR("about", about),
+                         NX_AUDIT_DATA("first", first.data, first.size),
+                         NX_AUDIT_DATA("second", second.data, second.size));
+}

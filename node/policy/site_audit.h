@@ -1,0 +1,63 @@
+/* Site audit: what this node writes into its own log, one function for each kind of entry.
+ * Hashes, counts, rounds and the names of sites; never samples, subject names or keys.
+ *
+ *   kind                fields
+ *   node.enrolled       federation, name, ca, spki, identity
+ *   manifest.pinned     manifest, members
+ *   plan.accepted       plan, name         plan.refused   plan, reason
+ *   round.joined        round, attempt, kind, plan, model, members
+ *   data.used           round, manifest, subjects, held_out, recordings, windows, synthetic
+ *   upload.sent         round, attempt, bytes, root, plan, model, destination
+ *   vote.sent           round, attempt, choice, subject
+ *   shares.released     round, attempt, self, keys
+ *   sum.checked         round, sum, tiles  sum.refused    round, sum, reason
+ *   model.sealed        round, model       round.left     round, attempt, reason
+ *   evidence.kept       round, about, first, second
+ *
+ * Every function returns when its entry is on disk. */
+#pragma once
+
+#include "common/aux_lanes.h"
+#include "crypto/audit_log.h"
+#include "node/dataset/dataset.h"
+
+struct nx_site_round {
+  uint64_t round;
+  uint32_t attempt;
+  enum nx_round_kind kind;
+  struct nx_hash plan, model; /* the model it starts from */
+};
+
+int nx_site_audit_enrolled(struct nx_audit_log *log, const char *federation, const char *name,
+                           const struct nx_hash *ca, const struct nx_hash *spki,
+                           const struct nx_public_key *identity, struct nx_error *err);
+int nx_site_audit_pinned(struct nx_audit_log *log, const struct nx_hash *manifest, size_t n_members,
+                         struct nx_error *err);
+/* reason NULL: accepted. */
+int nx_site_audit_plan(struct nx_audit_log *log, const struct nx_hash *plan, const char *name,
+                       const char *reason, struct nx_error *err);
+int nx_site_audit_joined(struct nx_audit_log *log, const struct nx_site_round *round,
+                         size_t n_members, struct nx_error *err);
+int nx_site_audit_data(struct nx_audit_log *log, const struct nx_site_round *round,
+                       const struct nx_dataset_summary *summary, struct nx_error *err);
+/* destination: SPKI hash of the coordinator's certificate. Written before the first byte
+ * leaves. */
+int nx_site_audit_upload(struct nx_audit_log *log, const struct nx_site_round *round,
+                         uint64_t bytes, const struct nx_hash *root,
+                         const struct nx_hash *destination, struct nx_error *err);
+int nx_site_audit_vote(struct nx_audit_log *log, const struct nx_site_round *round,
+                       const char *choice, const struct nx_hash *subject, struct nx_error *err);
+int nx_site_audit_released(struct nx_audit_log *log, const struct nx_site_round *round,
+                           size_t n_self, size_t n_keys, struct nx_error *err);
+/* reason NULL: it was what it should be. */
+int nx_site_audit_sum(struct nx_audit_log *log, const struct nx_site_round *round,
+                      const struct nx_hash *sum, size_t n_tiles, const char *reason,
+                      struct nx_error *err);
+int nx_site_audit_sealed(struct nx_audit_log *log, const struct nx_site_round *round,
+                         const struct nx_hash *model, struct nx_error *err);
+int nx_site_audit_left(struct nx_audit_log *log, const struct nx_site_round *round,
+                       const char *reason, struct nx_error *err);
+/* Two bodies that cannot both be honest, kept whole. */
+int nx_site_audit_evidence(struct nx_audit_log *log, const struct nx_site_round *round,
+                           const char *about, struct nx_bytes first, struct nx_bytes second,
+                           struct nx_error *err);
