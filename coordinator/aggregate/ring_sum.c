@@ -139,10 +139,16 @@ const uint64_t *nx_ring_sum_aux(const struct nx_ring_sum *sum) {
 }
 
 int nx_ring_sum_bytes(const struct nx_ring_sum *sum, struct nx_buffer *out, struct nx_error *err) {
-  int r = nx_buffer_reserve(out, sum->spool->size, err);
+  const struct nx_upload_layout *layout = &sum->spool->layout;
+  size_t size = layout->n_lanes * 4 + layout->n_aux * 8;
+  int r = nx_buffer_reserve(out, size, err);
   if (r < 0)
     return r;
-  nx_upload_pack(&sum->spool->layout, sum->lanes, sum->aux, out->data + out->size, sum->pool);
-  out->size += sum->spool->size;
+  uint8_t *at = out->data + out->size;
+  for (size_t i = 0; i < layout->n_lanes; i++, at += 4)
+    nx_store_le32(at, sum->lanes[i]);
+  for (size_t i = 0; i < layout->n_aux; i++, at += 8)
+    nx_store_le64(at, sum->aux[i]);
+  out->size += size;
   return 0;
 }

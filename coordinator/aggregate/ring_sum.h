@@ -28,6 +28,6 @@ int nx_ring_sum_open(struct nx_ring_sum *sum, const struct nx_mask *mask, struct
 /* The lanes [n_lanes] and counters [n_aux]; valid until the sum is destroyed. */
 const uint32_t *nx_ring_sum_lanes(const struct nx_ring_sum *sum);
 const uint64_t *nx_ring_sum_aux(const struct nx_ring_sum *sum);
-/* Appends the opened sum in the form of an upload (crypto/upload.h): what nodes fetch and
+/* Appends the opened sum, n_lanes u32 then n_aux u64, little-endian: what nodes fetch and
  * whose SHA-256 M10 names. */
 int nx_ring_sum_bytes(const struct nx_ring_sum *sum, struct nx_buffer *out, struct nx_error *err);

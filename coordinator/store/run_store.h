@@ -195,20 +195,12 @@ int nx_run_store_sealed(struct nx_run_store *store, uint64_t round,
 int nx_run_store_sealed_aux(struct nx_run_store *store, uint64_t round, struct nx_buffer *aux_out,
                             struct nx_buffer *survivors_out, struct nx_error *err);
 
-/* M11: what a member signed about a sealed round. The same twice is fine; a different one
- * is NX_E_EXISTS (evidence for the caller's audit log). */
-struct nx_store_signature {
-  uint64_t round;
-  uint32_t member;
-  struct nx_bytes body; /* the exact signed bytes */
-  struct nx_signature signature;
-};
-
-int nx_run_store_put_signature(struct nx_run_store *store,
-                               const struct nx_store_signature *signature, struct nx_error *err);
-/* Calls visit for each signature of the round in order of member. */
+/* M11: what a member signed about a sealed round, as the encoded SignedMessage. The same
+ * twice is fine; a different one is NX_E_EXISTS (evidence for the caller's audit log). */
+int nx_run_store_put_signature(struct nx_run_store *store, uint64_t round, uint32_t member,
+                               struct nx_bytes message, struct nx_error *err);
+/* Calls visit for each message of the round in order of member. */
 int nx_run_store_visit_signatures(struct nx_run_store *store, uint64_t round,
-                                  int (*visit)(void *context,
-                                               const struct nx_store_signature *signature,
-                                               struct nx_error *err),
+                                  int (*visit)(void *context, uint32_t member,
+                                               struct nx_bytes message, struct nx_error *err),
                                   void *context, struct nx_error *err);

@@ -226,49 +226,41 @@ int nx_run_store_sealed_aux(struct nx_run_store *store, uint64_t round, struct n
 /* --- signatures over sealed rounds (M11) ------------------------------------------- */
 
 /* 1 when the very same signature is there, 0 when none is, NX_E_EXISTS when another is. */
-static int compare_signature(struct nx_run_store *store, const struct nx_store_signature *signature,
-                             struct nx_error *err) {
+static int compare_signature(struct nx_run_store *store, uint64_t round, uint32_t member,
+                             struct nx_bytes message, struct nx_error *err) {
   _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int r =
-      nx_sql_prepare(store, &s, err, "SELECT body FROM signatures WHERE round = ? AND member = ?",
-                     "ii", (int64_t)signature->round, (int64_t)signature->member);
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT message FROM signatures WHERE round = ? AND member = ?", "ii",
+                         (int64_t)round, (int64_t)member);
   if (r < 0 || (r = nx_sql_step(store, s, err)) <= 0)
     return r;
-  struct nx_bytes body = nx_sql_column_blob(s, 0);
-  if (body.size == signature->body.size && !memcmp(body.data, signature->body.data, body.size))
+  struct nx_bytes held = nx_sql_column_blob(s, 0);
+  if (held.size == message.size && !memcmp(held.data, message.data, held.size))
     return 1;
-  return nx_fail(err, NX_E_EXISTS, "member %u signed round %llu twice, differently",
-                 signature->member, (unsigned long long)signature->round);
+  return nx_fail(err, NX_E_EXISTS, "member %u signed round %llu twice, differently", member,
+                 (unsigned long long)round);
 }
 
-int nx_run_store_put_signature(struct nx_run_store *store,
-                               const struct nx_store_signature *signature, struct nx_error *err) {
+int nx_run_store_put_signature(struct nx_run_store *store, uint64_t round, uint32_t member,
+                               struct nx_bytes message, struct nx_error *err) {
   NX_STORE_LOCK(store);
-  int r = compare_signature(store, signature, err);
+  int r = compare_signature(store, round, member, message, err);
   if (r != 0)
     return NX_MIN(r, 0);
-  return nx_sql_run(store, err, "INSERT INTO signatures VALUES(?, ?, ?, ?)", "iibb",
-                    (int64_t)signature->round, (int64_t)signature->member, signature->body.data,
-                    signature->body.size, &signature->signature, (size_t)64);
+  return nx_sql_run(store, err, "INSERT INTO signatures VALUES(?, ?, ?)", "iib", (int64_t)round,
+                    (int64_t)member, message.data, message.size);
 }
 
 int nx_run_store_visit_signatures(struct nx_run_store *store, uint64_t round,
-                                  int (*visit)(void *context,
-                                               const struct nx_store_signature *signature,
-                                               struct nx_error *err),
+                                  int (*visit)(void *context, uint32_t member,
+                                               struct nx_bytes message, struct nx_error *err),
                                   void *context, struct nx_error *err) {
   NX_STORE_LOCK(store);
   _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int r = nx_sql_prepare(
-      store, &s, err,
-      "SELECT member, body, signature FROM signatures WHERE round = ? ORDER BY member", "i",
-      (int64_t)round);
-  while (r == 0 && (r = nx_sql_step(store, s, err)) > 0) {
-    struct nx_store_signature signature = {.round = round,
-                                           .member = (uint32_t)sqlite3_column_int64(s, 0),
-                                           .body = nx_sql_column_blob(s, 1)};
-    if ((r = nx_sql_column_bytes(s, 2, &signature.signature, 64, err)) == 0)
-      r = visit(context, &signature, err);
-  }
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT member, message FROM signatures WHERE round = ? ORDER BY member",
+                         "i", (int64_t)round);
+  while (r == 0 && (r = nx_sql_step(store, s, err)) > 0)
+    r = visit(context, (uint32_t)sqlite3_column_int64(s, 0), nx_sql_column_blob(s, 1), err);
   return NX_MIN(r, 0);
 }

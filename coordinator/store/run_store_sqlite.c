@@ -43,7 +43,7 @@ static const char *const migrations[] = {
     " aux BLOB NOT NULL, survivors BLOB NOT NULL);"
     "CREATE TABLE signatures(round INTEGER NOT NULL, member INTEGER NOT NULL REFERENCES "
     "members(id),"
-    " body BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY(round, member));",
+    " message BLOB NOT NULL, PRIMARY KEY(round, member));",
 };
 
 static int64_t pragma(struct nx_run_store *store, const char *sql, struct nx_error *err) {

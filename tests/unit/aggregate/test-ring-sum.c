@@ -92,7 +92,7 @@ static void sum_has_no_order_and_takes_members_out(void **state) {
 }
 
 /* Three nodes mask with random keys; the sum of the masked uploads opens to the exact sum,
- * and the canonical bytes unpack to it. */
+ * and its bytes are little-endian. */
 static void masked_sum_opens_exactly(void **state) {
   (void)state;
   make(24);
@@ -127,12 +127,11 @@ static void masked_sum_opens_exactly(void **state) {
   }
   check_sum_of(sum, (uint8_t[]){1, 2, 3}, 3);
   assert_int_equal(nx_ring_sum_bytes(sum, &bytes, NULL), 0);
-  uint32_t *unpacked = calloc(N_LANES, sizeof *unpacked);
-  uint64_t unpacked_aux[N_AUX] = {0};
-  nx_upload_add(&layout, bytes.data, unpacked, unpacked_aux, NULL);
-  assert_memory_equal(unpacked, nx_ring_sum_lanes(sum), N_LANES * sizeof *unpacked);
-  assert_memory_equal(unpacked_aux, nx_ring_sum_aux(sum), sizeof unpacked_aux);
-  free(unpacked);
+  assert_int_equal(bytes.size, N_LANES * 4 + N_AUX * 8);
+  for (size_t i = 0; i < N_LANES; i++)
+    assert_int_equal(nx_load_le32(bytes.data + 4 * i), nx_ring_sum_lanes(sum)[i]);
+  for (size_t i = 0; i < N_AUX; i++)
+    assert_true(nx_load_le64(bytes.data + 4 * N_LANES + 8 * i) == nx_ring_sum_aux(sum)[i]);
   unmake();
 }
 
