@@ -146,6 +146,19 @@ int nx_edf_read_digital(struct nx_recording *recording, uint32_t channel, uint64
   return read_samples(recording, &channel, 1, first, n, (struct sink){NULL, out}, err);
 }
 
+int nx_edf_calibration(const struct nx_recording *recording, uint32_t channel, double *gain_out,
+                       double *shift_out, struct nx_error *err) {
+  if (recording->format != &nx_format_edf)
+    return nx_fail(err, NX_E_UNSUPPORTED, "%s is no EDF", recording->path);
+  if (channel >= recording->info.n_channels)
+    return nx_fail(err, NX_E_INVALID, "%s has no channel %u", recording->path, channel);
+  const struct edf_file *file = recording->state;
+  const struct edf_signal *signal = &file->signals[file->of_channel[channel]];
+  *gain_out = signal->gain;
+  *shift_out = signal->shift;
+  return 0;
+}
+
 const struct nx_format nx_format_edf = {
     .name = "EDF",
     .probe = probe_edf,

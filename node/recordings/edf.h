@@ -18,3 +18,7 @@
 /* The stored integers of one channel; NX_E_UNSUPPORTED when the recording is no EDF. */
 int nx_edf_read_digital(struct nx_recording *recording, uint32_t channel, uint64_t first, size_t n,
                         int32_t *out, struct nx_error *err);
+
+/* Physical value = gain * stored integer + shift; NX_E_UNSUPPORTED when it is no EDF. */
+int nx_edf_calibration(const struct nx_recording *recording, uint32_t channel, double *gain_out,
+                       double *shift_out, struct nx_error *err);
