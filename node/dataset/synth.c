@@ -40,11 +40,11 @@ static struct person draw_person(struct nx_rng *rng) {
   return (struct person){
       .background = exp(normal(rng, log(6), 0.2)),
       .alpha_hz = within(normal(rng, 10, 0.8), 8.2, 12.5),
-      .alpha = exp(normal(rng, log(5), 0.5)),
-      .alpha_drop = within(normal(rng, 0.3, 0.22), -0.15, 0.7),
+      .alpha = exp(normal(rng, log(5), 0.4)),
+      .alpha_drop = within(normal(rng, 0.5, 0.2), -0.15, 0.7),
       .theta_hz = within(normal(rng, 5.8, 0.5), 4.5, 7),
-      .theta = exp(normal(rng, log(2.5), 0.35)),
-      .theta_rise = within(normal(rng, 0.22, 0.25), -0.25, 0.8),
+      .theta = exp(normal(rng, log(2.5), 0.3)),
+      .theta_rise = within(normal(rng, 0.5, 0.3), -0.25, 0.8),
       .line = exp(normal(rng, log(0.8), 0.6)),
       .blinks_hz = within(normal(rng, 0.2, 0.08), 0.03, 0.5),
       .muscle_hz = within(normal(rng, 0.08, 0.05), 0.005, 0.25),
@@ -53,12 +53,15 @@ static struct person draw_person(struct nx_rng *rng) {
 
 /* 1/f noise of unit variance: white noise through one-pole filters an octave apart. */
 static void pink(struct nx_rng *rng, double *out, size_t n) {
-  double state[OCTAVES] = {0};
+  double state[OCTAVES] = {0}, poles[OCTAVES], gains[OCTAVES];
+  for (int o = 0; o < OCTAVES; o++) {
+    poles[o] = exp(-2 * M_PI * 0.6 * (1 << o) / RATE);
+    gains[o] = sqrt(1 - poles[o] * poles[o]);
+  }
   for (size_t i = 0; i < n; i++) {
     double sum = 0;
     for (int o = 0; o < OCTAVES; o++) {
-      double pole = exp(-2 * M_PI * 0.6 * pow(2, o) / RATE);
-      state[o] = pole * state[o] + sqrt(1 - pole * pole) * nx_rng_normal(rng);
+      state[o] = poles[o] * state[o] + gains[o] * nx_rng_normal(rng);
       sum += state[o];
     }
     out[i] = sum / sqrt(OCTAVES);
