@@ -1,0 +1,63 @@
+/* Inside proto/rpc only: what servers and clients share. */
+#pragma once
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "proto/rpc/rpc_call.h"
+
+#define NX_RPC_MESSAGE_CAP ((size_t)4 << 20)
+#define NX_RPC_QUEUE_CAP ((size_t)16 << 20)
+
+/* What a completion queue's tag points at. on_done runs on the queue's thread. */
+struct nx_rpc_operation {
+  void (*on_done)(struct nx_rpc_operation *operation, bool success);
+};
+
+struct nx_rpc_queued {
+  struct nx_rpc_queued *next;
+  grpc_byte_buffer *bytes;
+  size_t size;
+};
+
+struct nx_rpc_call {
+  atomic_uint references; /* one a pending operation, one until on_closed, the callers' */
+  pthread_mutex_t lock;   /* guards what follows, never held while a handler runs */
+  grpc_call *call;
+  bool is_server;
+  struct nx_rpc_handlers handlers;
+  void *context;
+  unsigned pending; /* operations whose completion is still to come */
+
+  struct nx_rpc_operation opened, received, sent, finished, ended;
+  grpc_metadata_array initial_metadata, trailing_metadata;
+
+  grpc_byte_buffer *incoming;
+  bool receiving, half_closed;
+
+  struct nx_rpc_queued *first, **last;
+  size_t queued, queue_cap;
+  bool sending, finishing, finish_sent;
+  enum nx_rpc_status finish_status;
+  char *finish_text;
+
+  bool over; /* no operation may start any more */
+  bool closed;
+  int cancelled;
+  grpc_status_code status;
+  grpc_slice status_text;
+
+  void (*on_gone)(void *owner, struct nx_rpc_call *call); /* after on_closed */
+  void *owner;
+};
+
+/* Wraps a call; starts nothing. Takes over the grpc_call. */
+struct nx_rpc_call *nx_rpc_call_wrap(grpc_call *call, bool is_server, size_t queue_cap);
+/* Starts it: initial metadata and the operation that ends it. */
+void nx_rpc_call_start(struct nx_rpc_call *call);
+/* Runs until the queue is shut down and empty. */
+void *nx_rpc_queue_run(void *completion_queue);
+
+grpc_slice nx_rpc_slice_of_text(const char *text);
+gpr_timespec nx_rpc_deadline(int64_t monotonic);

@@ -1,0 +1,46 @@
+/* Server: one listening port and the methods it answers. TLS 1.3 only. */
+#pragma once
+
+#include "common/cleanup.h"
+#include "proto/rpc/rpc_call.h"
+
+struct nx_rpc_server;
+
+struct nx_rpc_method {
+  const char *path; /* "/neurox.v1.Session/Open" */
+  /* A call has come. Fill *handlers_out and *call_context_out and return NX_RPC_OK, or
+   * refuse with another status and a text. The call is referenced for the caller until
+   * on_closed returns; take a reference to keep it longer. Nothing is received before
+   * nx_rpc_call_receive(). */
+  enum nx_rpc_status (*on_open)(void *context, struct nx_rpc_call *call,
+                                struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                const char **text_out);
+};
+
+struct nx_rpc_server_config {
+  const char *address;                  /* "127.0.0.1:7443", "[::]:7443"; port 0 takes a free one */
+  struct nx_bytes certificate, key, ca; /* PEM; ca: who signs client certificates */
+  bool require_client_certificate;
+  const struct nx_rpc_method *methods;
+  size_t n_methods;
+  void *context;                 /* of every on_open */
+  size_t message_cap;            /* bytes of one received message; 0: 4 MiB */
+  size_t send_queue_cap;         /* bytes waiting in one call; 0: 16 MiB */
+  size_t streams_per_connection; /* 0: 32 */
+};
+
+/* NX_E_IO: the port cannot be had; NX_E_CRYPTO: certificate, key or CA do not work. */
+int nx_rpc_server_create(const struct nx_rpc_server_config *config,
+                         struct nx_rpc_server **server_out, struct nx_error *err);
+uint16_t nx_rpc_server_port(const struct nx_rpc_server *server);
+/* Refuses new calls, waits until `deadline` (monotonic) for running ones, cancels the rest,
+ * frees everything. Every on_closed has run when it returns. Not from a handler. */
+void nx_rpc_server_stop(struct nx_rpc_server *server, int64_t deadline);
+/* Stop at once; NULL is fine. */
+void nx_rpc_server_destroy(struct nx_rpc_server *server);
+NX_DEFINE_CLEANUP(struct nx_rpc_server *, nx_rpc_server_destroy)
+
+/* Before anything else of this folder, after every fork: starts gRPC, pins TLS 1.3, keeps
+ * its logging quiet. Counted: stop as often as started. */
+void nx_rpc_library_start(void);
+void nx_rpc_library_stop(void);
