@@ -78,6 +78,12 @@ void nx_arena_reset(struct nx_arena *arena) {
   arena->used = 0;
 }
 
+void nx_arena_wipe(struct nx_arena *arena) {
+  for (struct block *block = arena->last; block; block = block->previous)
+    explicit_bzero(block->data, block->used);
+  nx_arena_reset(arena);
+}
+
 size_t nx_arena_used(const struct nx_arena *arena) {
   return arena->used;
 }

@@ -15,6 +15,8 @@ int nx_arena_create(size_t cap, struct nx_arena **arena_out, struct nx_error *er
 void *nx_arena_alloc(struct nx_arena *arena, size_t n, size_t size);
 /* Forgets every allocation, keeps the largest block for reuse. */
 void nx_arena_reset(struct nx_arena *arena);
+/* The same, after zeroing every byte that was handed out: for arenas that held secrets. */
+void nx_arena_wipe(struct nx_arena *arena);
 size_t nx_arena_used(const struct nx_arena *arena);
 void nx_arena_destroy(struct nx_arena *arena); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_arena *, nx_arena_destroy)
