@@ -3,9 +3,8 @@
 
 #include <math.h>
 
-#include "round.pb-c.h"
 #include "proto/codec/codec_members.h"
-#include "proto/codec/codec_pack.h"
+#include "round.pb-c.h"
 
 /* More than any of our machines could hold: keeps sizes far from overflow. */
 #define LANES_MAX ((uint64_t)1 << 36)
@@ -25,10 +24,10 @@ int nx_invite_encode(const struct nx_invite *m, struct nx_buffer *out, struct nx
   parameters.privacy = p->privacy;
   parameters.noise_multiplier = p->noise_multiplier;
   Neurox__V1__Invite wire = NEUROX__V1__INVITE__INIT;
-  wire.federation = nx_codec_data(m->federation, sizeof m->federation);
-  wire.manifest = nx_codec_hash(&m->manifest);
-  wire.plan = nx_codec_hash(&m->plan);
-  wire.model = nx_codec_hash(&m->model);
+  wire.federation = nx_codec_field(m->federation, sizeof m->federation);
+  wire.manifest = nx_wire_hash(&m->manifest);
+  wire.plan = nx_wire_hash(&m->plan);
+  wire.model = nx_wire_hash(&m->model);
   wire.round = m->round;
   wire.attempt = m->attempt;
   wire.n_members = m->n_members;
@@ -66,8 +65,8 @@ static int parameters_decode(const Neurox__V1__RoundParameters *wire,
 int nx_invite_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_invite *out,
                      struct nx_error *err) {
   Neurox__V1__Invite *wire;
-  int r = nx_codec_unpack(&neurox__v1__invite__descriptor, "M0", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
+  int r =
+      nx_wire_unpack(&neurox__v1__invite__descriptor, "M0", body, NX_SIGNED_CAP, arena, &wire, err);
   if (r < 0)
     return r;
   *out = (struct nx_invite){.round = wire->round,
@@ -76,11 +75,11 @@ int nx_invite_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_inv
                             .n_members = wire->n_members,
                             .phase_seconds = wire->phase_seconds,
                             .training_seconds = wire->training_seconds};
-  if ((r = nx_codec_fixed("M0", "federation", wire->federation, out->federation,
-                          sizeof out->federation, err)) < 0 ||
-      (r = nx_codec_fixed("M0", "manifest", wire->manifest, &out->manifest, 32, err)) < 0 ||
-      (r = nx_codec_fixed("M0", "plan", wire->plan, &out->plan, 32, err)) < 0 ||
-      (r = nx_codec_fixed("M0", "model", wire->model, &out->model, 32, err)) < 0 ||
+  if ((r = nx_codec_fixed(wire->federation, out->federation, sizeof out->federation,
+                          "M0 federation", err)) < 0 ||
+      (r = nx_codec_fixed(wire->manifest, &out->manifest, 32, "M0 manifest", err)) < 0 ||
+      (r = nx_codec_fixed(wire->plan, &out->plan, 32, "M0 plan", err)) < 0 ||
+      (r = nx_codec_fixed(wire->model, &out->model, 32, "M0 model", err)) < 0 ||
       (r = parameters_decode(wire->parameters, &out->parameters, err)) < 0)
     return r;
   if (!wire->round || !wire->attempt)
@@ -89,18 +88,18 @@ int nx_invite_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_inv
     return nx_fail(err, NX_E_LIMIT, "M0: a phase of more than a year");
   uint32_t last = 0;
   for (size_t i = 0; i < wire->n_members; i++)
-    if ((r = nx_codec_next_id("M0", wire->members[i], &last, err)) < 0)
+    if ((r = nx_wire_next_id("M0", wire->members[i], &last, err)) < 0)
       return r;
   return 0;
 }
 
 int nx_advert_encode(const struct nx_advert *m, struct nx_buffer *out, struct nx_error *err) {
   Neurox__V1__Advert wire = NEUROX__V1__ADVERT__INIT;
-  wire.t0 = nx_codec_hash(&m->t0);
+  wire.t0 = nx_wire_hash(&m->t0);
   wire.id = m->id;
-  wire.c = nx_codec_data(m->c.bytes, sizeof m->c.bytes);
-  wire.s = nx_codec_data(m->s.bytes, sizeof m->s.bytes);
-  wire.self_commitment = nx_codec_hash(&m->self_commitment);
+  wire.c = nx_codec_field(m->c.bytes, sizeof m->c.bytes);
+  wire.s = nx_codec_field(m->s.bytes, sizeof m->s.bytes);
+  wire.self_commitment = nx_wire_hash(&m->self_commitment);
   return nx_codec_pack(&wire.base, out, err);
 }
 
@@ -108,13 +107,13 @@ int nx_advert_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_adv
                      struct nx_error *err) {
   Neurox__V1__Advert *wire;
   uint32_t last = 0;
-  int r = nx_codec_unpack(&neurox__v1__advert__descriptor, "M1", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
-  if (r < 0 || (r = nx_codec_fixed("M1", "t0", wire->t0, &out->t0, 32, err)) < 0 ||
-      (r = nx_codec_next_id("M1", wire->id, &last, err)) < 0 ||
-      (r = nx_codec_fixed("M1", "c", wire->c, &out->c, 32, err)) < 0 ||
-      (r = nx_codec_fixed("M1", "s", wire->s, &out->s, 32, err)) < 0 ||
-      (r = nx_codec_fixed("M1", "self_commitment", wire->self_commitment, &out->self_commitment, 32,
+  int r =
+      nx_wire_unpack(&neurox__v1__advert__descriptor, "M1", body, NX_SIGNED_CAP, arena, &wire, err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t0, &out->t0, 32, "M1 t0", err)) < 0 ||
+      (r = nx_wire_next_id("M1", wire->id, &last, err)) < 0 ||
+      (r = nx_codec_fixed(wire->c, &out->c, 32, "M1 c", err)) < 0 ||
+      (r = nx_codec_fixed(wire->s, &out->s, 32, "M1 s", err)) < 0 ||
+      (r = nx_codec_fixed(wire->self_commitment, &out->self_commitment, 32, "M1 self_commitment",
                           err)) < 0)
     return r;
   out->id = wire->id;
@@ -123,7 +122,7 @@ int nx_advert_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_adv
 
 int nx_roster_encode(const struct nx_roster *m, struct nx_buffer *out, struct nx_error *err) {
   Neurox__V1__Roster wire = NEUROX__V1__ROSTER__INIT;
-  wire.t0 = nx_codec_hash(&m->t0);
+  wire.t0 = nx_wire_hash(&m->t0);
   struct nx_wire_bodies bodies;
   nx_wire_bodies_set(&bodies, m->adverts, m->n);
   wire.n_adverts = m->n;
@@ -134,9 +133,9 @@ int nx_roster_encode(const struct nx_roster *m, struct nx_buffer *out, struct nx
 int nx_roster_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_roster *out,
                      struct nx_error *err) {
   Neurox__V1__Roster *wire;
-  int r = nx_codec_unpack(&neurox__v1__roster__descriptor, "M2", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
-  if (r < 0 || (r = nx_codec_fixed("M2", "t0", wire->t0, &out->t0, 32, err)) < 0)
+  int r =
+      nx_wire_unpack(&neurox__v1__roster__descriptor, "M2", body, NX_SIGNED_CAP, arena, &wire, err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t0, &out->t0, 32, "M2 t0", err)) < 0)
     return r;
   out->n = wire->n_adverts;
   return nx_wire_bodies_get("M2", wire->adverts, wire->n_adverts, arena, &out->adverts, err);
@@ -145,15 +144,15 @@ int nx_roster_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_ros
 int nx_shares_encode(const struct nx_shares *m, struct nx_buffer *out, struct nx_error *err) {
   Neurox__V1__ShareCommitment items[NX_MEMBERS_MAX], *pointers[NX_MEMBERS_MAX];
   Neurox__V1__Shares wire = NEUROX__V1__SHARES__INIT;
-  wire.t1 = nx_codec_hash(&m->t1);
+  wire.t1 = nx_wire_hash(&m->t1);
   wire.id = m->id;
   for (size_t i = 0; i < m->n; i++) {
     const struct nx_share_commitment *commitment = &m->commitments[i];
     neurox__v1__share_commitment__init(&items[i]);
     items[i].to = commitment->to;
-    items[i].box = nx_codec_hash(&commitment->box);
-    items[i].b_share = nx_codec_hash(&commitment->b_share);
-    items[i].s_share = nx_codec_hash(&commitment->s_share);
+    items[i].box = nx_wire_hash(&commitment->box);
+    items[i].b_share = nx_wire_hash(&commitment->b_share);
+    items[i].s_share = nx_wire_hash(&commitment->s_share);
     pointers[i] = &items[i];
   }
   wire.n_commitments = m->n;
@@ -166,20 +165,20 @@ int nx_shares_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_sha
   Neurox__V1__Shares *wire;
   struct nx_share_commitment *commitments;
   uint32_t last = 0;
-  int r = nx_codec_unpack(&neurox__v1__shares__descriptor, "M3", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
-  if (r < 0 || (r = nx_codec_fixed("M3", "t1", wire->t1, &out->t1, 32, err)) < 0 ||
-      (r = nx_codec_next_id("M3", wire->id, &last, err)) < 0 ||
-      (r = nx_codec_array(arena, wire->n_commitments, sizeof *commitments, &commitments, err)) < 0)
+  int r =
+      nx_wire_unpack(&neurox__v1__shares__descriptor, "M3", body, NX_SIGNED_CAP, arena, &wire, err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t1, &out->t1, 32, "M3 t1", err)) < 0 ||
+      (r = nx_wire_next_id("M3", wire->id, &last, err)) < 0 ||
+      (r = nx_wire_array(arena, wire->n_commitments, sizeof *commitments, &commitments, err)) < 0)
     return r;
   last = 0;
   for (size_t i = 0; i < wire->n_commitments; i++) {
     const Neurox__V1__ShareCommitment *item = wire->commitments[i];
     struct nx_share_commitment *c = &commitments[i];
-    if ((r = nx_codec_next_id("M3", item->to, &last, err)) < 0 ||
-        (r = nx_codec_fixed("M3", "box", item->box, &c->box, 32, err)) < 0 ||
-        (r = nx_codec_fixed("M3", "b_share", item->b_share, &c->b_share, 32, err)) < 0 ||
-        (r = nx_codec_fixed("M3", "s_share", item->s_share, &c->s_share, 32, err)) < 0)
+    if ((r = nx_wire_next_id("M3", item->to, &last, err)) < 0 ||
+        (r = nx_codec_fixed(item->box, &c->box, 32, "M3 box", err)) < 0 ||
+        (r = nx_codec_fixed(item->b_share, &c->b_share, 32, "M3 b_share", err)) < 0 ||
+        (r = nx_codec_fixed(item->s_share, &c->s_share, 32, "M3 s_share", err)) < 0)
       return r;
     c->to = item->to;
   }
@@ -203,8 +202,8 @@ int nx_share_boxes_decode(struct nx_bytes bytes, struct nx_arena *arena,
                           const struct nx_share_box **boxes_out, size_t *n_out,
                           struct nx_error *err) {
   Neurox__V1__ShareBoxes *wire;
-  int r = nx_codec_unpack(&neurox__v1__share_boxes__descriptor, "M3 boxes", bytes, NX_SIGNED_CAP,
-                          arena, &wire, err);
+  int r = nx_wire_unpack(&neurox__v1__share_boxes__descriptor, "M3 boxes", bytes, NX_SIGNED_CAP,
+                         arena, &wire, err);
   if (r < 0)
     return r;
   *n_out = wire->n_boxes;
@@ -217,7 +216,7 @@ int nx_bundle_encode(const struct nx_bundle *m, struct nx_buffer *out, struct nx
   struct nx_wire_boxes boxes;
   nx_wire_bodies_set(&bodies, m->shares, m->n);
   nx_wire_boxes_set(&boxes, m->boxes, m->n_boxes);
-  wire.t1 = nx_codec_hash(&m->t1);
+  wire.t1 = nx_wire_hash(&m->t1);
   wire.n_shares = m->n;
   wire.shares = bodies.pointers;
   wire.n_boxes = m->n_boxes;
@@ -228,9 +227,9 @@ int nx_bundle_encode(const struct nx_bundle *m, struct nx_buffer *out, struct nx
 int nx_bundle_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_bundle *out,
                      struct nx_error *err) {
   Neurox__V1__Bundle *wire;
-  int r = nx_codec_unpack(&neurox__v1__bundle__descriptor, "M4", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
-  if (r < 0 || (r = nx_codec_fixed("M4", "t1", wire->t1, &out->t1, 32, err)) < 0 ||
+  int r =
+      nx_wire_unpack(&neurox__v1__bundle__descriptor, "M4", body, NX_SIGNED_CAP, arena, &wire, err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t1, &out->t1, 32, "M4 t1", err)) < 0 ||
       (r = nx_wire_bodies_get("M4", wire->shares, wire->n_shares, arena, &out->shares, err)) < 0 ||
       (r = nx_wire_boxes_get("M4", wire->boxes, wire->n_boxes, arena, &out->boxes, err)) < 0)
     return r;
@@ -242,12 +241,12 @@ int nx_bundle_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_bun
 int nx_upload_header_encode(const struct nx_upload_header *m, struct nx_buffer *out,
                             struct nx_error *err) {
   Neurox__V1__UploadHeader wire = NEUROX__V1__UPLOAD_HEADER__INIT;
-  wire.t2 = nx_codec_hash(&m->t2);
+  wire.t2 = nx_wire_hash(&m->t2);
   wire.round = m->round;
   wire.attempt = m->attempt;
   wire.id = m->id;
   wire.bytes = m->bytes;
-  wire.root = nx_codec_hash(&m->root);
+  wire.root = nx_wire_hash(&m->root);
   return nx_codec_pack(&wire.base, out, err);
 }
 
@@ -255,11 +254,11 @@ int nx_upload_header_decode(struct nx_bytes body, struct nx_arena *arena,
                             struct nx_upload_header *out, struct nx_error *err) {
   Neurox__V1__UploadHeader *wire;
   uint32_t last = 0;
-  int r = nx_codec_unpack(&neurox__v1__upload_header__descriptor, "M5", body, NX_SIGNED_CAP, arena,
-                          &wire, err);
-  if (r < 0 || (r = nx_codec_fixed("M5", "t2", wire->t2, &out->t2, 32, err)) < 0 ||
-      (r = nx_codec_next_id("M5", wire->id, &last, err)) < 0 ||
-      (r = nx_codec_fixed("M5", "root", wire->root, &out->root, 32, err)) < 0)
+  int r = nx_wire_unpack(&neurox__v1__upload_header__descriptor, "M5", body, NX_SIGNED_CAP, arena,
+                         &wire, err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t2, &out->t2, 32, "M5 t2", err)) < 0 ||
+      (r = nx_wire_next_id("M5", wire->id, &last, err)) < 0 ||
+      (r = nx_codec_fixed(wire->root, &out->root, 32, "M5 root", err)) < 0)
     return r;
   out->round = wire->round;
   out->attempt = wire->attempt;

@@ -1,15 +1,14 @@
 /* M6..M11, and what ends a round early: from the commit request to the seal. */
-#include "round.pb-c.h"
 #include "proto/codec/codec_members.h"
-#include "proto/codec/codec_pack.h"
 #include "proto/codec/codec_round.h"
+#include "round.pb-c.h"
 
 int nx_commit_request_encode(const struct nx_commit_request *m, struct nx_buffer *out,
                              struct nx_error *err) {
   Neurox__V1__CommitRequest wire = NEUROX__V1__COMMIT_REQUEST__INIT;
   struct nx_wire_bodies bodies;
   nx_wire_bodies_set(&bodies, m->uploads, m->n);
-  wire.t2 = nx_codec_hash(&m->t2);
+  wire.t2 = nx_wire_hash(&m->t2);
   wire.n_uploads = m->n;
   wire.uploads = bodies.pointers;
   return nx_codec_pack(&wire.base, out, err);
@@ -18,9 +17,9 @@ int nx_commit_request_encode(const struct nx_commit_request *m, struct nx_buffer
 int nx_commit_request_decode(struct nx_bytes body, struct nx_arena *arena,
                              struct nx_commit_request *out, struct nx_error *err) {
   Neurox__V1__CommitRequest *wire;
-  int r = nx_codec_unpack(&neurox__v1__commit_request__descriptor, "M6", body, NX_SIGNED_CAP, arena,
-                          &wire, err);
-  if (r < 0 || (r = nx_codec_fixed("M6", "t2", wire->t2, &out->t2, 32, err)) < 0)
+  int r = nx_wire_unpack(&neurox__v1__commit_request__descriptor, "M6", body, NX_SIGNED_CAP, arena,
+                         &wire, err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t2, &out->t2, 32, "M6 t2", err)) < 0)
     return r;
   out->n = wire->n_uploads;
   return nx_wire_bodies_get("M6", wire->uploads, wire->n_uploads, arena, &out->uploads, err);
@@ -31,7 +30,7 @@ int nx_vote_encode(const struct nx_vote *m, struct nx_buffer *out, struct nx_err
   wire.choice = m->choice;
   wire.round = m->round;
   wire.attempt = m->attempt;
-  wire.subject = nx_codec_hash(&m->subject);
+  wire.subject = nx_wire_hash(&m->subject);
   return nx_codec_pack(&wire.base, out, err);
 }
 
@@ -39,7 +38,7 @@ int nx_vote_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_vote 
                    struct nx_error *err) {
   Neurox__V1__Vote *wire;
   int r =
-      nx_codec_unpack(&neurox__v1__vote__descriptor, "M7", body, NX_SIGNED_CAP, arena, &wire, err);
+      nx_wire_unpack(&neurox__v1__vote__descriptor, "M7", body, NX_SIGNED_CAP, arena, &wire, err);
   if (r < 0)
     return r;
   if (wire->choice != NX_VOTE_COMMIT && wire->choice != NX_VOTE_ABORT)
@@ -47,7 +46,7 @@ int nx_vote_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_vote 
   out->choice = wire->choice;
   out->round = wire->round;
   out->attempt = wire->attempt;
-  return nx_codec_fixed("M7", "subject", wire->subject, &out->subject, 32, err);
+  return nx_codec_fixed(wire->subject, &out->subject, 32, "M7 subject", err);
 }
 
 int nx_vote_certificate_encode(const struct nx_vote_certificate *m, struct nx_buffer *out,
@@ -57,10 +56,10 @@ int nx_vote_certificate_encode(const struct nx_vote_certificate *m, struct nx_bu
   for (size_t i = 0; i < m->n; i++) {
     neurox__v1__voter__init(&items[i]);
     items[i].id = m->voters[i].id;
-    items[i].signature = nx_codec_data(m->voters[i].signature.bytes, NX_SIGNATURE_SIZE);
+    items[i].signature = nx_codec_field(m->voters[i].signature.bytes, NX_SIGNATURE_SIZE);
     pointers[i] = &items[i];
   }
-  wire.vote = nx_codec_data(m->vote.data, m->vote.size);
+  wire.vote = nx_codec_field(m->vote.data, m->vote.size);
   wire.n_voters = m->n;
   wire.voters = pointers;
   return nx_codec_pack(&wire.base, out, err);
@@ -71,14 +70,14 @@ int nx_vote_certificate_decode(struct nx_bytes body, struct nx_arena *arena,
   Neurox__V1__Certificate *wire;
   struct nx_voter *voters;
   uint32_t last = 0;
-  int r = nx_codec_unpack(&neurox__v1__certificate__descriptor, "M8", body, NX_SIGNED_CAP, arena,
-                          &wire, err);
-  if (r < 0 || (r = nx_codec_array(arena, wire->n_voters, sizeof *voters, &voters, err)) < 0)
+  int r = nx_wire_unpack(&neurox__v1__certificate__descriptor, "M8", body, NX_SIGNED_CAP, arena,
+                         &wire, err);
+  if (r < 0 || (r = nx_wire_array(arena, wire->n_voters, sizeof *voters, &voters, err)) < 0)
     return r;
   for (size_t i = 0; i < wire->n_voters; i++) {
-    if ((r = nx_codec_next_id("M8", wire->voters[i]->id, &last, err)) < 0 ||
-        (r = nx_codec_fixed("M8", "signature", wire->voters[i]->signature,
-                            voters[i].signature.bytes, NX_SIGNATURE_SIZE, err)) < 0)
+    if ((r = nx_wire_next_id("M8", wire->voters[i]->id, &last, err)) < 0 ||
+        (r = nx_codec_fixed(wire->voters[i]->signature, voters[i].signature.bytes,
+                            NX_SIGNATURE_SIZE, "M8 signature", err)) < 0)
       return r;
     voters[i].id = wire->voters[i]->id;
   }
@@ -91,7 +90,7 @@ int nx_release_encode(const struct nx_release *m, struct nx_buffer *out, struct 
   struct nx_wire_released b, s;
   nx_wire_released_set(&b, m->b_shares, m->n_b);
   nx_wire_released_set(&s, m->s_shares, m->n_s);
-  wire.t3 = nx_codec_hash(&m->t3);
+  wire.t3 = nx_wire_hash(&m->t3);
   wire.id = m->id;
   wire.n_b_shares = m->n_b;
   wire.b_shares = b.pointers;
@@ -104,10 +103,10 @@ int nx_release_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_re
                       struct nx_error *err) {
   Neurox__V1__Release *wire;
   uint32_t last = 0;
-  int r = nx_codec_unpack(&neurox__v1__release__descriptor, "M9", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
-  if (r < 0 || (r = nx_codec_fixed("M9", "t3", wire->t3, &out->t3, 32, err)) < 0 ||
-      (r = nx_codec_next_id("M9", wire->id, &last, err)) < 0 ||
+  int r = nx_wire_unpack(&neurox__v1__release__descriptor, "M9", body, NX_SIGNED_CAP, arena, &wire,
+                         err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t3, &out->t3, 32, "M9 t3", err)) < 0 ||
+      (r = nx_wire_next_id("M9", wire->id, &last, err)) < 0 ||
       (r = nx_wire_released_get("M9", wire->b_shares, wire->n_b_shares, arena, &out->b_shares,
                                 err)) < 0 ||
       (r = nx_wire_released_get("M9", wire->s_shares, wire->n_s_shares, arena, &out->s_shares,
@@ -124,12 +123,12 @@ int nx_result_encode(const struct nx_result *m, struct nx_buffer *out, struct nx
   struct nx_wire_released b, s;
   nx_wire_released_set(&b, m->b_seeds, m->n_b);
   nx_wire_released_set(&s, m->s_keys, m->n_s);
-  wire.t3 = nx_codec_hash(&m->t3);
+  wire.t3 = nx_wire_hash(&m->t3);
   wire.round = m->round;
   wire.attempt = m->attempt;
-  wire.sum = nx_codec_hash(&m->sum);
+  wire.sum = nx_wire_hash(&m->sum);
   wire.sum_bytes = m->sum_bytes;
-  wire.model = nx_codec_hash(&m->model);
+  wire.model = nx_wire_hash(&m->model);
   wire.n_b_seeds = m->n_b;
   wire.b_seeds = b.pointers;
   wire.n_s_keys = m->n_s;
@@ -140,11 +139,11 @@ int nx_result_encode(const struct nx_result *m, struct nx_buffer *out, struct nx
 int nx_result_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_result *out,
                      struct nx_error *err) {
   Neurox__V1__Result *wire;
-  int r = nx_codec_unpack(&neurox__v1__result__descriptor, "M10", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
-  if (r < 0 || (r = nx_codec_fixed("M10", "t3", wire->t3, &out->t3, 32, err)) < 0 ||
-      (r = nx_codec_fixed("M10", "sum", wire->sum, &out->sum, 32, err)) < 0 ||
-      (r = nx_codec_fixed("M10", "model", wire->model, &out->model, 32, err)) < 0 ||
+  int r = nx_wire_unpack(&neurox__v1__result__descriptor, "M10", body, NX_SIGNED_CAP, arena, &wire,
+                         err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t3, &out->t3, 32, "M10 t3", err)) < 0 ||
+      (r = nx_codec_fixed(wire->sum, &out->sum, 32, "M10 sum", err)) < 0 ||
+      (r = nx_codec_fixed(wire->model, &out->model, 32, "M10 model", err)) < 0 ||
       (r = nx_wire_released_get("M10", wire->b_seeds, wire->n_b_seeds, arena, &out->b_seeds, err)) <
           0 ||
       (r = nx_wire_released_get("M10", wire->s_keys, wire->n_s_keys, arena, &out->s_keys, err)) < 0)
@@ -161,18 +160,18 @@ int nx_sealed_encode(const struct nx_sealed *m, struct nx_buffer *out, struct nx
   Neurox__V1__Sealed wire = NEUROX__V1__SEALED__INIT;
   wire.round = m->round;
   wire.attempt = m->attempt;
-  wire.t3 = nx_codec_hash(&m->t3);
-  wire.model = nx_codec_hash(&m->model);
+  wire.t3 = nx_wire_hash(&m->t3);
+  wire.model = nx_wire_hash(&m->model);
   return nx_codec_pack(&wire.base, out, err);
 }
 
 int nx_sealed_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_sealed *out,
                      struct nx_error *err) {
   Neurox__V1__Sealed *wire;
-  int r = nx_codec_unpack(&neurox__v1__sealed__descriptor, "M11", body, NX_SIGNED_CAP, arena, &wire,
-                          err);
-  if (r < 0 || (r = nx_codec_fixed("M11", "t3", wire->t3, &out->t3, 32, err)) < 0 ||
-      (r = nx_codec_fixed("M11", "model", wire->model, &out->model, 32, err)) < 0)
+  int r = nx_wire_unpack(&neurox__v1__sealed__descriptor, "M11", body, NX_SIGNED_CAP, arena, &wire,
+                         err);
+  if (r < 0 || (r = nx_codec_fixed(wire->t3, &out->t3, 32, "M11 t3", err)) < 0 ||
+      (r = nx_codec_fixed(wire->model, &out->model, 32, "M11 model", err)) < 0)
     return r;
   out->round = wire->round;
   out->attempt = wire->attempt;
@@ -182,7 +181,7 @@ int nx_sealed_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_sea
 int nx_abort_request_encode(const struct nx_abort_request *m, struct nx_buffer *out,
                             struct nx_error *err) {
   Neurox__V1__AbortRequest wire = NEUROX__V1__ABORT_REQUEST__INIT;
-  wire.t0 = nx_codec_hash(&m->t0);
+  wire.t0 = nx_wire_hash(&m->t0);
   wire.round = m->round;
   wire.attempt = m->attempt;
   wire.reason = (char *)(uintptr_t)m->reason;
@@ -192,21 +191,21 @@ int nx_abort_request_encode(const struct nx_abort_request *m, struct nx_buffer *
 int nx_abort_request_decode(struct nx_bytes body, struct nx_arena *arena,
                             struct nx_abort_request *out, struct nx_error *err) {
   Neurox__V1__AbortRequest *wire;
-  int r = nx_codec_unpack(&neurox__v1__abort_request__descriptor, "abort", body, NX_SIGNED_CAP,
-                          arena, &wire, err);
+  int r = nx_wire_unpack(&neurox__v1__abort_request__descriptor, "abort", body, NX_SIGNED_CAP,
+                         arena, &wire, err);
   if (r < 0)
     return r;
   out->round = wire->round;
   out->attempt = wire->attempt;
-  nx_codec_sentence(wire->reason, out->reason, sizeof out->reason);
-  return nx_codec_fixed("abort", "t0", wire->t0, &out->t0, 32, err);
+  nx_wire_sentence(wire->reason, out->reason, sizeof out->reason);
+  return nx_codec_fixed(wire->t0, &out->t0, 32, "abort t0", err);
 }
 
 int nx_complaint_encode(const struct nx_complaint *m, struct nx_buffer *out, struct nx_error *err) {
   Neurox__V1__Complaint wire = NEUROX__V1__COMPLAINT__INIT;
-  wire.t1 = nx_codec_hash(&m->t1);
+  wire.t1 = nx_wire_hash(&m->t1);
   wire.dealer = m->dealer;
-  wire.share_key = nx_codec_data(m->share_key.bytes, sizeof m->share_key.bytes);
+  wire.share_key = nx_codec_field(m->share_key.bytes, sizeof m->share_key.bytes);
   return nx_codec_pack(&wire.base, out, err);
 }
 
@@ -214,14 +213,14 @@ int nx_complaint_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_
                         struct nx_error *err) {
   Neurox__V1__Complaint *wire;
   uint32_t last = 0;
-  int r = nx_codec_unpack(&neurox__v1__complaint__descriptor, "complaint", body, NX_SIGNED_CAP,
-                          arena, &wire, err);
-  if (r < 0 || (r = nx_codec_next_id("complaint", wire->dealer, &last, err)) < 0 ||
-      (r = nx_codec_fixed("complaint", "t1", wire->t1, &out->t1, 32, err)) < 0)
+  int r = nx_wire_unpack(&neurox__v1__complaint__descriptor, "complaint", body, NX_SIGNED_CAP,
+                         arena, &wire, err);
+  if (r < 0 || (r = nx_wire_next_id("complaint", wire->dealer, &last, err)) < 0 ||
+      (r = nx_codec_fixed(wire->t1, &out->t1, 32, "complaint t1", err)) < 0)
     return r;
   out->dealer = wire->dealer;
-  return nx_codec_fixed("complaint", "share_key", wire->share_key, out->share_key.bytes,
-                        sizeof out->share_key.bytes, err);
+  return nx_codec_fixed(wire->share_key, out->share_key.bytes, sizeof out->share_key.bytes,
+                        "complaint share_key", err);
 }
 
 int nx_refusal_encode(const struct nx_refusal *m, struct nx_buffer *out, struct nx_error *err) {
@@ -236,8 +235,8 @@ int nx_refusal_encode(const struct nx_refusal *m, struct nx_buffer *out, struct 
 int nx_refusal_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_refusal *out,
                       struct nx_error *err) {
   Neurox__V1__Refusal *wire;
-  int r = nx_codec_unpack(&neurox__v1__refusal__descriptor, "refusal", body, NX_SIGNED_CAP, arena,
-                          &wire, err);
+  int r = nx_wire_unpack(&neurox__v1__refusal__descriptor, "refusal", body, NX_SIGNED_CAP, arena,
+                         &wire, err);
   if (r < 0)
     return r;
   if (wire->code < NX_REFUSAL_INVITE || wire->code > NX_REFUSAL_RESULT)
@@ -245,6 +244,6 @@ int nx_refusal_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_re
   out->round = wire->round;
   out->attempt = wire->attempt;
   out->code = wire->code;
-  nx_codec_sentence(wire->reason, out->reason, sizeof out->reason);
+  nx_wire_sentence(wire->reason, out->reason, sizeof out->reason);
   return 0;
 }

@@ -1,7 +1,7 @@
 /* SignedMessage: the envelope of every message of a round. */
-#include "round.pb-c.h"
-#include "proto/codec/codec_pack.h"
+#include "proto/codec/codec_members.h"
 #include "proto/codec/codec_round.h"
+#include "round.pb-c.h"
 
 const char *nx_message_name(uint32_t type) {
   static const char *const names[] = {"M0", "M1", "M2", "M3", "M4",  "M5",
@@ -25,17 +25,17 @@ int nx_signed_message_encode(const struct nx_signed_message *message, struct nx_
   Neurox__V1__SignedMessage wire = NEUROX__V1__SIGNED_MESSAGE__INIT;
   wire.type = message->type;
   wire.signer = message->signer;
-  wire.body = nx_codec_data(message->body.data, message->body.size);
-  wire.signature = nx_codec_data(message->signature.bytes, sizeof message->signature.bytes);
-  wire.detached = nx_codec_data(message->detached.data, message->detached.size);
+  wire.body = nx_codec_field(message->body.data, message->body.size);
+  wire.signature = nx_codec_field(message->signature.bytes, sizeof message->signature.bytes);
+  wire.detached = nx_codec_field(message->detached.data, message->detached.size);
   return nx_codec_pack(&wire.base, out, err);
 }
 
 int nx_signed_message_decode(struct nx_bytes bytes, struct nx_arena *arena,
                              struct nx_signed_message *out, struct nx_error *err) {
   Neurox__V1__SignedMessage *wire;
-  int r = nx_codec_unpack(&neurox__v1__signed_message__descriptor, "signed message", bytes,
-                          NX_SIGNED_CAP, arena, &wire, err);
+  int r = nx_wire_unpack(&neurox__v1__signed_message__descriptor, "signed message", bytes,
+                         NX_SIGNED_CAP, arena, &wire, err);
   if (r < 0)
     return r;
   if (!nx_message_name(wire->type))
@@ -49,8 +49,8 @@ int nx_signed_message_decode(struct nx_bytes bytes, struct nx_arena *arena,
                                     .signer = wire->signer,
                                     .body = {wire->body.data, wire->body.len},
                                     .detached = {wire->detached.data, wire->detached.len}};
-  return nx_codec_fixed("signed message", "signature", wire->signature, out->signature.bytes,
-                        sizeof out->signature.bytes, err);
+  return nx_codec_fixed(wire->signature, out->signature.bytes, sizeof out->signature.bytes,
+                        "signed message signature", err);
 }
 
 int nx_signed_message_make(const struct nx_identity *identity, uint32_t signer, uint32_t type,
