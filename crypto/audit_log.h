@@ -3,7 +3,7 @@
  * Entries are the leaves of an RFC 9162 tree; checkpoints sign its size and root. A log is
  * a folder of three files:
  *
- *   entries.log      "NXAUDIT1", then per entry: u32 size | body
+ *   entries.log      "NXAUDIT1", then per entry: u32 size | body | first 4 bytes of the leaf
  *                    body: u8 version 1 | u64 sequence | i64 unix ns | str kind | u8 n_fields |
  *                          n_fields * (u8 type | str name | value)
  *                    str: u16 size | bytes;  value: u64, i64, or u32 size | bytes
@@ -45,7 +45,7 @@ struct nx_audit_field {
   ((struct nx_audit_field){                                                                        \
       .name = (n), .type = NX_AUDIT_BYTES, .bytes = {(v)->bytes, sizeof(v)->bytes}})
 #define NX_AUDIT_DATA(n, d, s)                                                                     \
-  ((struct nx_audit_field){.name = (n), .type = NX_AUDIT_BYTES, .bytes = {(d), (s)}})
+  ((struct nx_audit_field){.name = (n), .type = NX_AUDIT_BYTES, .bytes = nx_bytes((d), (s))})
 
 struct nx_audit_log;
 

@@ -54,7 +54,7 @@ struct nx_audit_report {
   uint64_t entries, checkpoints;
   uint64_t signed_entries; /* covered by the last checkpoint */
   uint64_t backward_steps; /* entries older than their predecessor: a clock was set back */
-  bool torn;               /* the file ends inside an entry that no checkpoint covers */
+  bool torn; /* a file ends inside an entry or checkpoint: a crash, or still written */
   int64_t first_ns, last_ns;
   char origin[NX_AUDIT_NAME_MAX + 1];
   struct nx_public_key key;

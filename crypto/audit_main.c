@@ -1,0 +1,201 @@
+/* neurox-audit: what an auditor runs, offline, on the logs of a federation. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/file.h"
+#include "crypto/audit_format.h"
+
+enum { EXIT_FINE = 0, EXIT_TAMPERED = 1, EXIT_USAGE = 2 };
+
+static const char help[] =
+    "neurox-audit verifies the audit logs of a Neuro-X federation. It needs no network.\n"
+    "\n"
+    "  neurox-audit verify LOG... [--key FILE|HEX] [--json]\n"
+    "  neurox-audit show LOG\n"
+    "\n"
+    "LOG is a log's folder (for example coordinator/audit) or the entries.log in it.\n"
+    "\n"
+    "verify reads every entry, rebuilds the Merkle tree (RFC 9162) and compares it with every\n"
+    "signed checkpoint. It says VERIFIED or FAILED, one line a log. A changed, missing or added\n"
+    "entry changes the root, so the checkpoint's signature no longer fits.\n"
+    "\n"
+    "Without --key the public key beside the log is believed, which shows only that the log\n"
+    "agrees with itself. With --key (a public.key that you copied earlier, or 64 hex digits that\n"
+    "somebody read out to you) it also shows whose log it is. To see that nothing was rewritten\n"
+    "between two visits, keep the count and the root that verify prints.\n"
+    "\n"
+    "show prints the entries for people.\n"
+    "\n"
+    "exit code: 0 every log is fine, 1 a log is not, 2 wrong usage\n";
+
+static int usage(const char *complaint) {
+  fprintf(stderr, "neurox-audit: %s: see neurox-audit --help\n", complaint);
+  return EXIT_USAGE;
+}
+
+/* Control bytes in a log must not drive the terminal. */
+static void print_bytes(struct nx_bytes bytes) {
+  for (size_t i = 0; i < bytes.size; i++)
+    putchar(bytes.data[i] < ' ' || bytes.data[i] == 0x7f ? '?' : bytes.data[i]);
+}
+
+static void print_json_string(const char *text) {
+  putchar('"');
+  for (; *text; text++) {
+    unsigned char c = (unsigned char)*text;
+    if (c == '"' || c == '\\')
+      printf("\\%c", c);
+    else if (c < ' ')
+      printf("\\u%04x", c);
+    else
+      putchar(c);
+  }
+  putchar('"');
+}
+
+static void print_verdict(const char *log, int r, const struct nx_audit_report *report,
+                          const struct nx_error *err) {
+  char root[NX_HASH_HEX_SIZE], fingerprint[NX_FINGERPRINT_SIZE];
+  if (r < 0) {
+    printf("%s: FAILED: %s\n", log, err->text);
+    return;
+  }
+  nx_hash_hex(&report->root, root);
+  nx_fingerprint(nx_bytes(report->key.bytes, NX_PUBLIC_KEY_SIZE), fingerprint);
+  printf("%s: VERIFIED: \"%s\", %llu entries, %llu signed by %llu checkpoints, root %s, key %s",
+         log, report->origin, (unsigned long long)report->entries,
+         (unsigned long long)report->signed_entries, (unsigned long long)report->checkpoints, root,
+         fingerprint);
+  if (report->backward_steps)
+    printf("; note: the clock went back %llu times", (unsigned long long)report->backward_steps);
+  if (report->torn)
+    printf("; note: the last write is unfinished (a crash, or still running)");
+  putchar('\n');
+}
+
+static void print_json(const char *log, int r, const struct nx_audit_report *report,
+                       const struct nx_error *err) {
+  char root[NX_HASH_HEX_SIZE], key[2 * NX_PUBLIC_KEY_SIZE + 1];
+  nx_hash_hex(&report->root, root);
+  nx_hex_encode(report->key.bytes, NX_PUBLIC_KEY_SIZE, key);
+  printf("{\"log\": ");
+  print_json_string(log);
+  printf(", \"verified\": %s, \"error\": ", r < 0 ? "false" : "true");
+  if (r < 0)
+    print_json_string(err->text);
+  else
+    printf("null");
+  printf(", \"origin\": ");
+  print_json_string(report->origin);
+  printf(", \"entries\": %llu, \"signed_entries\": %llu, \"checkpoints\": %llu, "
+         "\"backward_steps\": %llu, \"torn\": %s, \"root\": \"%s\", \"key\": \"%s\"}",
+         (unsigned long long)report->entries, (unsigned long long)report->signed_entries,
+         (unsigned long long)report->checkpoints, (unsigned long long)report->backward_steps,
+         report->torn ? "true" : "false", root, key);
+}
+
+static int read_key(const char *text, struct nx_public_key *key, struct nx_error *err) {
+  char origin[NX_AUDIT_NAME_MAX + 1];
+  if (!nx_path_exists(text) && strlen(text) == 2 * NX_PUBLIC_KEY_SIZE)
+    return nx_hex_decode(text, key->bytes, NX_PUBLIC_KEY_SIZE, err);
+  return nx_audit_key_read(text, origin, key, err);
+}
+
+static int verify(char *const *logs, int n, const char *key_text, bool json) {
+  struct nx_public_key key;
+  struct nx_error err = {0};
+  int verdict = EXIT_FINE;
+  if (key_text && read_key(key_text, &key, &err) < 0) {
+    fprintf(stderr, "neurox-audit: --key: %s\n", err.text);
+    return EXIT_USAGE;
+  }
+  if (json)
+    printf("[");
+  for (int i = 0; i < n; i++) {
+    struct nx_audit_report report;
+    int r = nx_audit_verify(logs[i], key_text ? &key : NULL, &report, &err);
+    if (json && i)
+      printf(",\n ");
+    (json ? print_json : print_verdict)(logs[i], r, &report, &err);
+    if (r < 0)
+      verdict = EXIT_TAMPERED;
+  }
+  if (json)
+    printf("]\n");
+  return verdict;
+}
+
+static void print_value(const struct nx_audit_value *value) {
+  printf(" ");
+  print_bytes(value->name);
+  if (value->type == NX_AUDIT_U64)
+    printf("=%llu", (unsigned long long)value->number);
+  else if (value->type == NX_AUDIT_I64)
+    printf("=%lld", (long long)value->number);
+  else if (value->type == NX_AUDIT_STRING)
+    printf("=\""), print_bytes(value->bytes), printf("\"");
+  else
+    for (size_t i = 0; i < value->bytes.size; i++)
+      printf(i ? "%02x" : "=%02x", value->bytes.data[i]);
+}
+
+static int show(const char *log) {
+  _cleanup_(nx_audit_reader_closep) struct nx_audit_reader *reader = NULL;
+  static struct nx_audit_entry entry;
+  struct nx_error err = {0};
+  int r = nx_audit_reader_open(log, &reader, &err);
+  while (r == 0 && (r = nx_audit_reader_next(reader, &entry, &err)) == 0) {
+    char time[21];
+    nx_clock_format(entry.unix_ns, time);
+    printf("%6llu %s ", (unsigned long long)entry.sequence, time);
+    print_bytes(entry.kind);
+    for (size_t i = 0; i < entry.n_fields; i++)
+      print_value(&entry.fields[i]);
+    putchar('\n');
+  }
+  if (r == NX_AUDIT_TORN)
+    fprintf(stderr, "neurox-audit: %s ends inside an entry: a crash, or still written\n", log);
+  if (r < 0)
+    fprintf(stderr, "neurox-audit: %s: %s\n", log, err.text);
+  return r < 0 ? EXIT_TAMPERED : EXIT_FINE;
+}
+
+static int run(int argc, char **argv) {
+  const char *key = NULL;
+  bool json = false;
+  int n = 0;
+  for (int i = 0; i < argc; i++) {
+    if (!strcmp(argv[i], "--json"))
+      json = true;
+    else if (!strcmp(argv[i], "--key") && i + 1 < argc)
+      key = argv[++i];
+    else if (!strcmp(argv[i], "--key"))
+      return usage("--key wants a file or 64 hex digits");
+    else if (argv[i][0] == '-' && argv[i][1])
+      return usage("unknown option");
+    else
+      argv[n++] = argv[i];
+  }
+  if (n >= 2 && !strcmp(argv[0], "verify"))
+    return verify(argv + 1, n - 1, key, json);
+  if (n == 2 && !strcmp(argv[0], "show") && !key && !json)
+    return show(argv[1]);
+  return usage(n && !strcmp(argv[0], "verify") ? "verify wants the logs to look at"
+                                               : "say verify LOG... or show LOG");
+}
+
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; i++)
+    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || !strcmp(argv[i], "help")) {
+      fputs(help, stdout);
+      return EXIT_FINE;
+    }
+  int code = run(argc - 1, argv + 1);
+  if (fflush(stdout) || ferror(stdout)) {
+    perror("neurox-audit: write");
+    return EXIT_TAMPERED;
+  }
+  return code;
+}
