@@ -3,12 +3,21 @@
  * and called only where the processor has VAES and AVX-512. */
 #include "crypto/prg.h"
 
+#include <cpuid.h>
 #include <immintrin.h>
 
+/* clang 14 does not know the names "aes" and "vaes", so these come from cpuid itself; the
+ * avx512 ones also tell that the operating system saves the registers. */
 static bool usable(void) {
+  unsigned eax, ebx, ecx, edx;
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("vaes") && __builtin_cpu_supports("aes");
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
+      !__builtin_cpu_supports("avx512vbmi"))
+    return false;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_AES))
+    return false;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 9);
 }
 
 static __m128i fold(__m128i key) {
