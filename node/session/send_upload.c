@@ -1,0 +1,122 @@
+#include "node/session/send_upload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/arena.h"
+#include "common/clock.h"
+#include "common/size.h"
+#include "proto/codec/codec_round.h"
+
+#define CHUNK ((size_t)256 << 10)
+#define PATIENCE (60 * NX_SECOND)
+
+static int open_spool(const struct nx_upload_job *job, int *fd_out, struct nx_error *err) {
+  struct stat status;
+  *fd_out = open(job->spool, O_RDONLY | O_CLOEXEC);
+  if (*fd_out < 0 || fstat(*fd_out, &status))
+    return nx_fail_errno(err, errno, "open %s", job->spool);
+  if ((uint64_t)status.st_size != job->bytes)
+    return nx_fail(err, NX_E_STATE, "%s has %lld bytes, its header says %llu", job->spool,
+                   (long long)status.st_size, (unsigned long long)job->bytes);
+  return 0;
+}
+
+static int send_part(struct nx_stream *stream, const struct nx_upload_part *part,
+                     struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
+  int r = nx_upload_part_encode(part, &message, err);
+  return r < 0 ? r : nx_stream_send(stream, &message, err);
+}
+
+static int read_chunk(int fd, uint64_t offset, uint8_t *chunk, size_t size, struct nx_error *err) {
+  for (size_t done = 0; done < size;) {
+    ssize_t n = pread(fd, chunk + done, size - done, (off_t)(offset + done));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return nx_fail_errno(err, n ? errno : EIO, "read the spooled update");
+    done += (size_t)n;
+  }
+  return 0;
+}
+
+/* Sleeps until `done` bytes may have been sent at the job's rate since `began`. */
+static void pace(const struct nx_upload_job *job, int64_t began, uint64_t done) {
+  if (!job->kb_per_s)
+    return;
+  int64_t due = began + (int64_t)((double)done / (1000.0 * job->kb_per_s) * (double)NX_SECOND);
+  int64_t left = due - nx_clock_monotonic();
+  if (left > 0)
+    nx_clock_sleep(left);
+}
+
+static int send_chunks(const struct nx_upload_job *job, struct nx_stream *stream, int fd,
+                       struct nx_error *err) {
+  _cleanup_free_ uint8_t *chunk = malloc(CHUNK);
+  int64_t began = nx_clock_monotonic();
+  if (!chunk)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  for (uint64_t at = 0; at < job->bytes;) {
+    size_t size = (size_t)NX_MIN((uint64_t)CHUNK, job->bytes - at);
+    int r = read_chunk(fd, at, chunk, size, err);
+    if (r == 0)
+      r = send_part(stream, &(struct nx_upload_part){.offset = at, .data = nx_bytes(chunk, size)},
+                    err);
+    if (r != 0)
+      return r;
+    at += size;
+    if (job->sent)
+      job->sent(job->context, at, job->bytes);
+    pace(job, began, at);
+  }
+  return 0;
+}
+
+static int receive_receipt(const struct nx_upload_job *job, struct nx_stream *stream,
+                           struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
+  struct nx_upload_receipt receipt;
+  int r = nx_arena_create((size_t)1 << 20, &arena, err);
+  if (r == 0)
+    r = nx_stream_receive(stream, &message, err);
+  if (r == NX_STREAM_END)
+    return nx_fail(err, NX_E_PEER, "no receipt came");
+  if (r == 0)
+    r = nx_upload_receipt_decode(nx_buffer_view(&message), arena, &receipt, err);
+  if (r < 0)
+    return r;
+  if (receipt.accepted != job->bytes)
+    return nx_fail(err, NX_E_PEER, "only %llu of %llu bytes were taken",
+                   (unsigned long long)receipt.accepted, (unsigned long long)job->bytes);
+  if (!nx_hash_equal(&receipt.root, &job->root))
+    return nx_fail(err, NX_E_PROTOCOL, "the coordinator acknowledged another upload");
+  return 0;
+}
+
+static int converse(struct nx_rpc_client *client, const struct nx_upload_job *job, int fd,
+                    struct nx_error *err) {
+  _cleanup_(nx_stream_closep) struct nx_stream *stream = NULL;
+  int r = nx_stream_open(client, "/neurox.v1.Round/Upload", PATIENCE, &job->stop, &stream, err);
+  if (r == 0)
+    r = send_part(stream, &(struct nx_upload_part){.is_header = true, .header = job->header}, err);
+  if (r == 0)
+    r = send_chunks(job, stream, fd, err);
+  if (r < 0)
+    return r;
+  nx_stream_end(stream); /* or the coordinator has it all already: NX_STREAM_END */
+  return receive_receipt(job, stream, err);
+}
+
+int nx_send_upload(struct nx_rpc_client *client, const struct nx_upload_job *job,
+                   struct nx_error *err) {
+  _cleanup_fd_ int fd = -1;
+  int r = open_spool(job, &fd, err);
+  if (r == 0)
+    r = converse(client, job, fd, err);
+  return r < 0 ? nx_error_prefix(err, r, "upload update") : 0;
+}
