@@ -1,6 +1,6 @@
 /* neurox-demo-report: the demo's last table. Reads what the parts said of each fold
- * (FOLDER/fold-H/{status,compare,audit}.json), prints the table for people and, with --json,
- * writes the figures of the whole run as one object. It computes means and spreads, nothing
+ * (FOLDER/fold-H/status.json, compare.tsv, audit.json), prints the table for people and, with
+ * --json, writes the figures of the whole run as one object. It computes means and spreads, nothing
  * else: every number comes from a coordinator, a node or the auditor. */
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -71,6 +71,39 @@ static void text(const cJSON *object, const char *key, char *out, size_t size) {
   snprintf(out, size, "%s", item->valuestring);
 }
 
+static enum arm arm_of(const char *name) {
+  for (int arm = 0; arm < ARMS; arm++)
+    if (!strcmp(name, arm_names[arm]))
+      return (enum arm)arm;
+  stop(name, "compare printed an arm that the table does not know");
+  return ARMS;
+}
+
+/* What neurox-node compare printed: a comment with the counts, a heading, a row an arm. */
+static void read_compare(const char *folder, struct fold *f) {
+  char path[NX_PATH_SIZE], line[256], name[32];
+  int rows = 0;
+  snprintf(path, sizeof path, "%s/fold-%d/compare.tsv", folder, f->number);
+  FILE *in = fopen(path, "r");
+  if (!in)
+    stop(path, "cannot be read");
+  while (fgets(line, sizeof line, in)) {
+    double auroc, balanced, recording;
+    if (sscanf(line, "# %lf windows", &f->windows) == 1)
+      snprintf(f->data, sizeof f->data, strstr(line, "SYNTHETIC") ? "synthetic" : "eegmat");
+    if (sscanf(line, "%31s %lf %lf %lf", name, &auroc, &balanced, &recording) != 4)
+      continue;
+    enum arm arm = arm_of(name);
+    f->auroc[arm] = auroc;
+    f->balanced[arm] = balanced;
+    f->recording[arm] = recording;
+    rows++;
+  }
+  fclose(in);
+  if (rows != ARMS)
+    stop(path, "does not have four arms");
+}
+
 static struct fold read_fold(const char *folder, int h) {
   struct fold f = {.number = h};
   cJSON *status = load(folder, h, "status.json");
@@ -83,16 +116,7 @@ static struct fold read_fold(const char *folder, int h) {
   f.secure_balanced = number(status, "balanced_accuracy");
   text(status, "model_sha256", f.model, sizeof f.model);
   cJSON_Delete(status);
-  cJSON *compare = load(folder, h, "compare.json");
-  text(compare, "data", f.data, sizeof f.data);
-  f.windows = number(compare, "windows");
-  for (int arm = 0; arm < ARMS; arm++) {
-    const cJSON *result = member(member(compare, "arms"), arm_names[arm]);
-    f.auroc[arm] = number(result, "auroc");
-    f.balanced[arm] = number(result, "balanced_accuracy");
-    f.recording[arm] = number(result, "auroc_recording");
-  }
-  cJSON_Delete(compare);
+  read_compare(folder, &f);
   cJSON *audit = load(folder, h, "audit.json");
   f.logs_verified = number(audit, "verified");
   f.logs_failed = number(audit, "failed");
