@@ -133,12 +133,21 @@ plan_for_demo() {
   [ -z "$drop" ] || [ "$total_rounds" -ge 4 ] || die "--drop-one needs at least 4 rounds"
 }
 
-start_node() { # SITE [OPTION…]
+# Runs a node until it is told to stop. One that dies in its drill is started again, without
+# the drill, and rejoins: what a service manager would do.
+run_node() { # SITE [OPTION…]
   site=$1
   shift
+  child=
+  trap 'kill "$child" 2>/dev/null; wait "$child" 2>/dev/null; exit 0' TERM INT
   "$node" run --home "$fold_dir/site-$site" "$@" >>"$fold_dir/site-$site.log" 2>&1 &
-  eval "node_pid_$site=$!"
-  pids="$pids $!"
+  child=$!
+  status=0
+  wait "$child" || status=$?
+  [ "$status" = 137 ] || exit "$status"
+  "$node" run --home "$fold_dir/site-$site" >>"$fold_dir/site-$site.log" 2>&1 &
+  child=$!
+  wait "$child"
 }
 
 wait_for() { # SECONDS WORDS COMMAND…: polls until the command succeeds
@@ -152,49 +161,94 @@ wait_for() { # SECONDS WORDS COMMAND…: polls until the command succeeds
   done
 }
 
-start_federation() {
-  "$coordinator" init --home "$fold_dir/coordinator" --name "EEGMAT demo" \
-    --address 127.0.0.1:0 --enrol-address 127.0.0.1:0 >"$fold_dir/init.log"
-  "$coordinator" serve --home "$fold_dir/coordinator" >"$fold_dir/coordinator.log" 2>&1 &
-  coordinator_pid=$!
+start_coordinator() {
+  "$coordinator" init --home "$fold_dir/hub" --name "EEGMAT demo" \
+    --address 127.0.0.1:0 --enrol-address 127.0.0.1:0 >"$fold_dir/init.log" 2>&1 ||
+    { cat "$fold_dir/init.log" >&2; die "the coordinator could not be set up"; }
+  "$coordinator" serve --home "$fold_dir/hub" >"$fold_dir/hub.log" 2>&1 &
   pids="$pids $!"
-  wait_for 20 "the coordinator does not answer" "$coordinator" status --home "$fold_dir/coordinator"
+  wait_for 20 "the coordinator does not answer" "$coordinator" status --home "$fold_dir/hub"
+}
+
+# Invitation file, fingerprint "by telephone", keys made at the site, certificate fetched.
+enrol_site() {
+  "$coordinator" invite "site-$1" --home "$fold_dir/hub" --out "$fold_dir/site-$1.invitation" \
+    >"$fold_dir/invite-$1.log"
+  fingerprint=$(sed -n 's/^fingerprint: *//p' "$fold_dir/invite-$1.log")
+  "$node" init "$fold_dir/site-$1.invitation" --fingerprint "$fingerprint" \
+    --home "$fold_dir/site-$1" --data "$fold_dir/recordings-$1" --fold "$fold" \
+    >"$fold_dir/site-$1.log" 2>&1 || { tail -n 3 "$fold_dir/site-$1.log" >&2; die "site-$1 could not enrol"; }
+}
+
+drill_of() {
+  case $drop$1 in
+    12) echo "--drill kill-after-shares@4" ;;
+    14) echo "--drill kill-mid-upload@6" ;;
+  esac
+}
+
+run_federation() {
+  start_coordinator
   for k in 0 1 2 3 4 5; do
     site_recordings "$k" "$fold_dir/recordings-$k"
-    "$coordinator" invite "site-$k" --home "$fold_dir/coordinator" \
-      --out "$fold_dir/site-$k.invitation" >"$fold_dir/invite-$k.log"
-    fingerprint=$(sed -n 's/^fingerprint: *//p' "$fold_dir/invite-$k.log")
-    "$node" init "$fold_dir/site-$k.invitation" --fingerprint "$fingerprint" \
-      --home "$fold_dir/site-$k" --data "$fold_dir/recordings-$k" --fold "$fold" \
-      >"$fold_dir/site-$k.log" 2>&1 || { tail -n 3 "$fold_dir/site-$k.log" >&2; die "site-$k could not enrol"; }
+    enrol_site "$k"
   done
   for k in 0 1 2 3 4 5; do
-    drill=
-    [ -z "$drop" ] || [ "$k" != 2 ] || drill="--drill kill-after-shares@3"
-    [ -z "$drop" ] || [ "$k" != 4 ] || drill="--drill kill-mid-upload@5"
-    # shellcheck disable=SC2086
-    start_node "$k" $drill
-  done
-}
-
-# A node that dies in its drill is started again, without one, and rejoins.
-revive_the_dead() {
-  for k in 2 4; do
-    eval "pid=\$node_pid_$k"
-    kill -0 "$pid" 2>/dev/null || start_node "$k"
-  done
-}
-
-watch_training() {
-  "$coordinator" start "$work/plan.yaml" --home "$fold_dir/coordinator" --wait-members "$n_sites" \
-    >"$fold_dir/start.log" 2>&1 || { tail -n 3 "$fold_dir/start.log" >&2; die "the plan did not start"; }
-  if [ -n "$drop" ]; then
-    while kill -0 "$coordinator_pid" 2>/dev/null; do
-      revive_the_dead
-      sleep 0.2
-    done &
+    # shellcheck disable=SC2046
+    run_node "$k" $(drill_of "$k") &
     pids="$pids $!"
-  fi
-  "$coordinator" watch --home "$fold_dir/coordinator" --until-done ||
-    die "the run did not finish; see $fold_dir/coordinator.log"
+  done
+  "$coordinator" start "$work/plan.yaml" --home "$fold_dir/hub" >"$fold_dir/start.log" 2>&1 ||
+    { tail -n 3 "$fold_dir/start.log" >&2; die "the plan did not start"; }
+  "$coordinator" watch --home "$fold_dir/hub" ||
+    die "the run did not finish; see $fold_dir/hub.log"
+  "$coordinator" status --json --home "$fold_dir/hub" >"$fold_dir/status.json"
+  "$coordinator" export --home "$fold_dir/hub" --out "$fold_dir/model.safetensors" >"$fold_dir/export.log" 2>&1
+  sleep 0.5 # the nodes seal what they have just checked
+  stop_all
 }
+
+verify_logs() {
+  verified=0 failed=0
+  for log in "$fold_dir/hub/audit" "$fold_dir"/site-[0-5]/audit; do
+    if "$audit" verify "$log" >>"$fold_dir/audit.txt" 2>&1; then
+      verified=$((verified + 1))
+    else
+      failed=$((failed + 1))
+    fi
+  done
+  printf '{"verified": %d, "failed": %d}\n' "$verified" "$failed" >"$fold_dir/audit.json"
+}
+
+compare_arms() {
+  show=
+  [ ! -t 2 ] || show=--progress
+  say "fold $fold: the same task local-only, centralised and linear, for comparison"
+  # shellcheck disable=SC2086
+  "$node" compare --data "$data" --plan "$work/plan.yaml" --sites "$n_sites" --fold "$fold" \
+    --model "$fold_dir/model.safetensors" --scores "$fold_dir/scores.tsv" $show >"$fold_dir/compare.tsv"
+}
+
+# ---- all of it ----------------------------------------------------------------------------
+
+started=$(date +%s)
+find_recordings
+plan_for_demo
+say "$kind: 36 people at $n_sites sites of six; folds $folds; $total_rounds training rounds; in $work"
+run_folds=
+for fold in $(printf '%s' "$folds" | tr ',' ' '); do
+  fold_dir=$work/fold-$fold
+  mkdir -p "$fold_dir"
+  run_federation
+  verify_logs
+  compare_arms
+  run_folds="$run_folds $fold"
+done
+for fold in $run_folds; do
+  [ -s "$work/scores.tsv" ] && skip_heading=2 || skip_heading=1
+  tail -n "+$skip_heading" "$work/fold-$fold/scores.tsv" >>"$work/scores.tsv"
+done
+# shellcheck disable=SC2086
+"$report" "$work" "$(($(date +%s) - started))" "${json:--}" $run_folds
+cat "$work"/fold-*/audit.txt | grep -v verified >&2 || true
+[ -z "$keep" ] || say "kept in $work: logs, models, scores.tsv"
