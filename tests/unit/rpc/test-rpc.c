@@ -374,6 +374,7 @@ static void server_that_stops_ends_every_stream(void **state) {
   assert_int_equal(ask(client, "/test/Echo", 1, &response, &err), NX_E_PEER);
 
   _cleanup_(nx_rpc_server_destroyp) struct nx_rpc_server *again = start_server(address);
+  assert_non_null(again);
   int r = NX_E_PEER;
   for (int i = 0; i < 100 && r == NX_E_PEER; i++) {
     r = ask(client, "/test/Echo", 1, &response, &err);
