@@ -282,6 +282,24 @@ void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes) 
     munmap((void *)(uintptr_t)bytes, spool->size);
 }
 
+int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t *members, size_t n,
+                              struct nx_error *err) {
+  static const char *const endings[] = {"", ".leaves"};
+  char path[NX_PATH_SIZE];
+  bool kept[256] = {false};
+  for (size_t i = 0; i < n; i++)
+    kept[members[i]] = true;
+  for (uint32_t id = 1; id < 256; id++)
+    for (size_t i = 0; i < NX_ARRAY_LENGTH(endings) && !kept[id]; i++) {
+      int r = path_of(spool, id, endings[i], path, err);
+      if (r < 0)
+        return r;
+      if (unlink(path) && errno != ENOENT)
+        return nx_fail_errno(err, errno, "remove %s", path);
+    }
+  return 0;
+}
+
 static int remove_folder(const char *path, struct nx_error *err) {
   int r = remove_files(path, "", err);
   if (r == 0 && rmdir(path) && errno != ENOENT)

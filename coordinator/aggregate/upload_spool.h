@@ -63,6 +63,9 @@ int nx_upload_spool_map(const struct nx_upload_spool *spool, uint32_t member,
                         const uint8_t **bytes_out, struct nx_error *err);
 void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes);
 
+/* Removes the whole uploads of all other members. */
+int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t *members, size_t n,
+                              struct nx_error *err);
 /* Removes the folder ROUND-ATTEMPT and what is in it; none is fine. */
 int nx_upload_spool_remove(const char *folder, uint64_t round, uint32_t attempt,
                            struct nx_error *err);

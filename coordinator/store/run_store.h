@@ -166,7 +166,7 @@ int nx_run_store_visit_records(struct nx_run_store *store, uint64_t from_round,
                                             struct nx_error *err),
                                void *context, struct nx_error *err);
 
-#define NX_STORE_AUX_LANES 65536 /* most aux lanes of a sealed round */
+#define NX_STORE_AUX_BYTES ((size_t)512 << 10) /* most bytes of a sealed round's aux sums */
 
 struct nx_store_sealed {
   uint64_t round;
@@ -184,8 +184,14 @@ struct nx_store_sealed {
 /* Writes the sealed round, its aux sums (u64 little-endian), its survivors' ids and the
  * run's new model hash, and drops the round's records: one transaction. */
 int nx_run_store_seal_round(struct nx_run_store *store, const struct nx_store_sealed *sealed,
-                            const uint64_t *aux, size_t n_aux, const uint8_t *survivors,
-                            struct nx_error *err);
+                            struct nx_bytes aux, const uint8_t *survivors, struct nx_error *err);
+/* What the sealed rounds of a run add up to. */
+struct nx_store_totals {
+  uint64_t n_sealed, n_trained, bytes_up;
+  uint32_t n_recovered;
+};
+int nx_run_store_totals(struct nx_run_store *store, int64_t run, struct nx_store_totals *totals_out,
+                        struct nx_error *err);
 /* NX_E_NOT_FOUND when no round is sealed. */
 int nx_run_store_last_sealed(struct nx_run_store *store, struct nx_store_sealed *sealed_out,
                              struct nx_error *err);

@@ -129,39 +129,49 @@ int nx_run_store_visit_records(struct nx_run_store *store, uint64_t from_round,
 /* --- sealed rounds ----------------------------------------------------------------- */
 
 static int insert_sealed(struct nx_run_store *store, const struct nx_store_sealed *sealed,
-                         const uint64_t *aux, size_t n_aux, const uint8_t *survivors,
-                         struct nx_error *err) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
-  if (n_aux > NX_STORE_AUX_LANES)
-    return nx_fail(err, NX_E_LIMIT, "store: %zu aux lanes are more than %d", n_aux,
-                   NX_STORE_AUX_LANES);
-  int r = 0;
-  for (size_t i = 0; i < n_aux && r == 0; i++)
-    r = nx_buffer_append_u64(&bytes, aux[i], err);
-  if (r < 0)
-    return r;
-  r = nx_sql_run(store, err, "INSERT INTO sealed VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                         struct nx_bytes aux, const uint8_t *survivors, struct nx_error *err) {
+  if (aux.size > NX_STORE_AUX_BYTES)
+    return nx_fail(err, NX_E_LIMIT, "store: %zu bytes of aux sums are more than %zu", aux.size,
+                   NX_STORE_AUX_BYTES);
+  int r =
+      nx_sql_run(store, err, "INSERT INTO sealed VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                  "iiiibbbiiiiibb", (int64_t)sealed->round, (int64_t)sealed->attempt,
                  (int64_t)sealed->kind, sealed->run, &sealed->model_hash, (size_t)32,
                  &sealed->sum_hash, (size_t)32, &sealed->t3, (size_t)32, (int64_t)sealed->n_cohort,
                  (int64_t)sealed->n_recovered, (int64_t)sealed->bytes_up, sealed->opened,
-                 sealed->sealed, bytes.data, bytes.size, survivors, (size_t)sealed->n_survivors);
+                 sealed->sealed, aux.data, aux.size, survivors, (size_t)sealed->n_survivors);
   return r == NX_E_EXISTS ? nx_error_prefix(err, r, "round is sealed already") : r;
 }
 
 int nx_run_store_seal_round(struct nx_run_store *store, const struct nx_store_sealed *sealed,
-                            const uint64_t *aux, size_t n_aux, const uint8_t *survivors,
-                            struct nx_error *err) {
+                            struct nx_bytes aux, const uint8_t *survivors, struct nx_error *err) {
   NX_STORE_LOCK(store);
   _cleanup_transaction_ struct nx_transaction transaction = {0};
   int r = nx_transaction_begin(store, &transaction, err);
-  if (r < 0 || (r = insert_sealed(store, sealed, aux, n_aux, survivors, err)) < 0 ||
+  if (r < 0 || (r = insert_sealed(store, sealed, aux, survivors, err)) < 0 ||
       (r = nx_sql_run(store, err, "UPDATE runs SET model = ? WHERE id = ?", "bi",
                       &sealed->model_hash, (size_t)32, sealed->run)) < 0 ||
       (r = nx_sql_run(store, err, "DELETE FROM records WHERE round <= ?", "i",
                       (int64_t)sealed->round)) < 0)
     return r;
   return nx_transaction_commit(&transaction, err);
+}
+
+int nx_run_store_totals(struct nx_run_store *store, int64_t run, struct nx_store_totals *out,
+                        struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT COUNT(*), COALESCE(SUM(kind = 2), 0), COALESCE(SUM(bytes_up), 0),"
+                         " COALESCE(SUM(n_recovered), 0) FROM sealed WHERE run = ?",
+                         "i", run);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  *out = (struct nx_store_totals){.n_sealed = (uint64_t)sqlite3_column_int64(s, 0),
+                                  .n_trained = (uint64_t)sqlite3_column_int64(s, 1),
+                                  .bytes_up = (uint64_t)sqlite3_column_int64(s, 2),
+                                  .n_recovered = (uint32_t)sqlite3_column_int64(s, 3)};
+  return 0;
 }
 
 #define SEALED_COLUMNS                                                                             \

@@ -236,15 +236,15 @@ static void records_come_back_in_order_until_sealed(void **state) {
                                    .n_cohort = 4,
                                    .n_survivors = 3,
                                    .n_recovered = 1};
-  const uint64_t aux[] = {5, UINT64_MAX};
+  struct nx_bytes aux = nx_bytes("sixteen bytes ok", 16);
   const uint8_t survivors[] = {1, 2, 4};
-  assert_int_equal(nx_run_store_seal_round(place->store, &sealed, aux, 2, survivors, NULL), 0);
+  assert_int_equal(nx_run_store_seal_round(place->store, &sealed, aux, survivors, NULL), 0);
   text[0] = 0;
   nx_run_store_visit_records(place->store, 1, collect, text, NULL);
   assert_string_equal(text, "2/1/2:c ");
   assert_int_equal(nx_run_store_last_run(place->store, &last, NULL), 0);
   assert_true(nx_hash_equal(&last.model_hash, &sealed.model_hash));
-  assert_int_equal(nx_run_store_seal_round(place->store, &sealed, aux, 2, survivors, NULL),
+  assert_int_equal(nx_run_store_seal_round(place->store, &sealed, aux, survivors, NULL),
                    NX_E_EXISTS);
 }
 
@@ -252,19 +252,30 @@ static void sealed_round_keeps_its_sums(void **state) {
   struct place *place = *state;
   struct nx_store_run run = start_run(place);
   _cleanup_(nx_buffer_finish) struct nx_buffer aux = {0}, survivors = {0};
-  struct nx_store_sealed out, sealed = {.round = 3, .run = run.id, .n_survivors = 2};
+  struct nx_store_sealed out, sealed = {.round = 3,
+                                        .kind = 2,
+                                        .run = run.id,
+                                        .n_survivors = 2,
+                                        .n_recovered = 4,
+                                        .bytes_up = 1000};
+  struct nx_store_totals totals;
   assert_int_equal(nx_run_store_last_sealed(place->store, &out, NULL), NX_E_NOT_FOUND);
-  assert_int_equal(nx_run_store_seal_round(place->store, &sealed, (uint64_t[]){1, 2}, 2,
-                                           (uint8_t[]){7, 9}, NULL),
+  assert_int_equal(nx_run_store_seal_round(place->store, &sealed, nx_bytes("12345678", 8),
+                                           (const uint8_t[]){7, 9}, NULL),
                    0);
   reopen(place);
   assert_int_equal(nx_run_store_last_sealed(place->store, &out, NULL), 0);
   assert_int_equal(out.round, 3);
   assert_int_equal(out.n_survivors, 2);
   assert_int_equal(nx_run_store_sealed_aux(place->store, 3, &aux, &survivors, NULL), 0);
-  assert_int_equal(aux.size, 16);
-  assert_int_equal(nx_load_le64(aux.data + 8), 2);
+  assert_int_equal(aux.size, 8);
+  assert_memory_equal(aux.data, "12345678", 8);
   assert_int_equal(survivors.data[1], 9);
+  assert_int_equal(nx_run_store_totals(place->store, run.id, &totals, NULL), 0);
+  assert_int_equal(totals.n_sealed, 1);
+  assert_int_equal(totals.n_trained, 1);
+  assert_int_equal(totals.n_recovered, 4);
+  assert_int_equal(totals.bytes_up, 1000);
 }
 
 static int add_members(void *context, uint32_t member, struct nx_bytes message,

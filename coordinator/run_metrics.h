@@ -1,0 +1,15 @@
+/* Run metrics: what the opened counters of a round say about the model, federation-wide.
+ * Pure; from sums only. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct nx_run_metrics {
+  uint64_t contributors, train_windows, held_out_windows;
+  double train_loss, held_out_loss; /* mean over windows; NaN without windows */
+  double auroc, balanced_accuracy;  /* of held-out windows, from 256-bin histograms; or NaN */
+};
+
+/* aux[n_aux] as common/aux_lanes.h lays them out; fewer lanes than the common ones: all NaN. */
+struct nx_run_metrics nx_run_metrics(const uint64_t *aux, size_t n_aux);
