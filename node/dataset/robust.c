@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/dataset/preprocess.h"
+#include "node/dataset/quality.h"
 
 void nx_reference_average(double *x, size_t n_channels, size_t n) {
   for (size_t i = 0; i < n; i++) {
@@ -60,4 +61,19 @@ void nx_robust_scale(const double *x, size_t n, double *scratch, double *median_
   }
   *median_out = median;
   *scale_out = 1.4826 * (n % 2 ? high : (low + high) / 2);
+}
+
+double nx_quantile(const double *x, size_t n, double q, double *scratch) {
+  if (n == 0)
+    return NAN;
+  double position = q * (double)(n - 1);
+  size_t k = (size_t)position;
+  double share = position - (double)k;
+  memcpy(scratch, x, n * sizeof *x);
+  double low = select_kth(scratch, n, k);
+  if (share == 0)
+    return low;
+  memcpy(scratch, x, n * sizeof *x);
+  double high = select_kth(scratch, n, k + 1);
+  return share < 0.5 ? low + (high - low) * share : high - (high - low) * (1 - share);
 }

@@ -3,6 +3,9 @@
 #include <math.h>
 
 #include "common/size.h"
+#include "node/dataset/fir.h"
+#include "node/dataset/quality.h"
+#include "node/dataset/welch.h"
 #include "tests/support/shared_data.h"
 
 #define CHANNELS 8
@@ -114,6 +117,80 @@ static void robust_z_is_numpys(void **state) {
   free(want);
 }
 
+static void firwin_band_pass_is_mnes(void **state) {
+  (void)state;
+  double *x = golden("in_500Hz_uV", CHANNELS * SAMPLES), *taps = golden("mne_fir_1_40_h", 1651);
+  double *want = golden("mne_fir_1_40", CHANNELS * SAMPLES);
+  struct nx_fir fir;
+  assert_int_equal(nx_fir_design(1, 40, 500, &fir, NULL), 0);
+  assert_int_equal(fir.n_taps, 1651);
+  for (size_t i = 0; i < 1651; i++)
+    assert_true(fabs(fir.taps[i] - taps[i]) < 1e-12);
+  for (size_t c = 0; c < CHANNELS; c++)
+    assert_int_equal(nx_fir_zero_phase(&fir, x + c * SAMPLES, SAMPLES, NULL), 0);
+  assert_true(worst(x, want, CHANNELS, SAMPLES) < 1e-9);
+  assert_int_equal(nx_fir_zero_phase(&fir, x, 3, NULL), 0); /* shorter than the filter */
+  nx_fir_finish(&fir);
+  assert_int_equal(nx_fir_design(40, 1, 500, &fir, NULL), NX_E_INVALID);
+  free(x);
+  free(taps);
+  free(want);
+}
+
+static void welch_density_is_scipys(void **state) {
+  (void)state;
+  double *x = golden("in_500Hz_uV", CHANNELS * SAMPLES), density[251];
+  double *want = golden("welch_psd", CHANNELS * 251);
+  _cleanup_(nx_welch_destroyp) struct nx_welch *welch = NULL;
+  assert_int_equal(nx_welch_create(500, 251, 500, &welch, NULL), 0);
+  for (size_t c = 0; c < CHANNELS; c++) {
+    assert_int_equal(nx_welch_density(welch, x + c * SAMPLES, SAMPLES, density, NULL), 0);
+    for (size_t k = 0; k < 251; k++)
+      assert_true(fabs(density[k] - want[c * 251 + k]) <
+                  1e-10 * want[c * 251 + k] + 1e-14 * want[c * 251 + 1]);
+  }
+  assert_int_equal(nx_welch_density(welch, x, 499, density, NULL), NX_E_INVALID);
+  free(x);
+  free(want);
+}
+
+static void prep_figures_are_numpys(void **state) {
+  (void)state;
+  double *x = golden("in_500Hz_uV", CHANNELS * SAMPLES), *z = golden("prep_dev_z", CHANNELS);
+  double *correlation = golden("prep_max_abs_corr", CHANNELS);
+  struct nx_channel_quality quality[CHANNELS];
+  assert_int_equal(nx_quality(x, CHANNELS, SAMPLES, 500, quality, NULL), 0);
+  for (size_t c = 0; c < CHANNELS; c++) {
+    assert_true(fabs(quality[c].deviation_z - z[c]) < 1e-9);
+    assert_true(fabs(quality[c].correlation - correlation[c]) < 1e-9);
+  }
+  free(x);
+  free(z);
+  free(correlation);
+}
+
+static void spoilt_channels_are_found_with_their_reason(void **state) {
+  (void)state;
+  double *x = golden("in_500Hz_uV", CHANNELS * SAMPLES);
+  struct nx_channel_quality quality[CHANNELS];
+  for (size_t i = 0; i < SAMPLES; i++) {
+    x[0 * SAMPLES + i] = 3;                                     /* flat */
+    x[1 * SAMPLES + i] = fmax(-4, fmin(4, x[1 * SAMPLES + i])); /* clipped */
+    x[2 * SAMPLES + i] *= 40;                                   /* too large */
+    x[3 * SAMPLES + i] += 60 * sin(2.5 * (double)i);            /* 199 Hz */
+  }
+  assert_int_equal(nx_quality(x, CHANNELS, SAMPLES, 500, quality, NULL), 0);
+  assert_true(quality[0].reasons & NX_BAD_FLAT);
+  assert_true(quality[1].reasons & NX_BAD_CLIPPED);
+  assert_true(quality[2].reasons & NX_BAD_DEVIATION);
+  assert_true(quality[3].reasons & NX_BAD_NOISE);
+  assert_false(quality[7].reasons & (NX_BAD_FLAT | NX_BAD_CLIPPED | NX_BAD_DEVIATION));
+  x[5] = NAN;
+  assert_int_equal(nx_quality(x, CHANNELS, SAMPLES, 500, quality, NULL), 0);
+  assert_true(quality[0].reasons & NX_BAD_NOT_A_NUMBER);
+  free(x);
+}
+
 static void median_takes_the_middle_of_odd_even_and_negative_values(void **state) {
   (void)state;
   double scratch[6];
@@ -162,6 +239,10 @@ int main(void) {
       cmocka_unit_test(resampling_is_scipys_resample_poly),
       cmocka_unit_test(average_reference_is_the_mean_over_channels),
       cmocka_unit_test(robust_z_is_numpys),
+      cmocka_unit_test(firwin_band_pass_is_mnes),
+      cmocka_unit_test(welch_density_is_scipys),
+      cmocka_unit_test(prep_figures_are_numpys),
+      cmocka_unit_test(spoilt_channels_are_found_with_their_reason),
       cmocka_unit_test(median_takes_the_middle_of_odd_even_and_negative_values),
       cmocka_unit_test(short_signals_and_wrong_edges_are_refused),
       cmocka_unit_test(ratios_of_rates_are_found_or_refused),
