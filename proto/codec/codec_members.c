@@ -6,11 +6,7 @@
 int nx_wire_unpack(const ProtobufCMessageDescriptor *descriptor, const char *name,
                    struct nx_bytes bytes, size_t cap, struct nx_arena *arena, void *message_out,
                    struct nx_error *err) {
-  struct nx_error local = {0};
-  ProtobufCMessage *message =
-      nx_codec_unpack(descriptor, bytes, cap, arena, name, err ? err : &local);
-  *(ProtobufCMessage **)message_out = message;
-  return message ? 0 : err ? err->code : local.code;
+  return nx_codec_unpack(descriptor, bytes, cap, arena, name, message_out, err);
 }
 
 int nx_wire_array(struct nx_arena *arena, size_t n, size_t size, void *array_out,

@@ -9,20 +9,20 @@ static void arena_free(void *arena, void *pointer) {
   (void)pointer;
 }
 
-ProtobufCMessage *nx_codec_unpack(const ProtobufCMessageDescriptor *descriptor,
-                                  struct nx_bytes bytes, size_t cap, struct nx_arena *arena,
-                                  const char *what, struct nx_error *err) {
+int nx_codec_unpack(const ProtobufCMessageDescriptor *descriptor, struct nx_bytes bytes, size_t cap,
+                    struct nx_arena *arena, const char *what, void *message_out,
+                    struct nx_error *err) {
   ProtobufCAllocator allocator = {arena_alloc, arena_free, arena};
-  if (bytes.size > cap) {
-    nx_fail(err, NX_E_LIMIT, "%s of %zu bytes: at most %zu are taken", what, bytes.size, cap);
-    return NULL;
-  }
-  ProtobufCMessage *message =
-      protobuf_c_message_unpack(descriptor, &allocator, bytes.size, bytes.data);
-  if (!message)
-    nx_fail(err, NX_E_PROTOCOL, "%s: %zu bytes that are no such message, or too many parts", what,
-            bytes.size);
-  return message;
+  ProtobufCMessage **message = message_out;
+  *message = NULL;
+  if (bytes.size > cap)
+    return nx_fail(err, NX_E_LIMIT, "%s of %zu bytes: at most %zu are taken", what, bytes.size,
+                   cap);
+  *message = protobuf_c_message_unpack(descriptor, &allocator, bytes.size, bytes.data);
+  if (!*message)
+    return nx_fail(err, NX_E_PROTOCOL, "%s: %zu bytes that are no such message, or too many parts",
+                   what, bytes.size);
+  return 0;
 }
 
 int nx_codec_pack(const ProtobufCMessage *message, struct nx_buffer *out, struct nx_error *err) {
@@ -92,4 +92,10 @@ int nx_codec_text(const char *field, char *out, size_t size, const char *what,
 
 int nx_codec_check_text(const char *text, size_t size, const char *what, struct nx_error *err) {
   return check_text(text, size, what, NX_E_INVALID, err);
+}
+
+int nx_codec_hash(ProtobufCBinaryData field, struct nx_hash *out, const char *what,
+                  struct nx_error *err) {
+  *out = (struct nx_hash){0};
+  return field.len ? nx_codec_fixed(field, out->bytes, sizeof out->bytes, what, err) : 0;
 }

@@ -12,12 +12,14 @@
 #include "common/arena.h"
 #include "common/bytes.h"
 #include "common/error.h"
+#include "crypto/hash.h"
 
-/* NULL and NX_E_LIMIT (more than cap bytes, or the arena is full) or NX_E_PROTOCOL (not such
- * a message). `what` names the message in errors. Never free the result. */
-ProtobufCMessage *nx_codec_unpack(const ProtobufCMessageDescriptor *descriptor,
-                                  struct nx_bytes bytes, size_t cap, struct nx_arena *arena,
-                                  const char *what, struct nx_error *err);
+/* Unpacks into *(Neurox__V1__… **)message_out, which is never freed. NX_E_LIMIT (more than
+ * cap bytes) or NX_E_PROTOCOL (not such a message, or more parts than the arena takes).
+ * `what` names the message in errors. */
+int nx_codec_unpack(const ProtobufCMessageDescriptor *descriptor, struct nx_bytes bytes, size_t cap,
+                    struct nx_arena *arena, const char *what, void *message_out,
+                    struct nx_error *err);
 /* Appends the encoding. NX_E_NOMEM or NX_E_LIMIT. */
 int nx_codec_pack(const ProtobufCMessage *message, struct nx_buffer *out, struct nx_error *err);
 
@@ -38,3 +40,14 @@ int nx_codec_text(const char *field, char *out, size_t size, const char *what,
                   struct nx_error *err);
 /* As nx_codec_text() checks, for texts we send: NX_E_INVALID. */
 int nx_codec_check_text(const char *text, size_t size, const char *what, struct nx_error *err);
+
+/* A hash that may be missing: an empty field is the zero hash, and the other way. */
+int nx_codec_hash(ProtobufCBinaryData field, struct nx_hash *out, const char *what,
+                  struct nx_error *err);
+static inline ProtobufCBinaryData nx_codec_hash_field(const struct nx_hash *hash) {
+  return nx_codec_field(hash->bytes, nx_hash_is_zero(hash) ? 0 : sizeof hash->bytes);
+}
+/* protobuf-c takes strings as char *, and only reads them when it packs. */
+static inline char *nx_codec_string(const char *text) {
+  return (char *)(uintptr_t)text;
+}
