@@ -12,7 +12,7 @@
 struct nx_rounding {
   uint64_t s[4][8];
 };
-void nx_rounding_init(struct nx_rounding *rounding, struct nx_rng *rng); /* eight draws of rng */
+void nx_rounding_init(struct nx_rounding *rounding, uint64_t seed, uint64_t block);
 
 struct nx_encode_call {
   const float *values;
@@ -30,6 +30,8 @@ struct nx_lane_kernels {
    * or low half of generator i % 8's next number as its rounding threshold. */
   size_t (*encode)(const struct nx_encode_call *call, struct nx_rounding *rounding);
   void (*decode)(const uint32_t *lanes, size_t n, uint32_t ring_bits, double divisor, float *out);
+  /* x -> H x, unnormalised, n a power of two; butterflies of one fixed shape. */
+  void (*hadamard)(float *x, size_t n);
   void (*pack)(const uint32_t *lanes, size_t n, uint32_t ring_bits, uint8_t *out);
   void (*unpack_add)(const uint8_t *packed, size_t n, uint32_t ring_bits, uint32_t *sums);
 };

@@ -1,8 +1,14 @@
 #include "crypto/quantize.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "common/cleanup.h"
+#include "common/size.h"
 #include "crypto/lane_kernels.h"
+#include "crypto/quantize_block.h"
+#include "crypto/rotate.h"
 
 static int ceil_log2(double x) {
   int exponent;
@@ -17,8 +23,7 @@ double nx_quantize_scale(const struct nx_quantize *q) {
   return ldexp(1.0, (int)q->value_bits - 1 - ceil_log2(q->value_range));
 }
 
-int nx_quantize_check(const struct nx_quantize *q, uint32_t n_members, double margin,
-                      struct nx_error *err) {
+static int check_settings(const struct nx_quantize *q, struct nx_error *err) {
   if (q->ring_bits != 32 && q->ring_bits != 24 && q->ring_bits != 16 && q->ring_bits != 12)
     return nx_fail(err, NX_E_INVALID, "ring_bits %u: use 32, 24, 16 or 12", q->ring_bits);
   if (q->value_bits < 2 || q->value_bits >= q->ring_bits)
@@ -28,6 +33,14 @@ int nx_quantize_check(const struct nx_quantize *q, uint32_t n_members, double ma
     return nx_fail(err, NX_E_INVALID, "value_range %g: use a positive number", q->value_range);
   if (!(q->clip_norm > 0 && isfinite(q->clip_norm)))
     return nx_fail(err, NX_E_INVALID, "update_clip_norm %g: use a positive number", q->clip_norm);
+  return 0;
+}
+
+int nx_quantize_check(const struct nx_quantize *q, uint32_t n_members, double margin,
+                      struct nx_error *err) {
+  int r = check_settings(q, err);
+  if (r < 0)
+    return r;
   if (!(margin >= 0 && isfinite(margin)))
     return nx_fail(err, NX_E_INVALID, "noise margin %g is not a size", margin);
   double most = (double)n_members * nx_quantize_limit(q) + margin;
@@ -39,6 +52,56 @@ int nx_quantize_check(const struct nx_quantize *q, uint32_t n_members, double ma
   return 0;
 }
 
+static size_t power_of_two_from(size_t n) {
+  size_t power = 1;
+  while (power < n)
+    power *= 2;
+  return power;
+}
+
+size_t nx_quantize_lanes(const struct nx_quantize *q, size_t n) {
+  size_t rest = n % NX_QUANTIZE_BLOCK;
+  return q->rotate && rest ? n - rest + power_of_two_from(rest) : n;
+}
+
+struct norm_job {
+  const float *values;
+  size_t n;
+  double *squares; /* one sum a block, added up in order afterwards */
+};
+
+static void square_block(void *context, size_t index, size_t worker) {
+  const struct norm_job *job = context;
+  size_t at = index * NX_QUANTIZE_BLOCK;
+  (void)worker;
+  job->squares[index] =
+      nx_lane_kernels()->sum_of_squares(job->values + at, NX_MIN(NX_QUANTIZE_BLOCK, job->n - at));
+}
+
+static void for_each(struct nx_pool *pool, size_t n,
+                     void (*task)(void *context, size_t index, size_t worker), void *context) {
+  if (pool && n > 1)
+    nx_pool_run(pool, n, task, context);
+  else
+    for (size_t i = 0; i < n; i++)
+      task(context, i, 0);
+}
+
+static int l2_norm(const float *values, size_t n, struct nx_pool *pool, double *norm_out,
+                   struct nx_error *err) {
+  size_t n_blocks = (n + NX_QUANTIZE_BLOCK - 1) / NX_QUANTIZE_BLOCK;
+  _cleanup_free_ double *squares = calloc(n_blocks ? n_blocks : 1, sizeof *squares);
+  struct norm_job job = {values, n, squares};
+  double sum = 0;
+  if (!squares)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for %zu blocks", n_blocks);
+  for_each(pool, n_blocks, square_block, &job);
+  for (size_t i = 0; i < n_blocks; i++)
+    sum += squares[i];
+  *norm_out = sqrt(sum);
+  return 0;
+}
+
 static int refuse_not_finite(const float *values, size_t n, struct nx_error *err) {
   size_t i = 0;
   while (i < n && isfinite(values[i]))
@@ -47,34 +110,130 @@ static int refuse_not_finite(const float *values, size_t n, struct nx_error *err
                  "component %zu of the update is not a finite number: nothing was encoded", i);
 }
 
-int nx_quantize_encode(const struct nx_quantize *q, const float *values, size_t n, double weight,
-                       struct nx_rng *rng, uint32_t *lanes_out, struct nx_quantize_report *report,
-                       struct nx_error *err) {
-  const struct nx_lane_kernels *kernels = nx_lane_kernels();
-  struct nx_rounding rounding;
-  if (!(weight >= 0 && weight <= 1))
-    return nx_fail(err, NX_E_INVALID, "weight %g is not in 0..1", weight);
+int nx_quantize_blocks_init(struct nx_quantize_blocks *blocks, const struct nx_quantize *q,
+                            const float *values, size_t n, double weight, struct nx_rng *rng,
+                            struct nx_pool *pool, double *norm_out, struct nx_error *err) {
+  double norm = 0;
+  int r = check_settings(q, err);
+  if (r == 0 && !(weight >= 0 && weight <= 1))
+    r = nx_fail(err, NX_E_INVALID, "weight %g is not in 0..1", weight);
+  if (r == 0)
+    r = l2_norm(values, n, pool, &norm, err);
+  if (r < 0)
+    return r;
   /* Squares of floats cannot overflow a double: not finite means a NaN or an infinity. */
-  double norm = sqrt(kernels->sum_of_squares(values, n));
   if (!isfinite(norm))
     return refuse_not_finite(values, n, err);
   double clip = norm > q->clip_norm ? q->clip_norm / norm : 1.0;
-  struct nx_encode_call call = {
+  *blocks = (struct nx_quantize_blocks){
+      .q = q,
       .values = values,
-      .lanes = lanes_out,
       .n = n,
+      .n_lanes = nx_quantize_lanes(q, n),
+      .n_blocks = (n + NX_QUANTIZE_BLOCK - 1) / NX_QUANTIZE_BLOCK,
       .factor = weight * clip * nx_quantize_scale(q),
       .limit = nx_quantize_limit(q),
       .modulo = (uint32_t)((UINT64_C(1) << q->ring_bits) - 1),
+      .seed = nx_rng_u64(rng),
   };
-  nx_rounding_init(&rounding, rng);
-  size_t n_clamped = kernels->encode(&call, &rounding);
+  if (norm_out)
+    *norm_out = norm;
+  return 0;
+}
+
+size_t nx_quantize_block_lanes(const struct nx_quantize_blocks *blocks, size_t index) {
+  return NX_MIN(NX_QUANTIZE_BLOCK, blocks->n_lanes - index * NX_QUANTIZE_BLOCK);
+}
+
+size_t nx_quantize_block(const struct nx_quantize_blocks *blocks, size_t index, uint32_t *lanes_out,
+                         float *scratch) {
+  size_t at = index * NX_QUANTIZE_BLOCK, n_lanes = nx_quantize_block_lanes(blocks, index);
+  const float *values = blocks->values + at;
+  struct nx_rounding rounding;
+  if (blocks->q->rotate) {
+    size_t n = NX_MIN(n_lanes, blocks->n - at);
+    memcpy(scratch, values, n * sizeof *scratch);
+    memset(scratch + n, 0, (n_lanes - n) * sizeof *scratch);
+    nx_rotate(scratch, n_lanes, blocks->q->rotation_seed, index);
+    values = scratch;
+  }
+  const struct nx_encode_call call = {
+      values, lanes_out, n_lanes, blocks->factor, blocks->limit, blocks->modulo,
+  };
+  nx_rounding_init(&rounding, blocks->seed, index);
+  return nx_lane_kernels()->encode(&call, &rounding);
+}
+
+/* A block of floats for every worker. */
+static int allocate_scratch(const struct nx_quantize *q, struct nx_pool *pool, float **scratch_out,
+                            struct nx_error *err) {
+  size_t n = (pool ? nx_pool_threads(pool) : 1) * NX_QUANTIZE_BLOCK;
+  if (q->rotate && !(*scratch_out = malloc(n * sizeof **scratch_out)))
+    return nx_fail(err, NX_E_NOMEM, "out of memory to rotate");
+  return 0;
+}
+
+int nx_quantize_encode(const struct nx_quantize *q, const float *values, size_t n, double weight,
+                       struct nx_rng *rng, uint32_t *lanes_out, struct nx_quantize_report *report,
+                       struct nx_error *err) {
+  struct nx_quantize_blocks blocks;
+  _cleanup_free_ float *scratch = NULL;
+  double norm = 0;
+  size_t n_clamped = 0;
+  int r = nx_quantize_blocks_init(&blocks, q, values, n, weight, rng, NULL, &norm, err);
+  if (r == 0)
+    r = allocate_scratch(q, NULL, &scratch, err);
+  if (r < 0)
+    return r;
+  for (size_t i = 0; i < blocks.n_blocks; i++)
+    n_clamped += nx_quantize_block(&blocks, i, lanes_out + i * NX_QUANTIZE_BLOCK, scratch);
   if (report)
     *report = (struct nx_quantize_report){norm, n_clamped};
   return 0;
 }
 
-void nx_quantize_decode(const struct nx_quantize *q, const uint32_t *lanes, size_t n,
-                        double weight_sum, float *values_out) {
-  nx_lane_kernels()->decode(lanes, n, q->ring_bits, nx_quantize_scale(q) * weight_sum, values_out);
+struct decode_job {
+  const struct nx_quantize *q;
+  const uint32_t *lanes;
+  size_t n, n_lanes;
+  double divisor;
+  float *values, *scratch;
+};
+
+static void decode_block(void *context, size_t index, size_t worker) {
+  const struct decode_job *job = context;
+  size_t at = index * NX_QUANTIZE_BLOCK;
+  size_t n = NX_MIN(NX_QUANTIZE_BLOCK, job->n - at);
+  const struct nx_lane_kernels *kernels = nx_lane_kernels();
+  if (!job->q->rotate) {
+    kernels->decode(job->lanes + at, n, job->q->ring_bits, job->divisor, job->values + at);
+    return;
+  }
+  size_t n_lanes = NX_MIN(NX_QUANTIZE_BLOCK, job->n_lanes - at);
+  float *scratch = job->scratch + worker * NX_QUANTIZE_BLOCK;
+  kernels->decode(job->lanes + at, n_lanes, job->q->ring_bits, job->divisor, scratch);
+  nx_rotate_back(scratch, n_lanes, job->q->rotation_seed, index);
+  memcpy(job->values + at, scratch, n * sizeof *scratch);
+}
+
+int nx_quantize_decode(const struct nx_quantize *q, const uint32_t *lanes, size_t n,
+                       double weight_sum, struct nx_pool *pool, float *values_out,
+                       struct nx_error *err) {
+  _cleanup_free_ float *scratch = NULL;
+  int r = check_settings(q, err);
+  if (r == 0)
+    r = allocate_scratch(q, pool, &scratch, err);
+  if (r < 0)
+    return r;
+  struct decode_job job = {
+      .q = q,
+      .lanes = lanes,
+      .n = n,
+      .n_lanes = nx_quantize_lanes(q, n),
+      .divisor = nx_quantize_scale(q) * weight_sum,
+      .values = values_out,
+      .scratch = scratch,
+  };
+  for_each(pool, (n + NX_QUANTIZE_BLOCK - 1) / NX_QUANTIZE_BLOCK, decode_block, &job);
+  return 0;
 }

@@ -21,7 +21,7 @@ static void values_round_to_a_neighbour_and_are_right_on_average(void **state) {
   for (size_t i = 0; i < N; i++)
     values[i] = x;
   assert_int_equal(nx_quantize_encode(&q, values, N, 1, &rng, lanes, &report, NULL), 0);
-  nx_quantize_decode(&q, lanes, N, 1, back);
+  assert_int_equal(nx_quantize_decode(&q, lanes, N, 1, NULL, back, NULL), 0);
   double step = 1 / nx_quantize_scale(&q), mean = 0;
   for (size_t i = 0; i < N; i++) {
     assert_true(fabs((double)back[i] - (double)x) < step);
@@ -42,11 +42,11 @@ static void vectors_longer_than_the_clip_are_shortened(void **state) {
   struct nx_quantize_report report;
   nx_rng_init(&rng, 1, 0);
   assert_int_equal(nx_quantize_encode(&q, values, 2, 1, &rng, lanes, &report, NULL), 0);
-  nx_quantize_decode(&q, lanes, 2, 1, back);
+  assert_int_equal(nx_quantize_decode(&q, lanes, 2, 1, NULL, back, NULL), 0);
   assert_true(fabsf(back[0] - 3) < 1e-5f && fabsf(back[1] - 4) < 1e-5f);
   assert_true(report.norm == 50);
   assert_int_equal(nx_quantize_encode(&q, values, 2, 0.5, &rng, lanes, NULL, NULL), 0);
-  nx_quantize_decode(&q, lanes, 2, 0.5, back);
+  assert_int_equal(nx_quantize_decode(&q, lanes, 2, 0.5, NULL, back, NULL), 0);
   assert_true(fabsf(back[0] - 3) < 1e-5f && fabsf(back[1] - 4) < 1e-5f);
 }
 
@@ -90,11 +90,11 @@ static void nan_and_infinity_leave_the_output_untouched(void **state) {
 }
 
 /* The definition of encode and decode, written out once more. */
-static void encode_plainly(const struct nx_encode_call *call, struct nx_rng *rng) {
+static void encode_plainly(const struct nx_encode_call *call, uint64_t seed, uint64_t block) {
   struct nx_rng generators[8];
   uint64_t numbers[8];
   for (uint64_t j = 0; j < 8; j++)
-    nx_rng_init(&generators[j], nx_rng_u64(rng), j);
+    nx_rng_init(&generators[j], seed, 8 * block + j);
   for (size_t i = 0; i < call->n; i++) {
     for (size_t j = 0; i % 16 == 0 && j < 8; j++) {
       uint64_t *s = generators[j].s, sum = s[0] + s[3];
@@ -128,13 +128,12 @@ static void kernels_give_the_bits_of_the_definition(void **state) {
                                   ldexp(1, (int)bits - 2),
                                   ldexp(1, (int)bits - 1) - 1,
                                   0xffffffffu >> (32 - bits)};
-    struct nx_rng again = rng;
-    encode_plainly(&call, &again);
+    uint64_t seed = nx_rng_u64(&rng), block = nx_rng_below(&rng, 1000);
+    encode_plainly(&call, seed, block);
     call.lanes = got;
     for (size_t k = 0; k < 2; k++) {
       struct nx_rounding rounding;
-      struct nx_rng same = rng;
-      nx_rounding_init(&rounding, &same);
+      nx_rounding_init(&rounding, seed, block);
       kernels[k]->encode(&call, &rounding);
       assert_memory_equal(want, got, n * sizeof *got);
       kernels[k]->decode(got, n, bits, 3.7, decoded[k]);
@@ -142,7 +141,28 @@ static void kernels_give_the_bits_of_the_definition(void **state) {
     assert_memory_equal(decoded[0], decoded[1], n * sizeof **decoded);
     double a = kernels[0]->sum_of_squares(values, n), b = kernels[1]->sum_of_squares(values, n);
     assert_memory_equal(&a, &b, sizeof a);
-    rng = again;
+  }
+}
+
+static void hadamard_kernels_agree_with_the_definition(void **state) {
+  (void)state;
+  static float a[8192], b[8192];
+  struct nx_rng rng;
+  nx_rng_init(&rng, 12, 0);
+  for (size_t n = 1; n <= 8192; n *= 2) {
+    for (size_t i = 0; i < n; i++)
+      a[i] = b[i] = (float)(int64_t)nx_rng_below(&rng, 100) - 50;
+    float before[64];
+    memcpy(before, a, sizeof before);
+    nx_lane_kernels_plain.hadamard(a, n);
+    nx_lane_kernels()->hadamard(b, n);
+    assert_memory_equal(a, b, n * sizeof *a);
+    for (size_t row = 0; n <= 64 && row < n; row++) {
+      float sum = 0;
+      for (size_t i = 0; i < n; i++)
+        sum += __builtin_parityll(row & i) ? -before[i] : before[i];
+      assert_true(sum == a[row]);
+    }
   }
 }
 
@@ -187,6 +207,7 @@ int main(void) {
       cmocka_unit_test(components_beyond_the_range_are_clamped_and_counted),
       cmocka_unit_test(nan_and_infinity_leave_the_output_untouched),
       cmocka_unit_test(kernels_give_the_bits_of_the_definition),
+      cmocka_unit_test(hadamard_kernels_agree_with_the_definition),
       cmocka_unit_test(plans_that_can_overflow_are_refused),
       cmocka_unit_test(scale_is_the_largest_power_of_two_that_fits),
   };
