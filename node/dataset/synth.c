@@ -41,30 +41,33 @@ static struct person draw_person(struct nx_rng *rng) {
       .background = exp(normal(rng, log(6), 0.2)),
       .alpha_hz = within(normal(rng, 10, 0.8), 8.2, 12.5),
       .alpha = exp(normal(rng, log(5), 0.4)),
-      .alpha_drop = within(normal(rng, 0.5, 0.2), -0.15, 0.7),
+      .alpha_drop = within(normal(rng, 0.52, 0.16), -0.15, 0.75),
       .theta_hz = within(normal(rng, 5.8, 0.5), 4.5, 7),
       .theta = exp(normal(rng, log(2.5), 0.3)),
-      .theta_rise = within(normal(rng, 0.5, 0.3), -0.25, 0.8),
+      .theta_rise = within(normal(rng, 0.5, 0.25), -0.25, 1),
       .line = exp(normal(rng, log(0.8), 0.6)),
       .blinks_hz = within(normal(rng, 0.2, 0.08), 0.03, 0.5),
       .muscle_hz = within(normal(rng, 0.08, 0.05), 0.005, 0.25),
   };
 }
 
-/* 1/f noise of unit variance: white noise through one-pole filters an octave apart. */
+/* 1/f noise of unit variance: white noise through one-pole filters an octave apart, summed. */
 static void pink(struct nx_rng *rng, double *out, size_t n) {
-  double state[OCTAVES] = {0}, poles[OCTAVES], gains[OCTAVES];
+  double state[OCTAVES] = {0}, poles[OCTAVES], gains[OCTAVES], power = 0;
   for (int o = 0; o < OCTAVES; o++) {
     poles[o] = exp(-2 * M_PI * 0.6 * (1 << o) / RATE);
     gains[o] = sqrt(1 - poles[o] * poles[o]);
   }
+  for (int a = 0; a < OCTAVES; a++)
+    for (int b = 0; b < OCTAVES; b++)
+      power += gains[a] * gains[b] / (1 - poles[a] * poles[b]);
   for (size_t i = 0; i < n; i++) {
-    double sum = 0;
+    double white = nx_rng_normal(rng), sum = 0;
     for (int o = 0; o < OCTAVES; o++) {
-      state[o] = poles[o] * state[o] + gains[o] * nx_rng_normal(rng);
+      state[o] = poles[o] * state[o] + gains[o] * white;
       sum += state[o];
     }
-    out[i] = sum / sqrt(OCTAVES);
+    out[i] = sum / sqrt(power);
   }
 }
 

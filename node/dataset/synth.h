@@ -1,7 +1,7 @@
 /* Synth: a generated cohort of EDF files, for machines on which no recordings can be had.
  * Each "person" has 1/f background, an alpha rhythm of individual frequency and strength
  * that drops with task load, more frontal theta, 50 Hz line noise, blinks and muscle bursts.
- * Learnable, not trivially (a linear model reaches an AUROC of about .83).
+ * Learnable, not trivially (a linear model reaches an AUROC of about .85).
  *
  * Never to be taken for people: every file says SYNTHETIC in its header's recording field,
  * the folder holds a file SYNTHETIC, and nx_dataset_summary.synthetic is true. */
