@@ -57,9 +57,9 @@ int nx_training_run_message(struct nx_training_run *run, uint32_t member, struct
 int nx_training_run_tick(struct nx_training_run *run, int64_t now, struct nx_error *err);
 int64_t nx_training_run_deadline(const struct nx_training_run *run);
 
-/* An upload announces itself by its M5 header. 0: write it to the spool (spool_out stays
- * valid until the attempt is over, and a writer must not outlive it) and commit under
- * *root_out; NX_ROUND_UPLOAD_HELD: it is here already; else refuse it. */
+/* An upload announces itself by its M5 header. 0: write it to *spool_out (copied by the
+ * writer) and commit it under the header's root; NX_ROUND_UPLOAD_HELD: it is here already;
+ * else refuse it. */
 int nx_training_run_check_upload(struct nx_training_run *run, uint32_t member,
                                  struct nx_bytes header, const struct nx_upload_spool **spool_out,
                                  struct nx_upload_header *header_out, struct nx_error *err);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -66,7 +67,7 @@ int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint
 /* --- one upload coming in ----------------------------------------------------------- */
 
 struct nx_upload_writer {
-  const struct nx_upload_spool *spool;
+  struct nx_upload_spool spool; /* a copy: the attempt may be over before the stream is */
   uint32_t member;
   int fd;
   uint64_t size;
@@ -75,6 +76,9 @@ struct nx_upload_writer {
   size_t n_leaves;
   struct nx_hash *leaves; /* [n_tiles] */
 };
+
+/* Streams of one member that overlap, since one is half dead, must not share a file. */
+static atomic_uint serial;
 
 int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
                             struct nx_upload_writer **writer_out, struct nx_error *err) {
@@ -87,13 +91,15 @@ int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = calloc(1, sizeof *writer);
   if (!writer)
     return nx_fail(err, NX_E_NOMEM, "spool upload");
-  writer->spool = spool, writer->member = member, writer->fd = -1;
+  writer->spool = *spool, writer->member = member, writer->fd = -1;
   writer->leaves = calloc(spool->n_tiles, sizeof *writer->leaves);
   if (!writer->leaves)
     return nx_fail(err, NX_E_NOMEM, "spool upload");
-  if ((r = path_of(spool, member, ".part", writer->part, err)) < 0)
+  char ending[NAME_SIZE];
+  snprintf(ending, sizeof ending, ".%u.part", atomic_fetch_add(&serial, 1));
+  if ((r = path_of(spool, member, ending, writer->part, err)) < 0)
     return r;
-  writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (writer->fd < 0)
     return nx_fail_errno(err, errno, "create %s", writer->part);
   *writer_out = nx_steal(&writer);
@@ -102,7 +108,7 @@ int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member
 
 /* Feeds the leaf hashes: H(0x00 | tile), tile by tile (RFC 9162). */
 static void hash_tiles(struct nx_upload_writer *writer, struct nx_bytes bytes) {
-  size_t full = nx_upload_tile_size(writer->spool->layout.ring_bits);
+  size_t full = nx_upload_tile_size(writer->spool.layout.ring_bits);
   while (bytes.size) {
     size_t inside = writer->size % full;
     if (!inside) {
@@ -113,7 +119,7 @@ static void hash_tiles(struct nx_upload_writer *writer, struct nx_bytes bytes) {
     nx_sha256_update(&writer->tile, bytes.data, n);
     writer->size += n;
     bytes.data += n, bytes.size -= n;
-    if (inside + n == full || writer->size == writer->spool->size)
+    if (inside + n == full || writer->size == writer->spool.size)
       writer->leaves[writer->n_leaves++] = nx_sha256_final(&writer->tile);
   }
 }
@@ -135,9 +141,9 @@ int nx_upload_writer_write(struct nx_upload_writer *writer, uint64_t offset, str
   if (offset != writer->size)
     return nx_fail(err, NX_E_PROTOCOL, "upload of member %u: bytes at %llu instead of %llu",
                    writer->member, (unsigned long long)offset, (unsigned long long)writer->size);
-  if (bytes.size > writer->spool->size - writer->size)
+  if (bytes.size > writer->spool.size - writer->size)
     return nx_fail(err, NX_E_LIMIT, "upload of member %u is longer than the plan's %zu bytes",
-                   writer->member, writer->spool->size);
+                   writer->member, writer->spool.size);
   int r = write_all(writer->fd, bytes, writer->part, err);
   if (r == 0)
     hash_tiles(writer, bytes);
@@ -151,12 +157,12 @@ uint64_t nx_upload_writer_size(const struct nx_upload_writer *writer) {
 /* The leaves first: whoever finds the upload finds them too. */
 static int settle(struct nx_upload_writer *writer, struct nx_error *err) {
   char path[NX_PATH_SIZE];
-  int r = path_of(writer->spool, writer->member, ".leaves", path, err);
+  int r = path_of(&writer->spool, writer->member, ".leaves", path, err);
   if (r < 0 ||
       (r = nx_file_replace(path,
                            nx_bytes(writer->leaves, writer->n_leaves * sizeof *writer->leaves),
                            0600, err)) < 0 ||
-      (r = path_of(writer->spool, writer->member, "", path, err)) < 0)
+      (r = path_of(&writer->spool, writer->member, "", path, err)) < 0)
     return r;
   if (fsync(writer->fd))
     return nx_fail_errno(err, errno, "write %s", writer->part);
@@ -167,9 +173,9 @@ static int settle(struct nx_upload_writer *writer, struct nx_error *err) {
 
 int nx_upload_writer_commit(struct nx_upload_writer *writer, const struct nx_hash *expected,
                             struct nx_error *err) {
-  if (writer->size != writer->spool->size)
+  if (writer->size != writer->spool.size)
     return nx_fail(err, NX_E_PROTOCOL, "upload of member %u ended at %llu of %zu bytes",
-                   writer->member, (unsigned long long)writer->size, writer->spool->size);
+                   writer->member, (unsigned long long)writer->size, writer->spool.size);
   struct nx_hash root = nx_merkle_root(writer->leaves, writer->n_leaves);
   if (!nx_hash_equal(&root, expected))
     return nx_fail(err, NX_E_CRYPTO, "upload of member %u does not have the root it signed",

@@ -2,7 +2,7 @@
  *
  *   uploads/ROUND-ATTEMPT/ ID           whole, hashed, on disk
  *                          ID.leaves    its Merkle leaves, for proofs
- *                          ID.part      one that is coming in; gone after a restart
+ *                          ID.N.part    one that is coming in; gone after a restart
  *
  * Bytes are hashed as they come, tile by tile, so that an upload of any size takes a few
  * kilobytes of memory. What lies here is noise without the masks. A spool is shared by
@@ -32,7 +32,8 @@ int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint
 
 struct nx_upload_writer;
 
-/* Starts over when there is a part already. NX_E_EXISTS when the member's upload is whole
+/* Several streams of one member may come in at once; the first that is whole counts. The
+ * spool is copied. NX_E_EXISTS when the member's upload is whole
  * (compare its root: nx_upload_spool_root). */
 int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
                             struct nx_upload_writer **writer_out, struct nx_error *err);
