@@ -55,6 +55,24 @@ int nx_admin_request_decode(struct nx_bytes bytes, struct nx_arena *arena,
 
 /* --- status ----------------------------------------------------------------------------- */
 
+/* Plan, progress and figures of the run. */
+static int fill_run(const struct nx_admin_status *m, Neurox__V1__RunStatus *wire,
+                    struct nx_error *err) {
+  wire->plan_name = nx_codec_string(m->plan_name);
+  wire->note = nx_codec_string(m->note);
+  wire->n_sealed = m->n_sealed;
+  wire->n_trained = m->n_trained;
+  wire->n_recovered = m->n_recovered;
+  wire->started = m->started;
+  wire->ended = m->ended;
+  wire->train_loss = m->train_loss;
+  wire->held_out_loss = m->held_out_loss;
+  wire->auroc = m->auroc;
+  wire->balanced_accuracy = m->balanced_accuracy;
+  int r = nx_codec_check_text(m->plan_name, sizeof m->plan_name, "status: plan's name", err);
+  return r < 0 ? r : nx_codec_check_text(m->note, sizeof m->note, "status: note", err);
+}
+
 static int fill_status(const struct nx_admin_status *m, Neurox__V1__RunStatus *wire,
                        struct nx_error *err) {
   int r = nx_codec_check_text(m->federation_name, sizeof m->federation_name,
@@ -63,6 +81,8 @@ static int fill_status(const struct nx_admin_status *m, Neurox__V1__RunStatus *w
     r = nx_codec_check_text(m->software, sizeof m->software, "status: software", err);
   if (!r)
     r = nx_codec_check_text(m->phase, sizeof m->phase, "status: phase", err);
+  if (!r)
+    r = fill_run(m, wire, err);
   wire->federation_name = nx_codec_string(m->federation_name);
   wire->federation = nx_codec_field(m->federation, sizeof m->federation);
   wire->software = nx_codec_string(m->software);
@@ -88,6 +108,22 @@ static int fill_status(const struct nx_admin_status *m, Neurox__V1__RunStatus *w
   wire->up_seconds = m->up_seconds;
   wire->manifest_sealed = m->manifest_sealed;
   return r;
+}
+
+static int read_run(const Neurox__V1__RunStatus *wire, struct nx_admin_status *out,
+                    struct nx_error *err) {
+  out->n_sealed = wire->n_sealed;
+  out->n_trained = wire->n_trained;
+  out->n_recovered = wire->n_recovered;
+  out->started = wire->started;
+  out->ended = wire->ended;
+  out->train_loss = wire->train_loss;
+  out->held_out_loss = wire->held_out_loss;
+  out->auroc = wire->auroc;
+  out->balanced_accuracy = wire->balanced_accuracy;
+  int r = nx_codec_text(wire->plan_name, out->plan_name, sizeof out->plan_name,
+                        "status: plan's name", err);
+  return r < 0 ? r : nx_codec_text(wire->note, out->note, sizeof out->note, "status: note", err);
 }
 
 static int read_status(const Neurox__V1__RunStatus *wire, struct nx_admin_status *out,
@@ -123,7 +159,7 @@ static int read_status(const Neurox__V1__RunStatus *wire, struct nx_admin_status
     r = nx_codec_hash(wire->plan, &out->plan, "status: plan", err);
   if (!r)
     r = nx_codec_hash(wire->model, &out->model, "status: model", err);
-  return r;
+  return r < 0 ? r : read_run(wire, out, err);
 }
 
 int nx_admin_status_encode(const struct nx_admin_status *m, struct nx_buffer *out,

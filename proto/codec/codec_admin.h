@@ -55,6 +55,12 @@ struct nx_admin_status {
   uint64_t bytes_up;     /* accepted upload bytes of the run */
   uint64_t up_seconds;   /* since the coordinator started */
   bool manifest_sealed;
+  char plan_name[NX_ADMIN_NAME_SIZE];
+  char note[NX_ADMIN_TEXT_SIZE]; /* why it waits or failed; what was last out of the ordinary */
+  uint64_t n_sealed, n_trained;  /* rounds of this run; of these, training rounds */
+  uint32_t n_recovered;          /* dropouts whose masks were recovered, over the run */
+  int64_t started, ended;        /* Unix ns; ended 0: it goes on */
+  double train_loss, held_out_loss, auroc, balanced_accuracy; /* of the newest sums */
 };
 int nx_admin_status_encode(const struct nx_admin_status *m, struct nx_buffer *out,
                            struct nx_error *err);

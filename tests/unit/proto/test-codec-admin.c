@@ -40,7 +40,13 @@ static struct nx_admin_status a_status(void) {
                               .seconds_left = 17,
                               .bytes_up = 1234567890123,
                               .up_seconds = 99,
-                              .manifest_sealed = true};
+                              .manifest_sealed = true,
+                              .plan_name = "eegmat",
+                              .note = "waiting for 1 of 6",
+                              .n_trained = 2,
+                              .n_recovered = 1,
+                              .ended = -7,
+                              .auroc = 0.875};
   fill_bytes(m.federation, sizeof m.federation, 1);
   fill_bytes(&m.plan, sizeof m.plan, 2);
   return m;
@@ -79,6 +85,12 @@ static void status_comes_back_as_it_went(void **state) {
   assert_int_equal(out.seconds_left, 17);
   assert_int_equal(out.threshold, 4);
   assert_true(out.manifest_sealed);
+  assert_string_equal(out.plan_name, "eegmat");
+  assert_string_equal(out.note, "waiting for 1 of 6");
+  assert_int_equal(out.n_trained, 2);
+  assert_int_equal(out.n_recovered, 1);
+  assert_int_equal(out.ended, -7);
+  assert_true(out.auroc == 0.875);
   assert_memory_equal(&out.plan, &in.plan, sizeof in.plan);
   assert_true(nx_hash_is_zero(&out.model));
 }
