@@ -48,7 +48,7 @@ static struct block *add_block(struct nx_arena *arena, size_t need) {
   return block;
 }
 
-void *nx_arena_alloc(struct nx_arena *arena, size_t n, size_t size) {
+void *nx_arena_take(struct nx_arena *arena, size_t n, size_t size) {
   size_t bytes;
   if (!nx_size_mul(n, size, &bytes) || !nx_size_add(bytes, ALIGNMENT - 1, &bytes))
     return NULL;
@@ -61,7 +61,12 @@ void *nx_arena_alloc(struct nx_arena *arena, size_t n, size_t size) {
   void *memory = block->data + block->used;
   block->used += bytes;
   arena->used += bytes;
-  return memset(memory, 0, bytes);
+  return memory;
+}
+
+void *nx_arena_alloc(struct nx_arena *arena, size_t n, size_t size) {
+  void *memory = nx_arena_take(arena, n, size);
+  return memory ? memset(memory, 0, n * size) : NULL;
 }
 
 void nx_arena_reset(struct nx_arena *arena) {

@@ -1,5 +1,5 @@
 /* Arena: allocations that live exactly as long as one round, step or message.
- * Owned by one thread. Memory is zeroed and aligned to 64 bytes. */
+ * Owned by one thread. Memory is aligned to 64 bytes and, unless taken raw, zeroed. */
 #pragma once
 
 #include <stddef.h>
@@ -13,6 +13,8 @@ struct nx_arena;
 int nx_arena_create(size_t cap, struct nx_arena **arena_out, struct nx_error *err);
 /* NULL on exhaustion or when n * size overflows; valid until reset or destroy. */
 void *nx_arena_alloc(struct nx_arena *arena, size_t n, size_t size);
+/* The same without zeroing, for large arrays that are written before they are read. */
+void *nx_arena_take(struct nx_arena *arena, size_t n, size_t size);
 /* Forgets every allocation, keeps the largest block for reuse. */
 void nx_arena_reset(struct nx_arena *arena);
 /* The same, after zeroing every byte that was handed out: for arenas that held secrets. */
