@@ -1,0 +1,183 @@
+/* CPU: what the kernels of ops/ share. Each is written once, over vectors of sixteen, and
+ * compiled for several instruction sets, of which the loader picks one (NX_FAST).
+ * Kernels themselves are declared by models/backend/backend.h and live with their op. */
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "models/backend/backend.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NX_NO_CLONES 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+    __has_feature(undefined_behavior_sanitizer)
+#define NX_NO_CLONES 1
+#endif
+#endif
+
+#if defined(__x86_64__) && !defined(NX_REAL_DOUBLE) && !defined(NX_NO_CLONES)
+#define NX_FAST __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#else
+#define NX_FAST
+#endif
+#define NX_INLINE static inline __attribute__((always_inline))
+
+struct nx_stream {
+  int threads; /* of the GEMM library */
+};
+
+#define NX_LANES 16
+typedef nx_real nx_v16 __attribute__((vector_size(NX_LANES * sizeof(nx_real))));
+typedef nx_real nx_v16_unaligned
+    __attribute__((vector_size(NX_LANES * sizeof(nx_real)), aligned(sizeof(nx_real)), may_alias));
+
+#define NX_LOAD(pointer) ((nx_v16) * (const nx_v16_unaligned *)(pointer))
+#define NX_STORE(pointer, vector) (*(nx_v16_unaligned *)(pointer) = (vector))
+
+NX_INLINE nx_real nx_sum16(const nx_v16 *v) {
+  nx_real half[8], s = 0;
+  for (int i = 0; i < 8; i++)
+    half[i] = (*v)[i] + (*v)[i + 8];
+  for (int i = 0; i < 4; i++)
+    s += half[i] + half[i + 4];
+  return s;
+}
+
+NX_INLINE nx_real nx_dot(size_t n, const nx_real *a, const nx_real *b) {
+  nx_v16 sum = {0};
+  nx_real rest = 0;
+  size_t i = 0;
+  for (; i + NX_LANES <= n; i += NX_LANES)
+    sum += NX_LOAD(a + i) * NX_LOAD(b + i);
+  for (; i < n; i++)
+    rest += a[i] * b[i];
+  return nx_sum16(&sum) + rest;
+}
+
+/* y += s x */
+NX_INLINE void nx_axpy(size_t n, nx_real s, const nx_real *x, nx_real *y) {
+  size_t i = 0;
+  for (; i + NX_LANES <= n; i += NX_LANES)
+    NX_STORE(y + i, NX_LOAD(y + i) + s * NX_LOAD(x + i));
+  for (; i < n; i++)
+    y[i] += s * x[i];
+}
+
+#ifdef NX_REAL_DOUBLE
+NX_INLINE void nx_exp16(nx_v16 *x) {
+  for (int i = 0; i < NX_LANES; i++)
+    (*x)[i] = exp((*x)[i]);
+}
+NX_INLINE nx_real nx_exp1(nx_real x) {
+  return exp(x);
+}
+#else
+typedef int32_t nx_i16 __attribute__((vector_size(NX_LANES * sizeof(int32_t))));
+
+/* e^x after Cody & Waite and Cephes' expf: 2^n times a polynomial over +-ln(2) / 2; relative
+ * error below 2e-7. Outside of +-87 it stays at e^+-87. */
+NX_INLINE void nx_exp16(nx_v16 *x) {
+  const nx_v16 high = (nx_v16){0} + 87.0f, low = -high, magic = (nx_v16){0} + 12582912.0f;
+  nx_i16 above = *x > high, below = *x < low;
+  nx_v16 v =
+      (nx_v16)((above & (nx_i16)high) | (below & (nx_i16)low) | (~(above | below) & (nx_i16)*x));
+  nx_v16 shifted = v * 1.44269504f + magic, n = shifted - magic;
+  nx_v16 r = v - n * 0.693359375f - n * -2.12194440e-4f;
+  nx_v16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  nx_i16 exponent = ((nx_i16)shifted - (nx_i16)magic + 127) << 23;
+  *x = p * (nx_v16)exponent;
+}
+NX_INLINE nx_real nx_exp1(nx_real x) {
+  nx_v16 v = (nx_v16){0} + x;
+  nx_exp16(&v);
+  return v[0];
+}
+#endif
+
+NX_INLINE void nx_max16(nx_v16 *a, const nx_v16 *b) {
+  __typeof__(*a > *b) smaller = *a < *b;
+  *a = (nx_v16)((smaller & (__typeof__(smaller))*b) | (~smaller & (__typeof__(smaller))*a));
+}
+
+/* Small matrices, where a call of the GEMM library costs more than the work:
+ * c[m, n] (+)= a b with a[i, k] at a[i * a_row + k * a_column]. */
+NX_INLINE void nx_small_block(size_t rows, size_t k, const nx_real *a, size_t a_row,
+                              size_t a_column, const nx_real *b, size_t ldb, nx_real *c, size_t ldc,
+                              int acc) {
+  nx_v16 sum[4];
+  for (size_t i = 0; i < rows; i++)
+    sum[i] = acc ? NX_LOAD(c + i * ldc) : (nx_v16){0};
+  for (size_t l = 0; l < k; l++) {
+    nx_v16 line = NX_LOAD(b + l * ldb);
+    for (size_t i = 0; i < rows; i++)
+      sum[i] += a[i * a_row + l * a_column] * line;
+  }
+  for (size_t i = 0; i < rows; i++)
+    NX_STORE(c + i * ldc, sum[i]);
+}
+
+NX_INLINE void nx_small_gemm(size_t m, size_t n, size_t k, const nx_real *a, size_t a_row,
+                             size_t a_column, const nx_real *b, size_t ldb, nx_real *c, size_t ldc,
+                             int acc) {
+  size_t j = 0;
+  for (; j + NX_LANES <= n; j += NX_LANES) {
+    size_t i = 0;
+    for (; i + 4 <= m; i += 4)
+      nx_small_block(4, k, a + i * a_row, a_row, a_column, b + j, ldb, c + i * ldc + j, ldc, acc);
+    for (; i < m; i++)
+      nx_small_block(1, k, a + i * a_row, a_row, a_column, b + j, ldb, c + i * ldc + j, ldc, acc);
+  }
+  for (; j < n; j++)
+    for (size_t i = 0; i < m; i++) {
+      nx_real sum = acc ? c[i * ldc + j] : 0;
+      for (size_t l = 0; l < k; l++)
+        sum += a[i * a_row + l * a_column] * b[l * ldb + j];
+      c[i * ldc + j] = sum;
+    }
+}
+
+/* Rows and scores of a softmax with this much room let kernels work in whole vectors. */
+NX_INLINE size_t nx_padded(size_t n) {
+  return (n + NX_LANES - 1) / NX_LANES * NX_LANES;
+}
+
+/* ---- Kernels, by the file of their op; types as in backend.h. ---- */
+
+#define NX_CPU_KERNELS(K)                                                                          \
+  K(gemm)                                                                                          \
+  K(add)                                                                                           \
+  K(repeat_row)                                                                                    \
+  K(sum_rows)                                                                                      \
+  K(add_rows)                                                                                      \
+  K(add_rows_backward)                                                                             \
+  K(rms_norm)                                                                                      \
+  K(rms_norm_backward)                                                                             \
+  K(silu)                                                                                          \
+  K(silu_backward)                                                                                 \
+  K(swiglu)                                                                                        \
+  K(swiglu_backward)                                                                               \
+  K(dropout_mask)                                                                                  \
+  K(masked_add)                                                                                    \
+  K(rotate)                                                                                        \
+  K(attention)                                                                                     \
+  K(attention_backward)                                                                            \
+  K(unify)                                                                                         \
+  K(unify_backward)                                                                                \
+  K(pool)                                                                                          \
+  K(pool_backward)                                                                                 \
+  K(cross_entropy)                                                                                 \
+  K(square_error)                                                                                  \
+  K(scale)                                                                                         \
+  K(standardise)
+
+/* nx_cpu_gemm and so on, each of the type of its place in struct nx_kernels. */
+#define NX_DECLARE_KERNEL(name) __typeof__(*((struct nx_kernels *)0)->name) nx_cpu_##name;
+NX_CPU_KERNELS(NX_DECLARE_KERNEL)

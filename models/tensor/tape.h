@@ -1,0 +1,95 @@
+/* Tape: reverse-mode automatic differentiation. A network is written once, as its forward
+ * pass over tensors; every op computes its value at once and leaves a node; backward walks
+ * the nodes from the last to the first.
+ *
+ *     begin ─► parameters, constants ─► ops … ─► loss ─► backward ─► gradients of parameters
+ *
+ * Tensors are row-major matrices [rows, columns]; what rows stand for, (window, patch,
+ * query) say, is an argument of the ops that care. Everything of a step lives in one arena
+ * that the next nx_tape_begin() forgets: after a few steps of equal size none of this
+ * allocates.
+ *
+ * Errors stick: an op on NULL tensors, of shapes that do not fit or without memory returns
+ * NULL and marks the tape, so that a forward pass reads as mathematics and is checked once,
+ * by nx_tape_check(). A tape belongs to one thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/arena.h"
+#include "common/rng.h"
+#include "models/backend/backend.h"
+#include "models/tensor/real.h"
+
+struct nx_tensor {
+  size_t rows, columns;
+  nx_real *value;
+  nx_real *gradient; /* NULL until backward first needs it; parameters bring their own */
+  bool wants_gradient;
+  bool has_gradient; /* something has been written to it */
+};
+
+#define NX_NODE_INPUTS 4
+
+struct nx_node {
+  struct nx_node *previous;
+  void (*backward)(struct nx_tape *tape, const struct nx_node *node);
+  struct nx_tensor *output;
+  struct nx_tensor *inputs[NX_NODE_INPUTS]; /* NULL where the op has fewer */
+  void *saved;                              /* of the op's own type, in the arena */
+};
+
+struct nx_tape {
+  const struct nx_kernels *kernels;
+  struct nx_stream *stream;
+  struct nx_arena *arena;
+  struct nx_node *last;
+  struct nx_rng *rng; /* NULL: no dropout */
+  bool recording;     /* false: forward only, no nodes, no gradients */
+  int failed;         /* NX_E_* of the first op that failed */
+  const char *failed_op;
+};
+
+/* rng: dropout is drawn from it; NULL switches dropout off. */
+int nx_tape_init(struct nx_tape *tape, const struct nx_backend *backend, struct nx_error *err);
+void nx_tape_finish(struct nx_tape *tape); /* zeroed is fine */
+/* Forgets the last step. */
+void nx_tape_begin(struct nx_tape *tape, bool recording, struct nx_rng *rng);
+/* 0, or the sticky error in words. */
+int nx_tape_check(const struct nx_tape *tape, struct nx_error *err);
+
+/* A value that outlives the step and has no gradient. */
+struct nx_tensor *nx_tape_constant(struct nx_tape *tape, const nx_real *value, size_t rows,
+                                   size_t columns);
+/* A value whose gradient is added to gradient[rows * columns], which the caller zeroed. */
+struct nx_tensor *nx_tape_parameter(struct nx_tape *tape, const nx_real *value, nx_real *gradient,
+                                    size_t rows, size_t columns);
+
+/* Sets the gradient of loss [1, 1] to seed and runs the nodes backwards. */
+void nx_tape_backward(struct nx_tape *tape, struct nx_tensor *loss, nx_real seed);
+
+/* ---- For ops ---- */
+
+/* Marks the tape and returns NULL. */
+struct nx_tensor *nx_tape_fail(struct nx_tape *tape, int code, const char *op);
+/* Memory of the step, not zeroed; NULL marks the tape. */
+void *nx_tape_memory(struct nx_tape *tape, size_t n, size_t size, const char *op);
+/* A new tensor with memory for its value. */
+struct nx_tensor *nx_tape_tensor(struct nx_tape *tape, size_t rows, size_t columns, const char *op);
+/* A new tensor in the memory of x, for ops that work in place: x's value is gone. */
+struct nx_tensor *nx_tape_take_over(struct nx_tape *tape, struct nx_tensor *x, const char *op);
+
+/* Records output = op(inputs …, NULL) with saved_size bytes of saved state, returned zeroed,
+ * for the op to fill; NULL when there is nothing to record (then the op is done), or on
+ * failure. Marks the output as wanting a gradient when an input does. */
+void *nx_tape_record(struct nx_tape *tape, const char *op, size_t saved_size,
+                     void (*backward)(struct nx_tape *, const struct nx_node *),
+                     struct nx_tensor *output, struct nx_tensor *a, struct nx_tensor *b,
+                     struct nx_tensor *c);
+
+/* Where to write the gradient of x, or NULL when none is wanted. *accumulate says whether to
+ * add to what is there (1) or to overwrite it (0). */
+nx_real *nx_tensor_gradient(struct nx_tape *tape, struct nx_tensor *x, int *accumulate);
+/* The gradient of y, no longer needed, becomes part of that of x, which has y's size. */
+void nx_tensor_pass_gradient(struct nx_tape *tape, struct nx_tensor *y, struct nx_tensor *x);
