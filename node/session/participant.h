@@ -3,9 +3,11 @@
  * shell (or tests/sim) feeds it events and carries out the actions it returns, IN ORDER. A
  * record that it wants persisted must be on disk before the next action is carried out.
  *
- *   idle -> considering -> joined -> shares -> masking -> uploading -> voting -> released
- *     ^                                                                             |
- *     +---- sealed, or aborted <------------------------------ checking <-----------+
+ *   idle -> considering -> roster -> bundle -> commit -> certificate -> result -> checking
+ *     ^                    \________\__________\____________\___________\            |
+ *     +------------- aborted, given up <-----------------------------------+          |
+ *     +------------- sealed <---------------------------------------------------------+
+ *   (a state is named by what is awaited; masking and the upload go on in `commit`)
  *
  * One object lives as long as the process and goes from round to round. It never joins two
  * attempts at once: joining (round, a+1) closes a. A node that restarted, or that is not in
@@ -77,6 +79,7 @@ struct nx_participant_event {
   struct nx_hash root, model;
   const struct nx_bytes *records; /* RESTORE */
   size_t n_records;
+  bool torn; /* RESTORE: the journal's tail was lost */
 };
 
 enum nx_participant_action_type {
