@@ -7,7 +7,7 @@
 #include "node/dataset/montage.h"
 #include "node/dataset/physionet.h"
 #include "node/recordings/edf_write.h"
-#include "tests/unit/dataset/dataset_support.h"
+#include "tests/support/dataset_support.h"
 
 #define FOLDER "/tmp/nx-dataset-XXXXXX"
 

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "models/metrics.h"
-#include "tests/unit/dataset/dataset_support.h"
+#include "tests/support/dataset_support.h"
 
 #define FOLDS 6
 #define WINDOWS 144 /* held out of one fold: 6 people, 2 recordings, 12 windows */

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "node/dataset/batch.h"
-#include "tests/unit/dataset/dataset_support.h"
+#include "tests/support/dataset_support.h"
 
 #define LINES 400
 
