@@ -178,7 +178,7 @@ static void on_sent(struct nx_rpc_operation *operation, bool success) {
   }
   call->sending = false;
   pump(call);
-  bool writable = success && !call->first && !call->over && !call->finishing;
+  bool writable = success && call->queued <= NX_RPC_LOW_WATER && !call->over && !call->finishing;
   pthread_mutex_unlock(&call->lock);
   if (writable && call->handlers.on_writable)
     call->handlers.on_writable(call->context, call);

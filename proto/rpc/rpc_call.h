@@ -9,8 +9,8 @@
  *     on_closed()                 ◄───        nx_rpc_call_finish(status), then on_closed()
  *
  * Back-pressure is explicit both ways. A message arrives only after nx_rpc_call_receive()
- * asked for it; one send is in flight at a time and the rest waits in a capped queue,
- * whose emptying is told by on_writable().
+ * asked for it; one send is in flight at a time and the rest waits in a capped queue;
+ * on_writable() tells that it is nearly empty.
  *
  * Threads: handlers run on the transport's own thread, one at a time for a call, and must
  * not compute or block: they copy, post to a mailbox and return. Every function below may
@@ -25,6 +25,7 @@
 #include "common/error.h"
 
 #define NX_SPKI_HASH_SIZE 32
+#define NX_RPC_LOW_WATER ((size_t)512 << 10)
 
 /* Numbers of the gRPC specification. */
 enum nx_rpc_status {
@@ -52,7 +53,7 @@ struct nx_rpc_handlers {
   void (*on_message)(void *context, struct nx_rpc_call *call, struct nx_bytes message);
   /* The peer sends no more (server side only; a client learns it with on_closed). */
   void (*on_half_closed)(void *context, struct nx_rpc_call *call);
-  /* The send queue has run empty. */
+  /* A message has left and at most NX_RPC_LOW_WATER bytes wait behind it. */
   void (*on_writable)(void *context, struct nx_rpc_call *call);
   /* Always the last, exactly once. status and text are what the server said, or why the
    * transport gave up; on the server NX_RPC_OK or NX_RPC_CANCELLED (the client went). */
