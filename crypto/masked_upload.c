@@ -27,11 +27,23 @@ struct nx_upload_layout nx_masked_upload_layout(const struct nx_quantize *quanti
   };
 }
 
+/* 32-bit lanes need no packing where memory is little-endian: they are made in place. */
+static uint32_t *in_place(const struct job *job, size_t at) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  uint8_t *out = job->out + 4 * at;
+  if (job->upload->layout.ring_bits == 32 && (uintptr_t)out % sizeof(uint32_t) == 0)
+    return (uint32_t *)(void *)out;
+#endif
+  (void)job, (void)at;
+  return NULL;
+}
+
 static void mask_block(void *context, size_t index, size_t worker) {
   struct job *job = context;
   const struct nx_upload_layout *layout = &job->upload->layout;
   size_t at = index * NX_QUANTIZE_BLOCK, n = NX_MIN(NX_QUANTIZE_BLOCK, layout->n_lanes - at);
-  uint32_t *lanes = job->lanes + worker * NX_QUANTIZE_BLOCK;
+  uint32_t *direct = in_place(job, at);
+  uint32_t *lanes = direct ? direct : job->lanes + worker * NX_QUANTIZE_BLOCK;
   float *floats = job->floats ? job->floats + worker * NX_QUANTIZE_BLOCK : NULL;
   if (job->blocks)
     job->n_clamped += nx_quantize_block(job->blocks, index, lanes, floats);
@@ -40,7 +52,8 @@ static void mask_block(void *context, size_t index, size_t worker) {
   int r = nx_mask_apply_u32(job->upload->mask, lanes, at, n, NULL, NULL);
   if (r < 0)
     job->failure = r;
-  nx_lane_kernels()->pack(lanes, n, layout->ring_bits, job->out + at / 8 * layout->ring_bits);
+  if (!direct)
+    nx_lane_kernels()->pack(lanes, n, layout->ring_bits, job->out + at / 8 * layout->ring_bits);
 }
 
 static int mask_blocks(struct job *job, struct nx_error *err) {
@@ -91,7 +104,10 @@ static int run(struct job *job, struct nx_error *err) {
   int r = mask_blocks(job, err);
   if (r == 0)
     r = mask_aux(job, err);
-  return r < 0 ? nx_error_prefix(err, r, "mask the update") : 0;
+  if (r == 0)
+    return 0;
+  explicit_bzero(job->out, nx_upload_bytes(&job->upload->layout)); /* may be in clear */
+  return nx_error_prefix(err, r, "mask the update");
 }
 
 int nx_masked_upload_from_lanes(const struct nx_masked_upload *upload, const uint32_t *lanes,

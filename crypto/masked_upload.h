@@ -21,7 +21,7 @@ struct nx_masked_upload {
 /* The layout of an upload of n values: the same at every member. */
 struct nx_upload_layout nx_masked_upload_layout(const struct nx_quantize *quantize, size_t n_values,
                                                 size_t n_aux);
-/* Both fill out, nx_upload_bytes() of the layout; on failure discard it.
+/* Both fill out, nx_upload_bytes() of the layout; a failure after work began zeroes it.
  * From lanes that were encoded before and stay as they are: */
 int nx_masked_upload_from_lanes(const struct nx_masked_upload *upload, const uint32_t *lanes,
                                 uint8_t *out, struct nx_error *err);
