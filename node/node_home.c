@@ -86,6 +86,8 @@ static const cyaml_schema_field_t federation_fields[] = {
                      neurox_federation),
     CYAML_FIELD_STRING_PTR("id", CYAML_FLAG_POINTER, struct nx_home_federation, id, 32, 32),
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct nx_home_federation, name, 1, 64),
+    CYAML_FIELD_STRING_PTR("coordinator", CYAML_FLAG_POINTER, struct nx_home_federation,
+                           coordinator, 64, 64),
     CYAML_FIELD_UINT("member", CYAML_FLAG_DEFAULT, struct nx_home_federation, member),
     CYAML_FIELD_END,
 };
@@ -106,8 +108,9 @@ int nx_home_write_federation(const char *home, const struct nx_home_federation *
   quoted[n] = 0;
   int size = snprintf(text, sizeof text,
                       "# What enrolment taught this node; do not edit.\n"
-                      "neurox_federation: 1\nid: '%s'\nname: '%s'\nmember: %u\n",
-                      federation->id, quoted, federation->member);
+                      "neurox_federation: 1\nid: '%s'\nname: '%s'\ncoordinator: '%s'\n"
+                      "member: %u\n",
+                      federation->id, quoted, federation->coordinator, federation->member);
   int r = nx_path_join(path, home, NX_HOME_FEDERATION, err);
   return r < 0 ? r : nx_file_create(path, nx_bytes(text, (size_t)size), 0600, err);
 }
@@ -122,7 +125,7 @@ static int hint(const char *home, int r, struct nx_error *err) {
 int nx_home_read_federation(const char *home, struct nx_home_federation **federation_out,
                             struct nx_error *err) {
   char path[NX_PATH_SIZE];
-  uint8_t id[16];
+  uint8_t id[16], key[32];
   void *value = NULL;
   int r = nx_path_join(path, home, NX_HOME_FEDERATION, err);
   if (r == 0)
@@ -131,7 +134,8 @@ int nx_home_read_federation(const char *home, struct nx_home_federation **federa
     return r;
   struct nx_home_federation *federation = value;
   if (federation->neurox_federation != 1 || federation->member < 1 || federation->member > 255 ||
-      nx_hex_decode(federation->id, id, sizeof id, NULL) < 0) {
+      nx_hex_decode(federation->id, id, sizeof id, NULL) < 0 ||
+      nx_hex_decode(federation->coordinator, key, sizeof key, NULL) < 0) {
     nx_home_federation_destroy(federation);
     return nx_fail(err, NX_E_FORMAT, "%s: not what enrolment wrote", path);
   }

@@ -37,7 +37,8 @@ struct nx_home_federation {
   uint32_t neurox_federation; /* 1 */
   char *id;                   /* 32 hex digits */
   char *name;
-  uint32_t member; /* this node's id, 1..255 */
+  char *coordinator; /* its Ed25519 key, 64 hex digits */
+  uint32_t member;   /* this node's id, 1..255 */
 };
 
 /* Makes folders HOME.new-PID/… for init to fill; its path in `building`. NX_E_EXISTS when

@@ -9,7 +9,7 @@
 #include "node/policy/site_audit.h"
 #include "node/session/protect.h"
 #include "node/session/spot_check.h"
-#include "node/session/stream.h"
+#include "node/session/transfer.h"
 #include "proto/codec/codec_round.h"
 
 struct nx_site_work_config {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "crypto/hash.h"
-#include "node/session/stream.h"
+#include "node/session/transfer.h"
 
 /* Appends to out. NX_E_LIMIT: larger than cap; NX_E_CRYPTO: other bytes than were asked for;
  * NX_E_NOT_FOUND; NX_E_PEER after a few tries. */

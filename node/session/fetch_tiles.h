@@ -2,7 +2,7 @@
 #pragma once
 
 #include "node/session/spot_check.h"
-#include "node/session/stream.h"
+#include "node/session/transfer.h"
 #include "proto/codec/codec_round.h"
 
 /* Asks for the check's tiles and adds every answer to it. A tile that does not fit its

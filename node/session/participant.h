@@ -64,7 +64,8 @@ enum nx_participant_event_type {
   NX_PARTICIPANT_MASKED,         /* answer to MASK: bytes, root; y is spooled, durable */
   NX_PARTICIPANT_UPLOADED,       /* the coordinator acknowledged all bytes */
   NX_PARTICIPANT_RESULT_CHECKED, /* answer to CHECK_RESULT: accepted, model, or reason */
-  NX_PARTICIPANT_CAUGHT_UP,      /* round, model: taken over by nx_seals_check(), stored */
+  NX_PARTICIPANT_CAUGHT_UP,      /* round, model: taken over by nx_seals_check(), stored; or a
+                                    new plan's model 0, made here, with the last sealed round */
   NX_PARTICIPANT_DEADLINE        /* the time of the last SET_DEADLINE has come */
 };
 

@@ -138,7 +138,9 @@ int participant_on_result_checked(struct turn *t) {
 
 int participant_on_caught_up(struct turn *t) {
   struct nx_participant *p = t->p;
-  if (t->event->round <= p->durable.last_sealed)
+  bool new_plan = t->event->round == p->durable.last_sealed &&
+                  !nx_hash_equal(&t->event->model, &p->durable.model);
+  if (t->event->round <= p->durable.last_sealed && !new_plan)
     return 0;
   int r = 0;
   if (p->attempt && p->attempt->invite.round <= t->event->round)

@@ -10,8 +10,8 @@
 #include "common/clock.h"
 #include "common/size.h"
 #include "proto/codec/codec_round.h"
+#include "proto/codec/methods.h"
 
-#define CHUNK ((size_t)256 << 10)
 #define PATIENCE (60 * NX_SECOND)
 
 static int open_spool(const struct nx_upload_job *job, int *fd_out, struct nx_error *err) {
@@ -25,11 +25,11 @@ static int open_spool(const struct nx_upload_job *job, int *fd_out, struct nx_er
   return 0;
 }
 
-static int send_part(struct nx_stream *stream, const struct nx_upload_part *part,
+static int send_part(struct nx_transfer *stream, const struct nx_upload_part *part,
                      struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
   int r = nx_upload_part_encode(part, &message, err);
-  return r < 0 ? r : nx_stream_send(stream, &message, err);
+  return r < 0 ? r : nx_transfer_send(stream, &message, err);
 }
 
 static int read_chunk(int fd, uint64_t offset, uint8_t *chunk, size_t size, struct nx_error *err) {
@@ -54,14 +54,14 @@ static void pace(const struct nx_upload_job *job, int64_t began, uint64_t done) 
     nx_clock_sleep(left);
 }
 
-static int send_chunks(const struct nx_upload_job *job, struct nx_stream *stream, int fd,
+static int send_chunks(const struct nx_upload_job *job, struct nx_transfer *stream, int fd,
                        struct nx_error *err) {
-  _cleanup_free_ uint8_t *chunk = malloc(CHUNK);
+  _cleanup_free_ uint8_t *chunk = malloc(NX_CHUNK_SIZE);
   int64_t began = nx_clock_monotonic();
   if (!chunk)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
   for (uint64_t at = 0; at < job->bytes;) {
-    size_t size = (size_t)NX_MIN((uint64_t)CHUNK, job->bytes - at);
+    size_t size = (size_t)NX_MIN((uint64_t)NX_CHUNK_SIZE, job->bytes - at);
     int r = read_chunk(fd, at, chunk, size, err);
     if (r == 0)
       r = send_part(stream, &(struct nx_upload_part){.offset = at, .data = nx_bytes(chunk, size)},
@@ -76,15 +76,15 @@ static int send_chunks(const struct nx_upload_job *job, struct nx_stream *stream
   return 0;
 }
 
-static int receive_receipt(const struct nx_upload_job *job, struct nx_stream *stream,
+static int receive_receipt(const struct nx_upload_job *job, struct nx_transfer *stream,
                            struct nx_error *err) {
   _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
   struct nx_upload_receipt receipt;
   int r = nx_arena_create((size_t)1 << 20, &arena, err);
   if (r == 0)
-    r = nx_stream_receive(stream, &message, err);
-  if (r == NX_STREAM_END)
+    r = nx_transfer_receive(stream, &message, err);
+  if (r == NX_TRANSFER_END)
     return nx_fail(err, NX_E_PEER, "no receipt came");
   if (r == 0)
     r = nx_upload_receipt_decode(nx_buffer_view(&message), arena, &receipt, err);
@@ -100,15 +100,15 @@ static int receive_receipt(const struct nx_upload_job *job, struct nx_stream *st
 
 static int converse(struct nx_rpc_client *client, const struct nx_upload_job *job, int fd,
                     struct nx_error *err) {
-  _cleanup_(nx_stream_closep) struct nx_stream *stream = NULL;
-  int r = nx_stream_open(client, "/neurox.v1.Round/Upload", PATIENCE, &job->stop, &stream, err);
+  _cleanup_(nx_transfer_closep) struct nx_transfer *stream = NULL;
+  int r = nx_transfer_open(client, NX_METHOD_ROUND_UPLOAD, PATIENCE, &job->stop, &stream, err);
   if (r == 0)
     r = send_part(stream, &(struct nx_upload_part){.is_header = true, .header = job->header}, err);
   if (r == 0)
     r = send_chunks(job, stream, fd, err);
   if (r < 0)
     return r;
-  nx_stream_end(stream); /* or the coordinator has it all already: NX_STREAM_END */
+  nx_transfer_end(stream); /* or the coordinator has it all already: NX_TRANSFER_END */
   return receive_receipt(job, stream, err);
 }
 

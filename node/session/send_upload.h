@@ -3,7 +3,7 @@
 #pragma once
 
 #include "crypto/hash.h"
-#include "node/session/stream.h"
+#include "node/session/transfer.h"
 
 struct nx_upload_job {
   struct nx_bytes header; /* the signed M5 */

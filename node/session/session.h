@@ -8,68 +8,59 @@
  *                               <----  Welcome: manifest, last sealed round, its seals
  *     SignedMessage, Heartbeat          <--->  SignedMessage, Heartbeat, Notice
  *
- * Events are told on a thread of the session; the listener only hands them on. */
+ * Events are told on threads of the session, one at a time; the listener copies what it
+ * needs and hands it on. */
 #pragma once
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
-#include "crypto/sign.h"
-
-struct nx_rpc_client;
+#include "proto/codec/codec_session.h"
+#include "proto/rpc/rpc_client.h"
 
 struct nx_session_config {
   const char *address;         /* host:port */
   struct nx_bytes ca;          /* PEM, pinned at enrolment */
   struct nx_bytes certificate; /* PEM */
   struct nx_bytes key;         /* PEM, secret */
-  uint8_t federation[16];
-};
-
-/* What the coordinator says of itself on every connection. Views live during the call. */
-struct nx_session_welcome {
-  struct nx_bytes manifest; /* exact bytes */
-  struct nx_signature manifest_signature;
-  struct nx_hash spki;          /* of the certificate it showed */
-  uint64_t last_sealed;         /* round; 0: none */
-  struct nx_hash model;         /* after it */
-  const struct nx_bytes *seals; /* encoded SignedMessages (M11) for it */
-  size_t n_seals;
+  uint8_t federation[NX_FEDERATION_ID_SIZE];
 };
 
 enum nx_session_event_type {
-  NX_SESSION_CONNECTED,    /* welcome */
+  NX_SESSION_CONNECTED,    /* welcome, spki */
   NX_SESSION_MESSAGE,      /* message: an encoded SignedMessage */
-  NX_SESSION_NOTICE,       /* text, for people */
+  NX_SESSION_NOTICE,       /* notice, text */
   NX_SESSION_DISCONNECTED, /* text: why; it goes on trying */
-  NX_SESSION_REFUSED       /* text: the coordinator will not have us; trying again is useless */
+  NX_SESSION_REFUSED       /* text: the coordinator will not have us; it has stopped trying */
 };
 
-struct nx_session_event {
+struct nx_session_event { /* views live during the call */
   enum nx_session_event_type type;
   struct nx_bytes message;
   const char *text;
-  const struct nx_session_welcome *welcome;
+  enum nx_notice_kind notice;
+  const struct nx_welcome *welcome;
+  struct nx_hash spki; /* of the certificate that the coordinator proved */
 };
 
 struct nx_session_listener {
   void (*notify)(void *context, const struct nx_session_event *event);
-  /* What to say in Hello; asked anew for every connection, on the session's thread. */
+  /* What to say in Hello; asked anew for every connection. */
   void (*held)(void *context, uint64_t *last_sealed_out, struct nx_hash *model_out);
   void *context;
 };
 
 struct nx_session;
 
-/* cfg's bytes are copied. Starts at once; nothing has connected yet when it returns. */
+/* cfg's bytes are copied where they are needed later. Starts at once; nothing has connected
+ * yet when it returns. */
 int nx_session_create(const struct nx_session_config *cfg,
                       const struct nx_session_listener *listener, struct nx_session **session_out,
                       struct nx_error *err);
 /* Queues an encoded SignedMessage; any thread. NX_E_STATE when not connected: drop it, the
  * coordinator asks again. */
 int nx_session_send(struct nx_session *session, struct nx_bytes message, struct nx_error *err);
-/* Stops, joins, frees; no event is told afterwards. NULL is fine. */
-void nx_session_destroy(struct nx_session *session);
-NX_DEFINE_CLEANUP(struct nx_session *, nx_session_destroy)
-
 /* For calls on the same channel; valid until destroy. */
 struct nx_rpc_client *nx_session_client(struct nx_session *session);
+/* Stops, joins, frees; no event is told afterwards. NULL is fine. Not from the listener. */
+void nx_session_destroy(struct nx_session *session);
+NX_DEFINE_CLEANUP(struct nx_session *, nx_session_destroy)

@@ -1,5 +1,6 @@
 /* Verbs that score: evaluate (this site's held-out people) and compare (the arms that a
  * federation is printed beside). Scores stay in local files. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,16 +150,22 @@ static void print_results(const struct nx_compare_result *result, unsigned arms)
 }
 
 static int compare(struct nx_compare_options *options, const char *plan_path,
-                   const char *scores_path, struct nx_error *err) {
+                   const char *model_path, const char *scores_path, struct nx_error *err) {
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
+  _cleanup_(nx_model_destroyp) struct nx_model *model = NULL;
   struct nx_compare_result result = {0};
   int r = load_plan(plan_path, &plan, err);
+  if (r == 0 && model_path)
+    r = load_model(model_path, plan, &model, err);
   if (r == 0 && scores_path)
     r = open_output(scores_path, &options->scores, err);
   if (r < 0)
     return r;
   options->plan = plan;
-  options->plan_name = plan->name;
+  options->seed = plan->seed;
+  options->federated_model = model;
+  if (options->scores)
+    fprintf(options->scores, "fold\tarm\tsubject\trecording\twindow\tlabel\tscore\n");
   r = nx_compare(options, &result, err);
   if (options->scores) {
     struct nx_error late;
@@ -195,10 +202,9 @@ static int run_compare(int argc, char *const *argv, struct nx_error *err) {
       .fold = fold_number,
       .arms = 1u << NX_ARM_LOCAL | 1u << NX_ARM_CENTRALISED | 1u << NX_ARM_LINEAR |
               (model ? 1u << NX_ARM_FEDERATED : 0),
-      .federated_model = model,
       .progress = progress ? show_progress : NULL,
   };
-  return compare(&options, plan, scores, err);
+  return compare(&options, plan, model, scores, err);
 }
 
 const struct nx_verb nx_verb_compare = {

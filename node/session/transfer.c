@@ -1,4 +1,4 @@
-#include "node/session/stream.h"
+#include "node/session/transfer.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #define MESSAGE_CAP ((size_t)16 << 20)
 #define TICK (100 * NX_MILLISECOND) /* how often a wait asks whether to stop */
 
-struct nx_stream {
+struct nx_transfer {
   struct nx_rpc_call *call;
   struct nx_stop stop;
   int64_t patience;
@@ -25,7 +25,7 @@ struct nx_stream {
 };
 
 static void on_message(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
-  struct nx_stream *stream = context;
+  struct nx_transfer *stream = context;
   (void)call;
   pthread_mutex_lock(&stream->lock);
   stream->out_of_memory = nx_buffer_append(&stream->message, message.data, message.size, NULL) < 0;
@@ -35,7 +35,7 @@ static void on_message(void *context, struct nx_rpc_call *call, struct nx_bytes 
 }
 
 static void on_writable(void *context, struct nx_rpc_call *call) {
-  struct nx_stream *stream = context;
+  struct nx_transfer *stream = context;
   (void)call;
   pthread_mutex_lock(&stream->lock);
   pthread_cond_broadcast(&stream->changed);
@@ -44,7 +44,7 @@ static void on_writable(void *context, struct nx_rpc_call *call) {
 
 static void on_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
                       const char *text) {
-  struct nx_stream *stream = context;
+  struct nx_transfer *stream = context;
   (void)call;
   pthread_mutex_lock(&stream->lock);
   stream->closed = true;
@@ -57,8 +57,8 @@ static void on_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_statu
 static const struct nx_rpc_handlers handlers = {
     .on_message = on_message, .on_writable = on_writable, .on_closed = on_closed};
 
-static struct nx_stream *create(int64_t patience, const struct nx_stop *stop) {
-  struct nx_stream *stream = calloc(1, sizeof *stream);
+static struct nx_transfer *create(int64_t patience, const struct nx_stop *stop) {
+  struct nx_transfer *stream = calloc(1, sizeof *stream);
   pthread_condattr_t attributes;
   if (!stream)
     return NULL;
@@ -74,17 +74,17 @@ static struct nx_stream *create(int64_t patience, const struct nx_stop *stop) {
   return stream;
 }
 
-static void destroy(struct nx_stream *stream) {
+static void destroy(struct nx_transfer *stream) {
   nx_buffer_finish(&stream->message);
   pthread_cond_destroy(&stream->changed);
   pthread_mutex_destroy(&stream->lock);
   free(stream);
 }
 
-int nx_stream_open(struct nx_rpc_client *client, const char *path, int64_t patience,
-                   const struct nx_stop *stop, struct nx_stream **stream_out,
-                   struct nx_error *err) {
-  struct nx_stream *stream = create(patience, stop);
+int nx_transfer_open(struct nx_rpc_client *client, const char *path, int64_t patience,
+                     const struct nx_stop *stop, struct nx_transfer **stream_out,
+                     struct nx_error *err) {
+  struct nx_transfer *stream = create(patience, stop);
   if (!stream)
     return nx_fail(err, NX_E_NOMEM, "%s: out of memory", path);
   int r = nx_rpc_client_open(client, path, &handlers, stream, NX_NEVER, &stream->call, err);
@@ -98,7 +98,7 @@ int nx_stream_open(struct nx_rpc_client *client, const char *path, int64_t patie
 }
 
 /* lock is held. Waits for one change at most. */
-static int wait_a_little(struct nx_stream *stream, int64_t give_up, struct nx_error *err) {
+static int wait_a_little(struct nx_transfer *stream, int64_t give_up, struct nx_error *err) {
   int64_t now = nx_clock_monotonic(), until = NX_MIN(give_up, now + TICK);
   if (stream->stop.asked && stream->stop.asked(stream->stop.context))
     return nx_fail(err, NX_E_CANCELLED, "stopped");
@@ -111,14 +111,14 @@ static int wait_a_little(struct nx_stream *stream, int64_t give_up, struct nx_er
 }
 
 /* lock is held. What the closed call means for whoever waits. */
-static int how_it_ended(struct nx_stream *stream, struct nx_error *err) {
+static int how_it_ended(struct nx_transfer *stream, struct nx_error *err) {
   if (stream->status == NX_RPC_OK)
-    return NX_STREAM_END;
+    return NX_TRANSFER_END;
   return nx_fail(err, nx_rpc_status_code(stream->status), "%s",
                  stream->text[0] ? stream->text : "the connection was lost");
 }
 
-int nx_stream_send(struct nx_stream *stream, struct nx_buffer *message, struct nx_error *err) {
+int nx_transfer_send(struct nx_transfer *stream, struct nx_buffer *message, struct nx_error *err) {
   int64_t give_up = nx_clock_monotonic() + stream->patience;
   size_t before = nx_rpc_call_queued(stream->call);
   int r = nx_rpc_call_send(stream->call, message, err);
@@ -138,11 +138,11 @@ int nx_stream_send(struct nx_stream *stream, struct nx_buffer *message, struct n
   return r;
 }
 
-void nx_stream_end(struct nx_stream *stream) {
+void nx_transfer_end(struct nx_transfer *stream) {
   nx_rpc_call_finish(stream->call, NX_RPC_OK, NULL);
 }
 
-int nx_stream_receive(struct nx_stream *stream, struct nx_buffer *out, struct nx_error *err) {
+int nx_transfer_receive(struct nx_transfer *stream, struct nx_buffer *out, struct nx_error *err) {
   int64_t give_up = nx_clock_monotonic() + stream->patience;
   int r = 0;
   pthread_mutex_lock(&stream->lock);
@@ -162,7 +162,7 @@ int nx_stream_receive(struct nx_stream *stream, struct nx_buffer *out, struct nx
   return r;
 }
 
-void nx_stream_close(struct nx_stream *stream) {
+void nx_transfer_close(struct nx_transfer *stream) {
   if (!stream)
     return;
   nx_rpc_call_cancel(stream->call);

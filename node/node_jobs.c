@@ -1,0 +1,259 @@
+/* Jobs: what the worker does for the owner, and how the answers come back. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "node/node_private.h"
+#include "node/session/send_upload.h"
+
+const char *nx_node_kind_name(enum nx_round_kind kind) {
+  return kind == NX_ROUND_STATISTICS ? "statistics" : kind == NX_ROUND_TRAIN ? "train" : "evaluate";
+}
+
+void nx_node_spool_path(const struct nx_node *node, uint64_t round, uint32_t attempt,
+                        char out[NX_PATH_SIZE]) {
+  snprintf(out, NX_PATH_SIZE, "%s/%s/%llu-%u", node->options.home, NX_HOME_SPOOL,
+           (unsigned long long)round, attempt);
+}
+
+/* ---- on the worker's thread ------------------------------------------------------------- */
+
+bool nx_node_stop_asked(void *context) {
+  struct nx_node *node = context;
+  const struct node_job *job = node->running;
+  if (atomic_load(&node->stopping))
+    return true;
+  if (job && job->kind == JOB_MAKE)
+    return atomic_load(&node->work_generation) != job->generation;
+  if (job && job->kind == JOB_UPLOAD)
+    return atomic_load(&node->upload_generation) != job->generation;
+  return false;
+}
+
+static int prepare(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  char approvals[NX_PATH_SIZE];
+  int r = nx_site_work_plan(node->work, &job->round.plan, &job->model, err);
+  if (r == 0)
+    r = nx_path_join(approvals, node->options.home, NX_HOME_APPROVALS, err);
+  if (r == 0)
+    r = nx_policy_reload(&node->policy, node->config, approvals, err);
+  if (r < 0)
+    return r;
+  const struct nx_plan *plan = nx_site_work_current_plan(node->work);
+  struct nx_error late;
+  r = nx_policy_judge_plan(&node->policy, plan, &job->round.plan,
+                           (uint32_t)node->pinned.manifest.n_members, err);
+  int told = nx_site_audit_plan(node->audit, &job->round.plan, plan->name, r < 0 ? err->text : NULL,
+                                r < 0 ? &late : err);
+  if (r < 0 || told < 0)
+    return r < 0 ? r : told;
+  if (job->round.kind == NX_ROUND_STATISTICS && nx_hash_equal(&job->model, &job->round.model))
+    r = nx_site_work_begins(node->work, job->round.round, err);
+  return r;
+}
+
+static void drill_in_upload(void *context, uint64_t done, uint64_t total) {
+  const struct node_job *job = context;
+  const struct nx_node_options *options = &job->node->options;
+  if (options->drill != NX_DRILL_KILL_MID_UPLOAD || options->drill_round != job->round.round ||
+      2 * done < total)
+    return;
+  NX_LOG(NX_LOG_WARNING, "drill.kill", NX_STR("where", "mid-upload"),
+         NX_U64("round", job->round.round));
+  raise(SIGKILL);
+}
+
+/* Until it is acknowledged, refused for good, or nobody wants it any more. */
+static int upload(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  char spool[NX_PATH_SIZE];
+  nx_node_spool_path(node, job->round.round, job->round.attempt, spool);
+  const struct nx_upload_job send = {
+      .header = nx_buffer_view(&job->header),
+      .spool = spool,
+      .bytes = job->bytes,
+      .root = job->root,
+      .kb_per_s = node->config->upload_kb_per_s,
+      .stop = {nx_node_stop_asked, node},
+      .sent = drill_in_upload,
+      .context = job,
+  };
+  int r = nx_site_audit_upload(node->audit, &job->round, job->bytes, &job->root, &job->destination,
+                               err);
+  for (unsigned i = 0; r == 0; i++) {
+    r = nx_send_upload(nx_session_client(node->session), &send, err);
+    if ((r != NX_E_PEER && r != NX_E_TIMEOUT) || nx_node_stop_asked(node))
+      return r;
+    NX_LOG(NX_LOG_WARNING, "upload.again", NX_U64("round", job->round.round),
+           NX_STR("why", err->text));
+    for (unsigned tick = 0; tick < 5 * (i < 6 ? i + 1 : 6) && !nx_node_stop_asked(node); tick++)
+      nx_clock_sleep(100 * NX_MILLISECOND);
+    r = nx_node_stop_asked(node) ? NX_E_CANCELLED : 0;
+  }
+  return r;
+}
+
+static int check(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  const struct nx_site_check check = {.round = job->round,
+                                      .parameters = job->parameters,
+                                      .t3 = job->t3,
+                                      .sum = job->sum,
+                                      .sum_bytes = job->bytes,
+                                      .uploads = job->uploads,
+                                      .n_uploads = job->n_uploads,
+                                      .tiles = job->tiles,
+                                      .n_tiles = job->n_tiles,
+                                      .mask = job->mask};
+  int r = nx_site_work_check(node->work, &check, &job->model, &job->opened, err);
+  struct nx_error late;
+  int told = nx_site_audit_sum(node->audit, &job->round, &job->sum, job->n_tiles,
+                               r < 0 ? err->text : NULL, r < 0 ? &late : err);
+  return r < 0 ? r : told;
+}
+
+static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  char spool[NX_PATH_SIZE];
+  switch (job->kind) {
+  case JOB_PREPARE:
+    return prepare(node, job, err);
+  case JOB_CATCH_UP:
+    return nx_site_work_fetch_model(node->work, &job->round.model, err);
+  case JOB_CONSIDER:
+    return nx_site_work_consider(node->work, &job->round, &job->parameters, err);
+  case JOB_MAKE:
+    return nx_site_work_make(node->work, &job->round, job->variant, err);
+  case JOB_MASK:
+    nx_node_spool_path(node, job->round.round, job->round.attempt, spool);
+    return nx_site_work_mask(node->work, &job->round, job->parameters.ring_bits, job->mask, spool,
+                             &job->protected, err);
+  case JOB_UPLOAD:
+    return upload(node, job, err);
+  case JOB_CHECK:
+    return check(node, job, err);
+  case JOB_ADOPT:
+    nx_site_work_adopt(node->work, &job->model);
+    return 0;
+  case JOB_RELEASE:
+    nx_site_work_release(node->work);
+    return 0;
+  }
+  return nx_fail(err, NX_E_STATE, "job %d", (int)job->kind);
+}
+
+static void run_job(struct nx_job *base) {
+  struct node_job *job = (struct node_job *)base;
+  job->node->running = job;
+  job->code = do_job(job->node, job, &job->err);
+  nx_mask_destroy(nx_steal(&job->mask)); /* keys live no longer than they must */
+  job->node->running = NULL;
+}
+
+static void destroy_job(struct nx_job *base) {
+  struct node_job *job = (struct node_job *)base;
+  nx_mask_destroy(job->mask);
+  nx_buffer_finish(&job->header);
+  free(job->uploads);
+  free(job->tiles);
+  free(job);
+}
+
+/* The job's way back into the mailbox. */
+static void done(void *context, struct nx_job *base) {
+  struct nx_node *node = context;
+  struct node_message *message = calloc(1, sizeof *message);
+  if (message) {
+    message->kind = NODE_JOB_DONE;
+    message->job = base;
+  }
+  if (!message || nx_mailbox_post(node->mailbox, message) < 0) {
+    free(message);
+    base->destroy(base);
+  }
+}
+
+/* ---- on the owner's thread ---------------------------------------------------------------- */
+
+struct node_job *nx_node_job(struct nx_node *node, enum node_job_kind kind) {
+  struct node_job *job = calloc(1, sizeof *job);
+  if (!job)
+    return NULL;
+  job->job = (struct nx_job){.run = run_job, .destroy = destroy_job};
+  job->node = node;
+  job->kind = kind;
+  return job;
+}
+
+int nx_node_start(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  int r = node->worker ? 0 : nx_worker_create(done, node, &node->worker, err);
+  if (r < 0) {
+    destroy_job(&job->job);
+    return r;
+  }
+  return nx_worker_post(node->worker, &job->job, err);
+}
+
+static struct nx_participant_event answer(const struct node_job *job,
+                                          enum nx_participant_event_type type) {
+  return (struct nx_participant_event){.type = type,
+                                       .round = job->round.round,
+                                       .attempt = job->round.attempt,
+                                       .accepted = job->code == 0,
+                                       .reason = job->code < 0 ? job->err.text : NULL,
+                                       .bytes = job->protected.bytes,
+                                       .root = job->protected.root,
+                                       .model = job->model};
+}
+
+static void log_opened(const struct node_job *job) {
+  const struct nx_site_sum *sum = &job->opened;
+  NX_LOG(NX_LOG_INFO, "sum.checked", NX_U64("round", job->round.round),
+         NX_STR("kind", nx_node_kind_name(job->round.kind)),
+         NX_U64("contributors", sum->contributors), NX_F64("loss", sum->train_loss),
+         NX_F64("auroc", sum->auroc), NX_U64("tiles", job->n_tiles));
+}
+
+static int on_released(struct nx_node *node) {
+  nx_worker_destroy(nx_steal(&node->worker));
+  NX_LOG(NX_LOG_DEBUG, "node.idle", NX_STR("memory", "released"));
+  return 0;
+}
+
+int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  struct nx_participant_event event;
+  bool stopped = job->code == NX_E_CANCELLED;
+  switch (job->kind) {
+  case JOB_CONSIDER:
+    event = answer(job, NX_PARTICIPANT_DECIDED);
+    return nx_node_feed(node, &event, err);
+  case JOB_MAKE:
+    if (stopped)
+      return 0;
+    event = answer(job, job->code < 0 ? NX_PARTICIPANT_UPDATE_FAILED : NX_PARTICIPANT_UPDATE_READY);
+    return nx_node_feed(node, &event, err);
+  case JOB_MASK:
+    event = answer(job, job->code < 0 ? NX_PARTICIPANT_UPDATE_FAILED : NX_PARTICIPANT_MASKED);
+    return nx_node_feed(node, &event, err);
+  case JOB_UPLOAD:
+    if (job->code < 0 && !stopped)
+      NX_LOG(NX_LOG_WARNING, "upload.failed", NX_U64("round", job->round.round),
+             NX_STR("why", job->err.text));
+    event = answer(job, NX_PARTICIPANT_UPLOADED);
+    return job->code < 0 ? 0 : nx_node_feed(node, &event, err);
+  case JOB_CHECK:
+    if (job->code == 0)
+      log_opened(job);
+    event = answer(job, NX_PARTICIPANT_RESULT_CHECKED);
+    return stopped ? 0 : nx_node_feed(node, &event, err);
+  case JOB_RELEASE:
+    return on_released(node);
+  case JOB_ADOPT:
+  case JOB_PREPARE: /* node_events.c */
+  case JOB_CATCH_UP:
+    break;
+  }
+  return 0;
+}

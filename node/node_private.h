@@ -1,0 +1,148 @@
+/* The insides of the node's shell, shared by its files. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/mailbox.h"
+#include "node/node.h"
+#include "node/node_config.h"
+#include "node/node_home.h"
+#include "node/policy/policy.h"
+#include "node/session/journal.h"
+#include "node/session/participant.h"
+#include "node/session/pinned.h"
+#include "node/session/session.h"
+#include "node/site_work.h"
+#include "node/worker.h"
+
+/* What comes through the mailbox. */
+enum node_message_kind {
+  NODE_CONNECTED,
+  NODE_MESSAGE,
+  NODE_NOTICE,
+  NODE_DISCONNECTED,
+  NODE_REFUSED,
+  NODE_JOB_DONE,
+  NODE_STOP
+};
+
+struct node_message {
+  enum node_message_kind kind;
+  struct nx_buffer bytes; /* MESSAGE: a SignedMessage; CONNECTED: the manifest */
+  char text[NX_NOTICE_SIZE];
+  enum nx_notice_kind notice;
+  struct nx_job *job;
+  struct nx_hash spki; /* CONNECTED */
+  struct nx_signature manifest_signature;
+  uint64_t last_sealed;
+  struct nx_hash model;
+  struct nx_buffer *seals; /* [n_seals] */
+  size_t n_seals;
+};
+
+enum node_job_kind {
+  JOB_PREPARE,  /* the plan of an invitation: here, approved; its model 0 */
+  JOB_CATCH_UP, /* a model that others vouched for */
+  JOB_CONSIDER,
+  JOB_MAKE,
+  JOB_MASK,
+  JOB_UPLOAD,
+  JOB_CHECK,
+  JOB_ADOPT,
+  JOB_RELEASE
+};
+
+/* Copies in, results out: nothing of the owner's is touched on the worker's thread. */
+struct node_job {
+  struct nx_job job; /* first */
+  struct nx_node *node;
+  enum node_job_kind kind;
+  uint64_t generation; /* MAKE, UPLOAD: another one now means: stop */
+  struct nx_site_round round;
+  struct nx_transcript_parameters parameters;
+  uint32_t variant;
+  struct nx_mask *mask;
+  struct nx_buffer header; /* UPLOAD: M5 */
+  uint64_t bytes;
+  struct nx_hash root, t3, sum, destination;
+  struct nx_spot_member *uploads;
+  size_t n_uploads;
+  uint64_t *tiles;
+  size_t n_tiles;
+  /* results */
+  int code;
+  struct nx_error err;
+  struct nx_hash model;
+  struct nx_protected protected;
+  struct nx_site_sum opened;
+};
+
+struct nx_node {
+  struct nx_node_options options;
+  struct nx_node_config *config;
+  struct nx_home_federation *federation;
+  struct nx_identity *identity;
+  struct nx_audit_log *audit; /* any thread */
+  struct nx_journal *journal;
+  struct nx_buffer *records; /* what the journal held at start, until the participant has it */
+  size_t n_records;
+  bool journal_torn;
+  int lock;
+
+  struct nx_buffer ca, certificate, key; /* PEM */
+  uint8_t federation_id[NX_FEDERATION_ID_SIZE];
+  struct nx_public_key coordinator;
+  struct nx_hash spki; /* of our certificate */
+
+  struct nx_pinned pinned;
+  struct nx_participant *participant; /* NULL until members are pinned */
+  struct nx_participant_config participant_config;
+  struct nx_participant_member *members;
+  struct nx_participant_actions actions;
+  struct nx_arena *arena; /* for looking into messages */
+
+  struct nx_mailbox *mailbox;
+  struct nx_session *session;
+  struct nx_worker *worker;  /* NULL while idle */
+  struct nx_policy policy;   /* the worker's */
+  struct nx_site_work *work; /* the worker's */
+  struct node_job *running;  /* the worker's */
+  atomic_uint_fast64_t work_generation, upload_generation;
+  atomic_bool stopping;
+
+  int64_t deadline;
+  int64_t idle_since;      /* NX_NEVER while something goes on */
+  uint64_t muted_round;    /* torn journal: nothing is said in rounds up to this one */
+  uint64_t prepared_round; /* of the invitation that was prepared last */
+  struct nx_hash prepared; /* its plan */
+  bool is_prepared;
+  unsigned holding; /* jobs that messages wait for */
+  struct node_message **held;
+  size_t n_held;
+
+  pthread_mutex_t lock_hello; /* guards what Hello says */
+  uint64_t hello_sealed;
+  struct nx_hash hello_model;
+
+  bool stop; /* leave the loop */
+  int stop_code;
+};
+
+/* node_events.c */
+int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx_error *err);
+int nx_node_feed(struct nx_node *node, const struct nx_participant_event *event,
+                 struct nx_error *err);
+void nx_node_message_destroy(void *message);
+
+/* node_actions.c: carries out node->actions. */
+int nx_node_carry_out(struct nx_node *node, struct nx_error *err);
+
+/* node_jobs.c */
+struct node_job *nx_node_job(struct nx_node *node, enum node_job_kind kind);
+int nx_node_start(struct nx_node *node, struct node_job *job, struct nx_error *err);
+int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error *err);
+bool nx_node_stop_asked(void *context);
+void nx_node_spool_path(const struct nx_node *node, uint64_t round, uint32_t attempt,
+                        char out[NX_PATH_SIZE]);
+const char *nx_node_kind_name(enum nx_round_kind kind);

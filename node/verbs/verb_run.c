@@ -1,0 +1,51 @@
+/* Verb run: the node itself. */
+#include <string.h>
+
+#include "node/node.h"
+#include "node/verbs/verb.h"
+
+/* "kill-after-shares@3" */
+static int parse_drill(const char *text, struct nx_node_options *options, struct nx_error *err) {
+  static const struct {
+    const char *name;
+    enum nx_drill drill;
+  } drills[] = {{"kill-after-shares@", NX_DRILL_KILL_AFTER_SHARES},
+                {"kill-mid-upload@", NX_DRILL_KILL_MID_UPLOAD}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(drills); i++) {
+    size_t n = strlen(drills[i].name);
+    if (strncmp(text, drills[i].name, n))
+      continue;
+    options->drill = drills[i].drill;
+    return nx_option_number("drill", text + n, 1, UINT64_MAX, &options->drill_round, err);
+  }
+  return nx_fail(err, NX_E_INVALID,
+                 "--drill: 'kill-after-shares@ROUND' or 'kill-mid-upload@ROUND', not '%s'", text);
+}
+
+static int run_run(int argc, char *const *argv, struct nx_error *err) {
+  const char *drill = NULL;
+  struct nx_node_options node = {.home = NX_NODE_HOME};
+  const struct nx_option options[] = {{.name = "home", .value = &node.home},
+                                      {.name = "drill", .value = &drill}};
+  size_t n_words;
+  if (nx_options_parse(argc, argv, options, NX_ARRAY_LENGTH(options), NULL, 0, &n_words, err) < 0 ||
+      (drill && parse_drill(drill, &node, err) < 0))
+    return NX_VERB_USAGE;
+  return nx_node_run(&node, err);
+}
+
+const struct nx_verb nx_verb_run = {
+    .name = "run",
+    .summary = "take part: connect, train on this site's recordings, check every sum",
+    .help =
+        "usage: neurox-node run [--home DIR] [--drill WHERE@ROUND]\n\n"
+        "Dials the coordinator (nobody dials in), reconnects by itself, and takes part in the\n"
+        "rounds of plans that this site's policy allows. One line an event on stderr: what was\n"
+        "joined, what was sealed, what was refused and why. Everything that leaves is in the\n"
+        "audit log (neurox-audit verify DIR/audit). SIGTERM ends it; a killed node is a tolerated\n"
+        "dropout, and catches up when it is started again.\n\n" NX_HELP_HOME
+        "  --drill         a fire drill: kill this process (SIGKILL) in a round, either\n"
+        "                  kill-after-shares@ROUND or kill-mid-upload@ROUND. Rounds are numbered\n"
+        "                  from 1, the statistics round included\n",
+    .run = run_run,
+};
