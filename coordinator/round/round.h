@@ -10,7 +10,7 @@
  * whether the next one (attempt + 1, a new object) may reuse the nodes' updates.
  * docs/rounds.md draws every transition; crypto/threshold.h has n_C and t.
  *
- * Owned by one thread. After a negative return the object is as it was before the step. */
+ * Owned by one thread. After a negative return the shell stops; RESTORE mends it later. */
 #pragma once
 
 #include "common/arena.h"
@@ -39,10 +39,13 @@ struct nx_round_config {
   uint64_t round;
   uint32_t attempt;
   struct nx_transcript_parameters parameters; /* kind, lanes, ring, quantisation */
-  uint32_t minimum_members;                   /* the plan's floor for U0 and for U3 */
+  uint32_t minimum_members;                   /* the plan's floor for U0 */
   uint32_t phase_seconds, training_seconds;   /* how long a phase, and the uploads, may take */
   int64_t resend;                             /* ns; asks silent members again. 0: 5 s */
   int64_t lost_grace; /* ns a disconnected member is still waited for. 0: 5 s */
+  /* The M8 that aborted the attempt before, if one did: told to members again before M0, so
+   * that one who missed it learns that its update was never opened. Copied; may be empty. */
+  struct nx_bytes previous_certificate;
 };
 
 /* A copy of cfg; fails where the cohort, the widths or the thresholds cannot hold. */
