@@ -87,13 +87,17 @@ size_t nx_mask_keys(const struct nx_mask *mask) {
   return mask->n;
 }
 
+static void set_entry(const struct nx_mask *mask, struct entry *entry, const struct nx_secret *key,
+                      bool subtract) {
+  mask->kernel->expand(key, entry->schedule);
+  entry->subtract = subtract;
+}
+
 int nx_mask_add_key(struct nx_mask *mask, const struct nx_secret *key, bool subtract,
                     struct nx_error *err) {
   if (mask->n == mask->capacity)
     return nx_fail(err, NX_E_LIMIT, "the mask has all of its %zu keys", mask->capacity);
-  struct entry *entry = &mask->entries[mask->n++];
-  mask->kernel->expand(key, entry->schedule);
-  entry->subtract = subtract;
+  set_entry(mask, &mask->entries[mask->n++], key, subtract);
   return 0;
 }
 
@@ -106,17 +110,22 @@ static int add_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
   return r < 0 ? nx_error_prefix(err, r, "self mask of member %u", id) : 0;
 }
 
+static int derive_pair(const struct nx_hash *t2, uint32_t a, const struct nx_secret *secret,
+                       uint32_t b, const struct nx_point *point, struct nx_secret *key_out,
+                       struct nx_error *err) {
+  _cleanup_(nx_secret_wipe) struct nx_secret shared;
+  int r = nx_agreement_shared(secret, point, &shared, err);
+  if (r == 0)
+    r = nx_pair_key(&shared, t2, a, b, key_out, err);
+  return r < 0 ? nx_error_prefix(err, r, "pair mask of members %u and %u", a, b) : 0;
+}
+
 static int add_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t a,
                     const struct nx_secret *secret, uint32_t b, const struct nx_point *point,
                     bool subtract, struct nx_error *err) {
-  _cleanup_(nx_secret_wipe) struct nx_secret shared;
   _cleanup_(nx_secret_wipe) struct nx_secret key;
-  int r = nx_agreement_shared(secret, point, &shared, err);
-  if (r == 0)
-    r = nx_pair_key(&shared, t2, a, b, &key, err);
-  if (r == 0)
-    r = nx_mask_add_key(mask, &key, subtract, err);
-  return r < 0 ? nx_error_prefix(err, r, "pair mask of members %u and %u", a, b) : 0;
+  int r = derive_pair(t2, a, secret, b, point, &key, err);
+  return r < 0 ? r : nx_mask_add_key(mask, &key, subtract, err);
 }
 
 int nx_mask_add_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
@@ -140,6 +149,44 @@ int nx_mask_remove_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t
                         const struct nx_point *s_survivor, uint32_t dropped,
                         const struct nx_secret *s_dropped, struct nx_error *err) {
   return add_pair(mask, t2, dropped, s_dropped, survivor, s_survivor, dropped > survivor, err);
+}
+
+struct pairs_job {
+  struct nx_mask *mask;
+  const struct nx_hash *t2;
+  const struct nx_mask_pair *pairs;
+  _Atomic size_t bad; /* one more than the index of a pair that failed, or 0 */
+};
+
+static void remove_one_pair(void *context, size_t index, size_t worker) {
+  struct pairs_job *job = context;
+  const struct nx_mask_pair *p = &job->pairs[index];
+  _cleanup_(nx_secret_wipe) struct nx_secret key;
+  (void)worker;
+  if (derive_pair(job->t2, p->dropped, p->s_dropped, p->survivor, p->s_survivor, &key, NULL) < 0)
+    job->bad = index + 1;
+  else
+    set_entry(job->mask, &job->mask->entries[job->mask->n + index], &key, p->dropped > p->survivor);
+}
+
+int nx_mask_remove_pairs(struct nx_mask *mask, const struct nx_hash *t2,
+                         const struct nx_mask_pair *pairs, size_t n, struct nx_pool *pool,
+                         struct nx_error *err) {
+  struct pairs_job job = {.mask = mask, .t2 = t2, .pairs = pairs};
+  if (n > mask->capacity - mask->n)
+    return nx_fail(err, NX_E_LIMIT, "the mask has room for %zu of %zu keys", mask->capacity, n);
+  if (pool && n > 1)
+    nx_pool_run(pool, n, remove_one_pair, &job);
+  else
+    for (size_t i = 0; i < n; i++)
+      remove_one_pair(&job, i, 0);
+  if (job.bad) {
+    const struct nx_mask_pair *p = &pairs[job.bad - 1];
+    _cleanup_(nx_secret_wipe) struct nx_secret key;
+    return derive_pair(t2, p->dropped, p->s_dropped, p->survivor, p->s_survivor, &key, err);
+  }
+  mask->n += n;
+  return 0;
 }
 
 struct job {

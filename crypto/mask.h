@@ -48,6 +48,19 @@ int nx_mask_remove_pair(struct nx_mask *mask, const struct nx_hash *t2, uint32_t
                         const struct nx_point *s_survivor, uint32_t dropped,
                         const struct nx_secret *s_dropped, struct nx_error *err);
 
+/* Many of these at once, on a pool (may be NULL): X25519 and key expansion dominate when a
+ * sum has few lanes or many members dropped. NX_E_CRYPTO names the pair; the mask then holds
+ * none of them. */
+struct nx_mask_pair {
+  uint32_t survivor;
+  const struct nx_point *s_survivor;
+  uint32_t dropped;
+  const struct nx_secret *s_dropped;
+};
+int nx_mask_remove_pairs(struct nx_mask *mask, const struct nx_hash *t2,
+                         const struct nx_mask_pair *pairs, size_t n, struct nx_pool *pool,
+                         struct nx_error *err);
+
 /* lanes[0..n) are lanes first..first+n of the vector. pool may be NULL (this thread only).
  * NX_E_CRYPTO or NX_E_NOMEM leave the lanes in no defined state: discard them. */
 int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,

@@ -55,6 +55,14 @@ size_t nx_quantize_lanes(const struct nx_quantize *q, size_t n);
 int nx_quantize_encode(const struct nx_quantize *q, const float *values, size_t n, double weight,
                        struct nx_rng *rng, uint32_t *lanes_out, struct nx_quantize_report *report,
                        struct nx_error *err);
+/* The same with error feedback, for the lowest widths (Seide et al. 2014; Karimireddy et al.,
+ * ICML 2019): encodes values + residual and leaves in residual (n floats, zeros before the
+ * first round, kept by the node from round to round) what rounding and clamping took away.
+ * Not under differential privacy: it carries one round's data into the next. NX_E_INVALID
+ * leaves the residual as it was. */
+int nx_quantize_encode_feedback(const struct nx_quantize *q, const float *values, float *residual,
+                                size_t n, double weight, struct nx_rng *rng, uint32_t *lanes_out,
+                                struct nx_quantize_report *report, struct nx_error *err);
 /* values_out[i] = (float)((double)signed(lanes[i]) / (2^f * weight_sum)), rotated back where q
  * says so: n values from nx_quantize_lanes() lanes, the same bits everywhere. NX_E_NOMEM. */
 int nx_quantize_decode(const struct nx_quantize *q, const uint32_t *lanes, size_t n,

@@ -98,7 +98,8 @@ static void deal(const struct federation *f, struct dealt *dealt) {
 }
 
 /* From released shares to the mask that is taken off the sum. */
-static struct nx_mask *recover(const struct federation *f, const struct dealt *dealt) {
+static struct nx_mask *recover(const struct federation *f, const struct dealt *dealt,
+                               struct nx_pool *pool) {
   struct nx_error err = {0};
   struct nx_share_weights weights;
   struct nx_mask *mask = NULL;
@@ -108,12 +109,15 @@ static struct nx_mask *recover(const struct federation *f, const struct dealt *d
   for (uint32_t k = 0; k < f->n; k++)
     nx_shares_combine_weighted(&weights, &dealt->shares[(size_t)k * f->n], &secrets[k]);
   check(nx_mask_create((size_t)survivors * (f->dropped + 1), &mask, &err), &err);
+  struct nx_mask_pair *pairs = allocate((size_t)survivors * f->dropped, sizeof *pairs);
+  size_t n_pairs = 0;
   for (uint32_t u = 1; u <= survivors; u++) {
     check(nx_mask_remove_self(mask, &f->t2, u, &secrets[u - 1], &err), &err);
     for (uint32_t v = survivors + 1; v <= f->n; v++)
-      check(nx_mask_remove_pair(mask, &f->t2, u, &f->s_public[u - 1], v, &secrets[v - 1], &err),
-            &err);
+      pairs[n_pairs++] = (struct nx_mask_pair){u, &f->s_public[u - 1], v, &secrets[v - 1]};
   }
+  check(nx_mask_remove_pairs(mask, &f->t2, pairs, n_pairs, pool, &err), &err);
+  free(pairs);
   nx_secret_free(secrets);
   return mask;
 }
@@ -148,7 +152,7 @@ static void verify(const char *kernel) {
     nx_upload_add(&layout, upload, sums, NULL, NULL);
     nx_mask_destroy(mask);
   }
-  struct nx_mask *mask = recover(&f, &dealt);
+  struct nx_mask *mask = recover(&f, &dealt, NULL);
   check(nx_mask_apply_u32(mask, sums, 0, D, NULL, &err), &err);
   if (memcmp(sums, plain, sizeof sums))
     bench_fail("the unmasked sum is not the plain sum (%s)", kernel);
@@ -294,7 +298,7 @@ struct unmask_work {
 static void coordinator_unmasks(void *context) {
   const struct unmask_work *w = context;
   struct nx_error err = {0};
-  struct nx_mask *mask = recover(w->f, w->dealt);
+  struct nx_mask *mask = recover(w->f, w->dealt, w->pool);
   check(nx_mask_apply_u32(mask, w->sums, 0, w->d, w->pool, &err), &err);
   nx_mask_destroy(mask);
 }
@@ -309,7 +313,7 @@ static void run_unmask(const struct scenario *s, struct figures *out) {
   deal(&f, &dealt);
   out->other_seconds = f.dropped;
   out->seconds = best_of(coordinator_unmasks, &w);
-  struct nx_mask *mask = recover(&f, &dealt);
+  struct nx_mask *mask = recover(&f, &dealt, w.pool);
   out->limit_seconds = kernel_alone(mask, s->d, w.pool);
   nx_mask_destroy(mask);
   check(nx_mask_kernel_select("evp", &err), &err);

@@ -145,10 +145,14 @@ static void mask_party(uint32_t u, uint32_t n, const struct nx_hash *t2) {
   assert_int_equal(nx_mask_apply_u64(mask, p->y_aux, 0, AUX, NULL, NULL), 0);
 }
 
+static struct nx_pool *pool;
+
 /* Members 1..n_up uploaded, n_up+1..n dropped after their shares. */
 static void check_sum(uint32_t n, uint32_t n_up, const struct nx_hash *t2) {
   uint32_t sum[LANES] = {0}, want[LANES] = {0};
   uint64_t aux[AUX] = {0}, want_aux[AUX] = {0};
+  struct nx_mask_pair pairs[MOST * MOST];
+  size_t n_pairs = 0;
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
   assert_int_equal(nx_mask_create(n_up * (n - n_up + 1), &mask, NULL), 0);
   for (uint32_t u = 1; u <= n_up; u++) {
@@ -158,9 +162,10 @@ static void check_sum(uint32_t n, uint32_t n_up, const struct nx_hash *t2) {
       aux[i] += parties[u].y_aux[i], want_aux[i] += parties[u].aux[i];
     assert_int_equal(nx_mask_remove_self(mask, t2, u, &parties[u].b, NULL), 0);
     for (uint32_t v = n_up + 1; v <= n; v++)
-      assert_int_equal(
-          nx_mask_remove_pair(mask, t2, u, &parties[u].s_public, v, &parties[v].s, NULL), 0);
+      pairs[n_pairs++] = (struct nx_mask_pair){u, &parties[u].s_public, v, &parties[v].s};
   }
+  assert_int_equal(nx_mask_remove_pairs(mask, t2, pairs, n_pairs, pool, NULL), 0);
+  assert_int_equal(nx_mask_remove_pairs(mask, t2, pairs, 1, pool, NULL), NX_E_LIMIT);
   assert_memory_not_equal(sum, want, sizeof sum);
   assert_int_equal(nx_mask_apply_u32(mask, sum, 0, LANES, NULL, NULL), 0);
   assert_int_equal(nx_mask_apply_u64(mask, aux, 0, AUX, NULL, NULL), 0);
@@ -175,6 +180,7 @@ static void masks_cancel_in_the_sum_of_any_survivors(void **state) {
   struct nx_hash t2;
   nx_rng_init(&rng, 7, 7);
   fill_bytes(&t2, sizeof t2, 88);
+  assert_int_equal(nx_pool_create(2, &pool, NULL), 0);
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     uint32_t n = sizes[i];
     make_parties(n, &rng);
@@ -183,6 +189,7 @@ static void masks_cancel_in_the_sum_of_any_survivors(void **state) {
     for (uint32_t n_up = nx_threshold_quorum(n); n_up <= n; n_up++)
       check_sum(n, n_up, &t2);
   }
+  nx_pool_destroy(pool);
 }
 
 static void a_peer_of_low_order_is_refused(void **state) {
@@ -197,6 +204,10 @@ static void a_peer_of_low_order_is_refused(void **state) {
   assert_int_equal(nx_mask_create(2, &mask, NULL), 0);
   assert_int_equal(nx_mask_add_pair(mask, &t2, 1, &parties[1].s, 2, &zero, &err), NX_E_CRYPTO);
   assert_non_null(strstr(err.text, "members 1 and 2"));
+  const struct nx_mask_pair pairs[2] = {{1, &parties[1].s_public, 2, &parties[1].b},
+                                        {3, &zero, 2, &parties[1].b}};
+  assert_int_equal(nx_mask_remove_pairs(mask, &t2, pairs, 2, NULL, &err), NX_E_CRYPTO);
+  assert_non_null(strstr(err.text, "members 2 and 3"));
   assert_int_equal(nx_mask_keys(mask), 0);
   assert_int_equal(nx_mask_kernel_select("rot13", &err), NX_E_UNSUPPORTED);
 }

@@ -144,6 +144,46 @@ static void kernels_give_the_bits_of_the_definition(void **state) {
   }
 }
 
+/* A constant far below one step: rounded away or not at random without feedback, while with it
+ * the sum over rounds stays within a step or two of the truth for every component. */
+static void error_feedback_keeps_what_rounding_takes(void **state) {
+  (void)state;
+  enum { N = 100, ROUNDS = 400 };
+  const struct nx_quantize q = {12, 4, 1, 1e9, .rotate = true, .rotation_seed = 5};
+  float values[N], residual[N] = {0}, back[N];
+  double said[N] = {0};
+  uint32_t lanes[128];
+  struct nx_rng rng;
+  nx_rng_init(&rng, 4, 0);
+  for (size_t i = 0; i < N; i++)
+    values[i] = 0.001f * (float)i;
+  for (int round = 0; round < ROUNDS; round++) {
+    assert_int_equal(
+        nx_quantize_encode_feedback(&q, values, residual, N, 0.5, &rng, lanes, NULL, NULL), 0);
+    assert_int_equal(nx_quantize_decode(&q, lanes, N, 0.5, NULL, back, NULL), 0);
+    for (size_t i = 0; i < N; i++)
+      said[i] += (double)back[i];
+  }
+  for (size_t i = 0; i < N; i++)
+    assert_true(fabs(said[i] - ROUNDS * (double)values[i]) < 4 / nx_quantize_scale(&q) / 0.5);
+}
+
+static void a_residual_survives_a_refused_update(void **state) {
+  (void)state;
+  const float values[2] = {1, NAN};
+  float residual[2] = {3, 4};
+  uint32_t lanes[2];
+  struct nx_rng rng;
+  nx_rng_init(&rng, 4, 0);
+  assert_int_equal(
+      nx_quantize_encode_feedback(&fine, values, residual, 2, 1, &rng, lanes, NULL, NULL),
+      NX_E_INVALID);
+  assert_int_equal(
+      nx_quantize_encode_feedback(&fine, values, residual, 2, 0, &rng, lanes, NULL, NULL),
+      NX_E_INVALID);
+  assert_true(residual[0] == 3 && residual[1] == 4);
+}
+
 static void hadamard_kernels_agree_with_the_definition(void **state) {
   (void)state;
   static float a[8192], b[8192];
@@ -207,6 +247,8 @@ int main(void) {
       cmocka_unit_test(components_beyond_the_range_are_clamped_and_counted),
       cmocka_unit_test(nan_and_infinity_leave_the_output_untouched),
       cmocka_unit_test(kernels_give_the_bits_of_the_definition),
+      cmocka_unit_test(error_feedback_keeps_what_rounding_takes),
+      cmocka_unit_test(a_residual_survives_a_refused_update),
       cmocka_unit_test(hadamard_kernels_agree_with_the_definition),
       cmocka_unit_test(plans_that_can_overflow_are_refused),
       cmocka_unit_test(scale_is_the_largest_power_of_two_that_fits),
