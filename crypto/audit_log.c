@@ -273,7 +273,7 @@ static int open_files(struct nx_audit_log *log, const char *folder, struct nx_er
   if (r == 0)
     r = prepare_files(&paths, log->origin, log->identity, err);
   if (r == 0)
-    r = nx_audit_walk(&paths, nx_identity_public(log->identity), &walk, err);
+    r = nx_audit_walk(&paths, nx_identity_public(log->identity), NULL, &walk, err);
   if (r == 0 && strcmp(walk.report.origin, log->origin))
     r = nx_fail(err, NX_E_CRYPTO, "it is the log of \"%s\", not of \"%s\"", walk.report.origin,
                 log->origin);

@@ -13,6 +13,7 @@ static const char help[] =
     "neurox-audit verifies the audit logs of a Neuro-X federation. It needs no network.\n"
     "\n"
     "  neurox-audit verify LOG... [--key FILE|HEX] [--json]\n"
+    "  neurox-audit verify LOG --seen COUNT:ROOT [...]\n"
     "  neurox-audit show LOG\n"
     "\n"
     "LOG is a log's folder (for example coordinator/audit) or the entries.log in it.\n"
@@ -24,7 +25,8 @@ static const char help[] =
     "Without --key the public key beside the log is believed, which shows only that the log\n"
     "agrees with itself. With --key (a public.key that you copied earlier, or 64 hex digits that\n"
     "somebody read out to you) it also shows whose log it is. To see that nothing was rewritten\n"
-    "between two visits, keep the count and the root that verify prints.\n"
+    "between two visits, keep the count and the root that verify prints, and give them to --seen\n"
+    "the next time.\n"
     "\n"
     "show prints the entries for people.\n"
     "\n"
@@ -103,19 +105,44 @@ static int read_key(const char *text, struct nx_public_key *key, struct nx_error
   return nx_audit_key_read(text, origin, key, err);
 }
 
-static int verify(char *const *logs, int n, const char *key_text, bool json) {
+struct options {
+  const char *key, *seen;
+  bool json;
+};
+
+/* "COUNT:ROOT" as verify printed them; COUNT of 0 when there is no such option. */
+static int read_seen(const char *text, uint64_t *n, struct nx_hash *root, struct nx_error *err) {
+  char *end = NULL;
+  *n = 0;
+  if (!text)
+    return 0;
+  *n = strtoull(text, &end, 10);
+  if (*n == 0 || *end != ':')
+    return nx_fail(err, NX_E_FORMAT, "give COUNT:ROOT, as verify printed them");
+  return nx_hash_from_hex(end + 1, root, err);
+}
+
+static int verify(char *const *logs, int n, const struct options *options) {
   struct nx_public_key key;
+  struct nx_hash seen_root = {0};
   struct nx_error err = {0};
+  uint64_t seen_n;
+  bool json = options->json;
   int verdict = EXIT_FINE;
-  if (key_text && read_key(key_text, &key, &err) < 0) {
+  if (options->key && read_key(options->key, &key, &err) < 0) {
     fprintf(stderr, "neurox-audit: --key: %s\n", err.text);
+    return EXIT_USAGE;
+  }
+  if (read_seen(options->seen, &seen_n, &seen_root, &err) < 0) {
+    fprintf(stderr, "neurox-audit: --seen: %s\n", err.text);
     return EXIT_USAGE;
   }
   if (json)
     printf("[");
   for (int i = 0; i < n; i++) {
     struct nx_audit_report report;
-    int r = nx_audit_verify(logs[i], key_text ? &key : NULL, &report, &err);
+    int r = nx_audit_verify_since(logs[i], options->key ? &key : NULL, seen_n, &seen_root, &report,
+                                  &err);
     if (json && i)
       printf(",\n ");
     (json ? print_json : print_verdict)(logs[i], r, &report, &err);
@@ -162,28 +189,42 @@ static int show(const char *log) {
   return r < 0 ? EXIT_TAMPERED : EXIT_FINE;
 }
 
-static int run(int argc, char **argv) {
-  const char *key = NULL;
-  bool json = false;
+/* Takes the options out of the arguments; 0, or the exit code for wrong usage. */
+static int take_options(int *argc, char **argv, struct options *options) {
   int n = 0;
-  for (int i = 0; i < argc; i++) {
+  for (int i = 0; i < *argc; i++) {
+    bool key = !strcmp(argv[i], "--key"), seen = !strcmp(argv[i], "--seen");
     if (!strcmp(argv[i], "--json"))
-      json = true;
-    else if (!strcmp(argv[i], "--key") && i + 1 < argc)
-      key = argv[++i];
-    else if (!strcmp(argv[i], "--key"))
-      return usage("--key wants a file or 64 hex digits");
+      options->json = true;
+    else if ((key || seen) && i + 1 == *argc)
+      return usage(key ? "--key wants a file or 64 hex digits" : "--seen wants COUNT:ROOT");
+    else if (key)
+      options->key = argv[++i];
+    else if (seen)
+      options->seen = argv[++i];
     else if (argv[i][0] == '-' && argv[i][1])
       return usage("unknown option");
     else
       argv[n++] = argv[i];
   }
-  if (n >= 2 && !strcmp(argv[0], "verify"))
-    return verify(argv + 1, n - 1, key, json);
-  if (n == 2 && !strcmp(argv[0], "show") && !key && !json)
+  *argc = n;
+  return 0;
+}
+
+static int run(int argc, char **argv) {
+  struct options options = {0};
+  int code = take_options(&argc, argv, &options);
+  if (code)
+    return code;
+  if (argc >= 2 && !strcmp(argv[0], "verify")) {
+    if (options.seen && argc > 2)
+      return usage("--seen is about one log");
+    return verify(argv + 1, argc - 1, &options);
+  }
+  if (argc == 2 && !strcmp(argv[0], "show") && !options.key && !options.seen && !options.json)
     return show(argv[1]);
-  return usage(n && !strcmp(argv[0], "verify") ? "verify wants the logs to look at"
-                                               : "say verify LOG... or show LOG");
+  return usage(argc && !strcmp(argv[0], "verify") ? "verify wants the logs to look at"
+                                                  : "say verify LOG... or show LOG");
 }
 
 int main(int argc, char **argv) {

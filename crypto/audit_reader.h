@@ -67,6 +67,11 @@ struct nx_audit_report {
  * that is wrong), NX_E_NOT_FOUND, NX_E_IO. The report is filled as far as it got. */
 int nx_audit_verify(const char *log, const struct nx_public_key *key,
                     struct nx_audit_report *report_out, struct nx_error *err);
+/* The same, and that the first seen_n entries are still those whose root was seen then
+ * (both printed at an earlier verification): nothing was rewritten between two visits. */
+int nx_audit_verify_since(const char *log, const struct nx_public_key *key, uint64_t seen_n,
+                          const struct nx_hash *seen_root, struct nx_audit_report *report_out,
+                          struct nx_error *err);
 /* A consistency proof between the trees of sizes old_n <= n, to show to somebody who holds
  * only the older checkpoint. Reads the log once; 32 bytes of memory an entry. */
 int nx_audit_prove_consistency(const char *log, uint64_t old_n, uint64_t n,

@@ -5,13 +5,22 @@
 
 int nx_audit_verify(const char *log, const struct nx_public_key *key,
                     struct nx_audit_report *report_out, struct nx_error *err) {
+  return nx_audit_verify_since(log, key, 0, NULL, report_out, err);
+}
+
+int nx_audit_verify_since(const char *log, const struct nx_public_key *key, uint64_t seen_n,
+                          const struct nx_hash *seen_root, struct nx_audit_report *report_out,
+                          struct nx_error *err) {
+  struct nx_audit_seen seen = {.n = seen_n};
   struct nx_audit_paths paths;
   struct nx_audit_walk walk;
   *report_out = (struct nx_audit_report){0};
   int r = nx_audit_paths(log, &paths, err);
   if (r < 0)
     return r;
-  r = nx_audit_walk(&paths, key, &walk, err);
+  if (seen_root)
+    seen.root = *seen_root;
+  r = nx_audit_walk(&paths, key, &seen, &walk, err);
   *report_out = walk.report;
   if (r == 0 && walk.tail_damaged) {
     if (err)

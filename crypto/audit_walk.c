@@ -75,6 +75,17 @@ static void note_entry(struct nx_audit_walk *walk, const struct nx_audit_entry *
   nx_merkle_add(&walk->tree, &entry->leaf);
 }
 
+static int check_seen(const struct nx_audit_walk *walk, struct nx_error *err) {
+  if (walk->seen.n == 0 || walk->seen.n != walk->tree.n)
+    return 0;
+  struct nx_hash root = nx_merkle_root_of(&walk->tree);
+  if (nx_hash_equal(&root, &walk->seen.root))
+    return 0;
+  return nx_fail(err, NX_E_CRYPTO,
+                 "the first %llu entries are not those you saw before: the log was rewritten",
+                 (unsigned long long)walk->seen.n);
+}
+
 /* The entries end here, well or not: nothing that was signed may be missing. */
 static int end_of_entries(struct nx_audit_walk *walk, const struct upcoming *upcoming, int reason,
                           const struct nx_error *damage, struct nx_error *err) {
@@ -88,6 +99,9 @@ static int end_of_entries(struct nx_audit_walk *walk, const struct upcoming *upc
                    "checkpoint %llu covers %llu entries, but only %llu are left: the log was cut",
                    (unsigned long long)walk->report.checkpoints,
                    (unsigned long long)upcoming->checkpoint.size, (unsigned long long)walk->tree.n);
+  if (walk->seen.n > walk->tree.n)
+    return nx_fail(err, NX_E_CRYPTO, "you saw %llu entries before, but only %llu are left",
+                   (unsigned long long)walk->seen.n, (unsigned long long)walk->tree.n);
   walk->report.torn |= reason == NX_AUDIT_TORN;
   walk->tail_damaged = reason < 0;
   walk->tail_error = *damage;
@@ -112,17 +126,23 @@ static int walk_entries(struct nx_audit_walk *walk, struct nx_audit_reader *read
     if (r)
       return end_of_entries(walk, upcoming, r, &damage, err);
     note_entry(walk, entry);
-    if ((r = meet_checkpoint(walk, upcoming, err)) < 0)
+    r = meet_checkpoint(walk, upcoming, err);
+    if (r == 0)
+      r = check_seen(walk, err);
+    if (r < 0)
       return r;
   }
 }
 
 int nx_audit_walk(const struct nx_audit_paths *paths, const struct nx_public_key *key,
-                  struct nx_audit_walk *walk_out, struct nx_error *err) {
+                  const struct nx_audit_seen *seen, struct nx_audit_walk *walk_out,
+                  struct nx_error *err) {
   struct nx_audit_walk *walk = walk_out;
   _cleanup_(nx_audit_reader_closep) struct nx_audit_reader *reader = NULL;
   struct upcoming upcoming = {.stream.fd = -1};
   *walk = (struct nx_audit_walk){0};
+  if (seen)
+    walk->seen = *seen;
   int r = nx_audit_key_read(paths->key, walk->report.origin, &walk->report.key, err);
   if (r < 0)
     return r;

@@ -73,6 +73,24 @@ static void a_tampered_log_fails(void **state) {
   assert_int_equal(run("verify %s/nowhere", folder, ""), 1);
 }
 
+static void a_rewritten_log_is_not_the_one_seen_before(void **state) {
+  (void)state;
+  char root[65];
+  assert_int_equal(run("verify %s", folder, ""), 0);
+  const char *at = strstr(output, "root ");
+  assert_non_null(at);
+  snprintf(root, sizeof root, "%.64s", at + 5);
+  assert_int_equal(run("verify %s --seen 5:%s", folder, root), 0);
+  assert_int_equal(run("verify %s --seen 4:%s", folder, root), 1);
+  assert_non_null(strstr(output, "rewritten"));
+  assert_int_equal(run("verify %s --seen 6:%s", folder, root), 1);
+  assert_non_null(strstr(output, "only 5 are left"));
+  root[63] = root[63] == '0' ? '1' : '0';
+  assert_int_equal(run("verify %s --seen 5:%s", folder, root), 1);
+  assert_int_equal(run("verify %s --seen 5", folder, ""), 2);
+  assert_int_equal(run("verify %s --seen 0:%s", folder, root), 2);
+}
+
 static void show_prints_entries_without_their_control_bytes(void **state) {
   (void)state;
   assert_int_equal(run("show %s", folder, ""), 0);
@@ -96,6 +114,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_LOG(a_good_log_is_verified),
       WITH_LOG(a_tampered_log_fails),
+      WITH_LOG(a_rewritten_log_is_not_the_one_seen_before),
       WITH_LOG(show_prints_entries_without_their_control_bytes),
       WITH_LOG(wrong_usage_is_told),
   };
