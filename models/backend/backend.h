@@ -33,6 +33,11 @@ struct nx_unify_shape {
   size_t windows, channels, patches, columns, width;
 };
 
+/* Keys of attention in whole vectors: what rows of its probabilities and scratch are long. */
+static inline size_t nx_attention_padded(size_t n_keys) {
+  return (n_keys + 15) / 16 * 16;
+}
+
 struct nx_kernels {
   void (*stream_destroy)(struct nx_stream *stream);
   void (*synchronize)(struct nx_stream *stream);
@@ -42,6 +47,8 @@ struct nx_kernels {
                nx_real alpha, const nx_real *a, size_t lda, const nx_real *b, size_t ldb,
                nx_real beta, nx_real *c, size_t ldc);
 
+  /* y = 0 */
+  void (*clear)(struct nx_stream *stream, size_t n, nx_real *y);
   /* y += x */
   void (*add)(struct nx_stream *stream, size_t n, const nx_real *x, nx_real *y);
   /* y[r, :] = v for every row, and back: dv[:] += sum over rows of dy */

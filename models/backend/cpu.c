@@ -19,11 +19,11 @@ static int stream_create(struct nx_stream **stream_out, struct nx_error *err) {
   return 0;
 }
 
-static void stream_destroy(struct nx_stream *stream) {
+void nx_cpu_stream_destroy(struct nx_stream *stream) {
   free(stream);
 }
 
-static void synchronize(struct nx_stream *stream) {
+void nx_cpu_synchronize(struct nx_stream *stream) {
   (void)stream;
 }
 
@@ -51,13 +51,22 @@ void nx_cpu_gemm(struct nx_stream *stream, char op_a, char op_b, size_t m, size_
 }
 #endif
 
-#define ENTRY(name) .name = nx_cpu_##name,
-static const struct nx_kernels kernels = {
-    .stream_destroy = stream_destroy, .synchronize = synchronize, NX_CPU_KERNELS(ENTRY)};
-
-static const struct nx_backend cpu = {
-    .name = "cpu", .kernels = &kernels, .stream_create = stream_create};
+static const struct nx_kernels *best_kernels(void) {
+#if defined(__x86_64__) && !defined(NX_REAL_DOUBLE)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return &nx_cpu_kernels_v4;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("bmi2"))
+    return &nx_cpu_kernels_v3;
+#endif
+  return &nx_cpu_kernels_base;
+}
 
 const struct nx_backend *nx_backend_cpu(void) {
+  static struct nx_backend cpu = {.name = "cpu", .stream_create = stream_create};
+  cpu.kernels = best_kernels();
   return &cpu;
 }

@@ -1,6 +1,6 @@
-/* CPU: what the kernels of ops/ share. Each is written once, over vectors of sixteen, and
- * compiled for several instruction sets, of which the loader picks one (NX_FAST).
- * Kernels themselves are declared by models/backend/backend.h and live with their op. */
+/* CPU: what the kernels beside the ops (ops/…_kernels.h) share. Each is written once, over
+ * vectors of sixteen, and backend/cpu_kernels.c is compiled for several instruction sets, of
+ * which cpu.c picks one. */
 #pragma once
 
 #include <math.h>
@@ -9,21 +9,17 @@
 
 #include "models/backend/backend.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define NX_NO_CLONES 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
-    __has_feature(undefined_behavior_sanitizer)
-#define NX_NO_CLONES 1
-#endif
-#endif
-
-#if defined(__x86_64__) && !defined(NX_REAL_DOUBLE) && !defined(NX_NO_CLONES)
-#define NX_FAST __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define NX_FAST
-#endif
 #define NX_INLINE static inline __attribute__((always_inline))
+
+/* One table for each instruction set cpu_kernels.c is compiled for. */
+extern const struct nx_kernels nx_cpu_kernels_base;
+extern const struct nx_kernels nx_cpu_kernels_v3; /* AVX2, FMA */
+extern const struct nx_kernels nx_cpu_kernels_v4; /* AVX-512 */
+
+/* Matrix product for all of them, in cpu.c. */
+__typeof__(*((struct nx_kernels *)0)->gemm) nx_cpu_gemm;
+__typeof__(*((struct nx_kernels *)0)->stream_destroy) nx_cpu_stream_destroy;
+__typeof__(*((struct nx_kernels *)0)->synchronize) nx_cpu_synchronize;
 
 struct nx_stream {
   int threads; /* of the GEMM library */
@@ -143,41 +139,3 @@ NX_INLINE void nx_small_gemm(size_t m, size_t n, size_t k, const nx_real *a, siz
       c[i * ldc + j] = sum;
     }
 }
-
-/* Rows and scores of a softmax with this much room let kernels work in whole vectors. */
-NX_INLINE size_t nx_padded(size_t n) {
-  return (n + NX_LANES - 1) / NX_LANES * NX_LANES;
-}
-
-/* ---- Kernels, by the file of their op; types as in backend.h. ---- */
-
-#define NX_CPU_KERNELS(K)                                                                          \
-  K(gemm)                                                                                          \
-  K(add)                                                                                           \
-  K(repeat_row)                                                                                    \
-  K(sum_rows)                                                                                      \
-  K(add_rows)                                                                                      \
-  K(add_rows_backward)                                                                             \
-  K(rms_norm)                                                                                      \
-  K(rms_norm_backward)                                                                             \
-  K(silu)                                                                                          \
-  K(silu_backward)                                                                                 \
-  K(swiglu)                                                                                        \
-  K(swiglu_backward)                                                                               \
-  K(dropout_mask)                                                                                  \
-  K(masked_add)                                                                                    \
-  K(rotate)                                                                                        \
-  K(attention)                                                                                     \
-  K(attention_backward)                                                                            \
-  K(unify)                                                                                         \
-  K(unify_backward)                                                                                \
-  K(pool)                                                                                          \
-  K(pool_backward)                                                                                 \
-  K(cross_entropy)                                                                                 \
-  K(square_error)                                                                                  \
-  K(scale)                                                                                         \
-  K(standardise)
-
-/* nx_cpu_gemm and so on, each of the type of its place in struct nx_kernels. */
-#define NX_DECLARE_KERNEL(name) __typeof__(*((struct nx_kernels *)0)->name) nx_cpu_##name;
-NX_CPU_KERNELS(NX_DECLARE_KERNEL)

@@ -1,39 +1,4 @@
-#include "models/backend/cpu.h"
 #include "models/ops/ops.h"
-
-/* ---- Kernels ---- */
-
-/* Four decisions of 16 bits a draw: drop is realised to 2^-16, the scale is by what is
- * realised, so the mean is exact. */
-NX_FAST void nx_cpu_dropout_mask(struct nx_stream *stream, size_t n, struct nx_rng *rng,
-                                 double drop, nx_real *mask) {
-  (void)stream;
-  uint64_t threshold = (uint64_t)(drop * 65536.0), bits = 0;
-  nx_real kept = (nx_real)(65536.0 / (65536.0 - (double)threshold));
-  for (size_t i = 0; i < n; i++) {
-    bits = i % 4 ? bits >> 16 : nx_rng_u64(rng);
-    mask[i] = (bits & 0xffff) < threshold ? 0 : kept;
-  }
-}
-
-NX_INLINE void masked_add_run(size_t n, const nx_real *x, const nx_real *f, const nx_real *mask,
-                              nx_real *y) {
-  const nx_v16 zero = {0};
-  size_t i = 0;
-  for (; i + NX_LANES <= n; i += NX_LANES)
-    NX_STORE(y + i,
-             (x ? NX_LOAD(x + i) : zero) + NX_LOAD(f + i) * (mask ? NX_LOAD(mask + i) : zero + 1));
-  for (; i < n; i++)
-    y[i] = (x ? x[i] : 0) + f[i] * (mask ? mask[i] : 1);
-}
-
-NX_FAST void nx_cpu_masked_add(struct nx_stream *stream, size_t n, const nx_real *x,
-                               const nx_real *f, const nx_real *mask, nx_real *y) {
-  (void)stream;
-  masked_add_run(n, x, f, mask, y);
-}
-
-/* ---- Ops ---- */
 
 static nx_real *draw_mask(struct nx_tape *tape, const struct nx_tensor *x, double drop,
                           const char *op) {

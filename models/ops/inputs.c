@@ -1,22 +1,6 @@
-#include "models/backend/cpu.h"
+#include <math.h>
+
 #include "models/ops/ops.h"
-
-/* ---- Kernel ---- */
-
-NX_FAST void nx_cpu_standardise(struct nx_stream *stream, size_t rows, size_t n, const float *patch,
-                                size_t f, const float *spectrum, const float *mean, const float *sd,
-                                nx_real *x) {
-  (void)stream;
-  for (size_t r = 0; r < rows; r++, x += n + f) {
-    nx_real *restrict out = x;
-    for (size_t i = 0; i < n; i++)
-      out[i] = patch[r * n + i];
-    for (size_t i = 0; i < f; i++)
-      out[n + i] = ((nx_real)spectrum[r * f + i] - (nx_real)mean[i]) / (nx_real)sd[i];
-  }
-}
-
-/* ---- Ops ---- */
 
 struct nx_tensor *nx_op_standardise(struct nx_tape *tape, size_t rows, size_t n, const float *patch,
                                     size_t f, const float *spectrum, const float *mean,
@@ -43,6 +27,6 @@ struct nx_tensor *nx_op_fourier(struct nx_tape *tape, size_t rows, size_t k, con
 struct nx_tensor *nx_op_zeros(struct nx_tape *tape, size_t rows, size_t columns) {
   struct nx_tensor *y = nx_tape_tensor(tape, rows, columns, "zeros");
   if (y)
-    memset(y->value, 0, rows * columns * sizeof *y->value);
+    tape->kernels->clear(tape->stream, rows * columns, y->value);
   return y;
 }

@@ -1,23 +1,4 @@
-#include "models/backend/cpu.h"
 #include "models/ops/ops.h"
-
-/* ---- Kernels ---- */
-
-NX_FAST void nx_cpu_repeat_row(struct nx_stream *stream, size_t rows, size_t columns,
-                               const nx_real *v, nx_real *y) {
-  (void)stream;
-  for (size_t r = 0; r < rows; r++)
-    memcpy(y + r * columns, v, columns * sizeof *v);
-}
-
-NX_FAST void nx_cpu_sum_rows(struct nx_stream *stream, size_t rows, size_t columns,
-                             const nx_real *dy, nx_real *dv) {
-  (void)stream;
-  for (size_t r = 0; r < rows; r++)
-    nx_axpy(columns, 1, dy + r * columns, dv);
-}
-
-/* ---- Op ---- */
 
 static void backward(struct nx_tape *tape, const struct nx_node *node) {
   struct nx_tensor *x = node->inputs[0], *w = node->inputs[1], *b = node->inputs[2];
@@ -31,9 +12,7 @@ static void backward(struct nx_tape *tape, const struct nx_node *node) {
   nx_real *dw = nx_tensor_gradient(tape, w, &acc);
   if (dw)
     k->gemm(tape->stream, 'T', 'N', out, in, rows, 1, dy, out, x->value, in, acc ? 1 : 0, dw, in);
-  nx_real *db = nx_tensor_gradient(tape, b, &acc);
-  if (db && !acc)
-    memset(db, 0, out * sizeof *db);
+  nx_real *db = nx_tensor_gradient_to_add(tape, b);
   if (db)
     k->sum_rows(tape->stream, rows, out, dy, db);
 }

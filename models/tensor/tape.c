@@ -126,6 +126,14 @@ nx_real *nx_tensor_gradient(struct nx_tape *tape, struct nx_tensor *x, int *accu
   return x->gradient;
 }
 
+nx_real *nx_tensor_gradient_to_add(struct nx_tape *tape, struct nx_tensor *x) {
+  int accumulate;
+  nx_real *gradient = nx_tensor_gradient(tape, x, &accumulate);
+  if (gradient && !accumulate)
+    tape->kernels->clear(tape->stream, x->rows * x->columns, gradient);
+  return gradient;
+}
+
 void nx_tensor_pass_gradient(struct nx_tape *tape, struct nx_tensor *y, struct nx_tensor *x) {
   if (!x->wants_gradient)
     return;

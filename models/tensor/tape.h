@@ -91,5 +91,7 @@ void *nx_tape_record(struct nx_tape *tape, const char *op, size_t saved_size,
 /* Where to write the gradient of x, or NULL when none is wanted. *accumulate says whether to
  * add to what is there (1) or to overwrite it (0). */
 nx_real *nx_tensor_gradient(struct nx_tape *tape, struct nx_tensor *x, int *accumulate);
+/* The same for ops that can only add: cleared first where nothing is there yet. */
+nx_real *nx_tensor_gradient_to_add(struct nx_tape *tape, struct nx_tensor *x);
 /* The gradient of y, no longer needed, becomes part of that of x, which has y's size. */
 void nx_tensor_pass_gradient(struct nx_tape *tape, struct nx_tensor *y, struct nx_tensor *x);

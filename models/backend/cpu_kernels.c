@@ -1,0 +1,44 @@
+/* Every CPU kernel, for the instruction set this file is compiled for: NX_CPU_TABLE names the
+ * table. */
+#include "models/ops/add_rows_kernels.h"
+#include "models/ops/attention_kernels.h"
+#include "models/ops/dropout_kernels.h"
+#include "models/ops/inputs_kernels.h"
+#include "models/ops/linear_kernels.h"
+#include "models/ops/loss_kernels.h"
+#include "models/ops/pool_kernels.h"
+#include "models/ops/rms_norm_kernels.h"
+#include "models/ops/rope_kernels.h"
+#include "models/ops/silu_kernels.h"
+#include "models/ops/unify_kernels.h"
+
+const struct nx_kernels NX_CPU_TABLE = {
+    .stream_destroy = nx_cpu_stream_destroy,
+    .synchronize = nx_cpu_synchronize,
+    .gemm = nx_cpu_gemm,
+    .clear = clear,
+    .add = add,
+    .repeat_row = repeat_row,
+    .sum_rows = sum_rows,
+    .add_rows = add_rows,
+    .add_rows_backward = add_rows_backward,
+    .rms_norm = rms_norm,
+    .rms_norm_backward = rms_norm_backward,
+    .silu = silu,
+    .silu_backward = silu_backward,
+    .swiglu = swiglu,
+    .swiglu_backward = swiglu_backward,
+    .dropout_mask = dropout_mask,
+    .masked_add = masked_add,
+    .rotate = rotate,
+    .attention = attention,
+    .attention_backward = attention_backward,
+    .unify = unify,
+    .unify_backward = unify_backward,
+    .pool = pool,
+    .pool_backward = pool_backward,
+    .cross_entropy = cross_entropy,
+    .square_error = square_error,
+    .scale = scale,
+    .standardise = standardise,
+};
