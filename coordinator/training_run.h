@@ -96,14 +96,15 @@ struct nx_run_status {
   struct nx_hash plan, model;
   char phase[24]; /* of the core; "waiting" between attempts, "done" at the end */
   char note[256]; /* why it waits, failed, or what was last out of the ordinary */
-  uint64_t round, first_round, n_rounds, n_sealed; /* of this run */
+  uint64_t round, first_round, n_rounds, n_sealed, n_trained; /* of this run */
   uint32_t attempt, kind;
-  uint32_t n_members, n_connected, n_cohort, n_arrived; /* arrived: of what the phase waits for */
-  uint64_t bytes_up;    /* accepted upload bytes of the run, all members together */
-  uint32_t n_recovered; /* dropouts whose masks were recovered, over the run */
+  uint32_t n_cohort, n_arrived; /* arrived: of what the phase waits for */
+  uint32_t threshold;
+  uint32_t seconds_left; /* until the present phase gives up */
+  uint64_t bytes_up;     /* accepted upload bytes of the run, all members together */
+  uint32_t n_recovered;  /* dropouts whose masks were recovered, over the run */
   double train_loss, held_out_loss, auroc, balanced_accuracy; /* of the newest sums; NaN: none */
   int64_t started, ended; /* Unix ns; ended 0 while it goes on */
-  int64_t seconds_left;   /* a guess from the rounds so far; -1: none */
 };
 
 void nx_training_run_status(const struct nx_training_run *run, struct nx_run_status *out);

@@ -19,15 +19,18 @@ static uint32_t arrived(const struct nx_round_progress *p) {
   return 0;
 }
 
-static int64_t guess_left(const struct nx_run_status *s) {
-  int64_t spent = (nx_clock_unix() - s->started) / NX_SECOND;
-  if (s->state != NX_RUN_RUNNING || !s->n_sealed)
-    return -1;
-  return spent * (int64_t)(s->n_rounds - s->n_sealed) / (int64_t)s->n_sealed;
+/* Training rounds among the first n of a run. */
+static uint64_t trained(const struct nx_plan *plan, uint64_t n) {
+  return n ? NX_MIN(n - 1, (uint64_t)plan->training.rounds) : 0;
+}
+
+static uint32_t seconds_until(int64_t deadline) {
+  int64_t now = nx_clock_monotonic();
+  return deadline > now && deadline != NX_NEVER ? (uint32_t)((deadline - now) / NX_SECOND) : 0;
 }
 
 void nx_training_run_status(const struct nx_training_run *run, struct nx_run_status *out) {
-  struct nx_round_progress progress = {.phase = "waiting"};
+  struct nx_round_progress progress = {.phase = "waiting", .phase_ends = NX_NEVER};
   if (run->core)
     nx_round_progress(run->core, &progress);
   else if (nx_training_run_is_over(run))
@@ -45,9 +48,11 @@ void nx_training_run_status(const struct nx_training_run *run, struct nx_run_sta
       .n_sealed = run->round - run->row.first_round,
       .attempt = run->attempt,
       .kind = nx_training_run_kind(run),
-      .n_members = (uint32_t)run->config.n_members,
       .n_cohort = run->core ? run->n_cohort : 0,
       .n_arrived = arrived(&progress),
+      .n_trained = trained(run->plan, run->round - run->row.first_round),
+      .threshold = progress.threshold,
+      .seconds_left = seconds_until(progress.phase_ends),
       .bytes_up = run->run_bytes_up + (run->core ? run->bytes_up : 0),
       .n_recovered = run->run_recovered,
       .train_loss = run->metrics.train_loss,
@@ -57,12 +62,9 @@ void nx_training_run_status(const struct nx_training_run *run, struct nx_run_sta
       .started = run->row.started,
       .ended = run->row.ended,
   };
-  for (size_t i = 0; i < run->config.n_members; i++)
-    out->n_connected += run->connected[run->config.members[i].id];
   snprintf(out->plan_name, sizeof out->plan_name, "%s", run->plan->name);
   snprintf(out->phase, sizeof out->phase, "%s", progress.phase);
   snprintf(out->note, sizeof out->note, "%s", run->note);
-  out->seconds_left = guess_left(out);
 }
 
 static int last_metrics(struct nx_run_store *store, uint64_t round, struct nx_run_metrics *out,
@@ -100,17 +102,13 @@ int nx_run_status_from_store(struct nx_federation *federation, struct nx_run_sta
                              struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
-  struct nx_store_member members[NX_STORE_MEMBERS];
   struct nx_store_totals totals;
   struct nx_run_metrics metrics;
   struct nx_store_run row;
-  size_t n_members;
   *out = (struct nx_run_status){
       .train_loss = NAN, .held_out_loss = NAN, .auroc = NAN, .balanced_accuracy = NAN};
-  int r = nx_run_store_members(federation->store, members, &n_members, err);
-  out->n_members = (uint32_t)n_members;
-  out->seconds_left = -1;
-  if (r < 0 || (r = nx_run_store_last_run(federation->store, &row, err)) < 0)
+  int r = nx_run_store_last_run(federation->store, &row, err);
+  if (r < 0)
     return r == NX_E_NOT_FOUND ? 0 : r;
   if ((r = nx_run_store_totals(federation->store, row.id, &totals, err)) < 0 ||
       (r = nx_run_store_plan(federation->store, &row.plan_hash, &text, err)) < 0 ||
@@ -118,7 +116,8 @@ int nx_run_status_from_store(struct nx_federation *federation, struct nx_run_sta
     return r;
   out->run = row.id, out->state = row.state, out->plan = row.plan_hash, out->model = row.model_hash;
   out->first_round = row.first_round, out->n_rounds = row.n_rounds;
-  out->n_sealed = totals.n_sealed, out->bytes_up = totals.bytes_up;
+  out->n_sealed = totals.n_sealed, out->n_trained = totals.n_trained;
+  out->bytes_up = totals.bytes_up;
   out->n_recovered = totals.n_recovered;
   out->round = row.first_round + totals.n_sealed;
   out->started = row.started, out->ended = row.ended;

@@ -1,0 +1,351 @@
+#include "coordinator/coordinator.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "coordinator/address.h"
+#include "coordinator/admin/manifest.h"
+#include "coordinator/coordinator_internal.h"
+#include "proto/codec/codec_manifest.h"
+
+#define TICK_MS 250           /* how often the main thread looks for new invitations */
+#define DRAIN (3 * NX_SECOND) /* how long calls in progress may take when we stop */
+
+void nx_coordinator_fail(struct nx_coordinator *c, const struct nx_error *err) {
+  static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&once);
+  if (!atomic_load(&c->failed)) {
+    c->failure = *err;
+    atomic_store(&c->failed, true);
+  }
+  pthread_mutex_unlock(&once);
+}
+
+/* --- what it knows ---------------------------------------------------------------------- */
+
+int nx_coordinator_read_members(struct nx_coordinator *c, struct nx_error *err) {
+  pthread_mutex_lock(&c->directory_lock);
+  int r = nx_run_store_members(c->federation->store, c->members, &c->n_members, err);
+  pthread_mutex_unlock(&c->directory_lock);
+  return r;
+}
+
+static int read_founders(struct nx_coordinator *c, struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_manifest manifest;
+  int r = nx_arena_create((size_t)4 << 20, &arena, err);
+  if (r < 0 || (r = nx_manifest_decode(nx_buffer_view(&c->manifest), arena, &manifest, err)) < 0)
+    return r;
+  c->n_founders = manifest.n_members;
+  for (size_t i = 0; i < manifest.n_members; i++) {
+    c->founders[i] = (struct nx_round_member){.id = manifest.members[i].id,
+                                              .key = manifest.members[i].identity,
+                                              .spki = manifest.members[i].spki};
+    snprintf(c->founders[i].name, sizeof c->founders[i].name, "%s", manifest.members[i].name);
+  }
+  return 0;
+}
+
+int nx_coordinator_read_manifest(struct nx_coordinator *c, struct nx_error *err) {
+  c->manifest.size = 0;
+  int r = nx_manifest_recall(c->federation, &c->manifest, &c->manifest_signature, &c->manifest_hash,
+                             err);
+  if (r == NX_E_NOT_FOUND)
+    return 0;
+  if (r < 0 || (r = read_founders(c, err)) < 0)
+    return r;
+  c->sealed = true;
+  return 0;
+}
+
+struct nx_training_run_config nx_coordinator_run_config(struct nx_coordinator *c) {
+  return (struct nx_training_run_config){.federation = c->federation,
+                                         .audit = c->audit,
+                                         .registry = &c->registry,
+                                         .pool = c->pool,
+                                         .manifest = c->manifest_hash,
+                                         .members = c->founders,
+                                         .n_members = c->n_founders,
+                                         .send = nx_session_send_signed,
+                                         .sealed = nx_progress_sealed,
+                                         .context = c};
+}
+
+/* --- threads ----------------------------------------------------------------------------- */
+
+static int step_run(struct nx_coordinator *c, struct nx_error *err) {
+  int64_t now = nx_clock_monotonic();
+  if (!c->run || now < nx_training_run_deadline(c->run))
+    return 0;
+  nx_progress_changed(c);
+  return nx_training_run_tick(c->run, now, err);
+}
+
+static void *run_round_thread(void *context) {
+  struct nx_coordinator *c = context;
+  bool was_over = true;
+  while (!nx_mailbox_is_closed(c->round_box)) {
+    struct nx_error err = {0};
+    int64_t publish = nx_progress_publish(c, nx_clock_monotonic());
+    int64_t deadline =
+        c->run && !atomic_load(&c->failed) ? nx_training_run_deadline(c->run) : NX_NEVER;
+    struct nx_task *task = nx_mailbox_wait(c->round_box, NX_MIN(publish, deadline));
+    if (task)
+      nx_task_run_next(task);
+    if (!atomic_load(&c->failed) && step_run(c, &err) < 0)
+      nx_coordinator_fail(c, &err);
+    bool over = !c->run || nx_training_run_is_over(c->run);
+    if (over && !was_over)
+      malloc_trim(0); /* what the run's rounds needed goes back */
+    was_over = over;
+  }
+  return NULL;
+}
+
+static void *run_files_thread(void *context) {
+  struct nx_coordinator *c = context;
+  for (struct nx_task *task; (task = nx_mailbox_wait(c->files_box, NX_NEVER));)
+    nx_task_run_next(task);
+  return NULL;
+}
+
+/* --- the enrolment port -------------------------------------------------------------------- */
+
+static const struct nx_rpc_method enrol_methods[] = {{NX_METHOD_ENROL, nx_enrol_open}};
+
+static int open_enrolment(struct nx_coordinator *c, struct nx_error *err) {
+  const struct nx_federation *f = c->federation;
+  struct nx_rpc_server_config config = {
+      .address = f->config->enrol_listen,
+      .certificate = nx_buffer_view(&f->tls_certificate),
+      .key = nx_buffer_view(&f->tls_key),
+      .ca = nx_buffer_view(&f->ca_certificate),
+      .methods = enrol_methods,
+      .n_methods = NX_ARRAY_LENGTH(enrol_methods),
+      .context = c,
+      .message_cap = NX_MESSAGE_CAP_ENROL,
+      .send_queue_cap = NX_MESSAGE_CAP_ENROL,
+      .streams_per_connection = 2,
+  };
+  int r = nx_rpc_server_create(&config, &c->enrolment, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "open the enrolment port");
+  NX_LOG(NX_LOG_INFO, "enrolment.opened", NX_STR("address", f->config->enrol_address));
+  return 0;
+}
+
+static void close_enrolment(struct nx_coordinator *c) {
+  if (!c->enrolment)
+    return;
+  nx_rpc_server_stop(nx_steal(&c->enrolment), nx_clock_monotonic() + DRAIN);
+  NX_LOG(NX_LOG_INFO, "enrolment.closed");
+}
+
+/* Invitations are made by another process; the audit log is ours. */
+static int log_invitations(struct nx_coordinator *c, struct nx_error *err) {
+  struct nx_store_invitation invitation;
+  int r;
+  while ((r = nx_run_store_unlogged_invitation(c->federation->store, &invitation, NULL)) == 0) {
+    r = NX_AUDIT_APPEND(c->audit, err, "member.invited", NX_AUDIT_UINT("member", invitation.member),
+                        NX_AUDIT_STR("name", invitation.name),
+                        NX_AUDIT_INT("expires", invitation.expires));
+    if (r < 0 ||
+        (r = nx_run_store_mark_logged(c->federation->store, &invitation.token_hash, err)) < 0)
+      return r;
+    NX_LOG(NX_LOG_INFO, "member.invited", NX_U64("member", invitation.member),
+           NX_STR("name", invitation.name));
+  }
+  return 0;
+}
+
+static int tick(struct nx_coordinator *c, struct nx_error *err) {
+  uint32_t pending;
+  int r = log_invitations(c, err);
+  if (r < 0 || (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(),
+                                                     &pending, err)) < 0)
+    return r;
+  atomic_store(&c->n_invited, pending);
+  if (pending && !c->enrolment)
+    return open_enrolment(c, err);
+  if (!pending)
+    close_enrolment(c);
+  return 0;
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static int open_home(struct nx_coordinator *c, const char *home, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  int r = nx_federation_open(home, &c->federation, err);
+  if (r < 0 || (r = nx_folder_lock(home, &c->lock_fd, err)) < 0 ||
+      (r = nx_path_join(path, home, "blobs", err)) < 0 ||
+      (r = nx_model_registry_init(&c->registry, path, err)) < 0 ||
+      (r = nx_path_join(path, home, "audit", err)) < 0 ||
+      (r = nx_audit_log_open(path, "coordinator", c->federation->identity, &c->audit, err)) < 0)
+    return r;
+  if (nx_audit_log_size(c->audit) == 0)
+    r = NX_AUDIT_APPEND(
+        c->audit, err, "federation.created", NX_AUDIT_STR("name", c->federation->row.name),
+        NX_AUDIT_DATA("id", c->federation->row.id, sizeof c->federation->row.id),
+        NX_AUDIT_DATA("identity", c->federation->row.identity.bytes, NX_PUBLIC_KEY_SIZE),
+        NX_AUDIT_HASH("spki", &c->federation->row.spki));
+  if (r < 0 || (r = nx_coordinator_read_members(c, err)) < 0)
+    return r;
+  return nx_coordinator_read_manifest(c, err);
+}
+
+static int resume_run(struct nx_coordinator *c, struct nx_error *err) {
+  struct nx_training_run_config config = nx_coordinator_run_config(c);
+  int r = nx_training_run_resume(&config, nx_clock_monotonic(), &c->run, err);
+  return r == NX_E_NOT_FOUND ? 0 : r;
+}
+
+static int open_main_port(struct nx_coordinator *c, struct nx_error *err) {
+  static struct nx_rpc_method methods[16] = {
+      {NX_METHOD_SESSION_OPEN, nx_session_open},
+      {NX_METHOD_ROUND_UPLOAD, nx_upload_open},
+      {NX_METHOD_ROUND_FETCH_TILES, nx_tiles_open},
+      {NX_METHOD_BLOB_FETCH, nx_blob_open},
+  };
+  size_t n = 4;
+  for (size_t i = 0; i < nx_admin_n_methods; i++)
+    methods[n++] = nx_admin_methods[i];
+  const struct nx_federation *f = c->federation;
+  struct nx_rpc_server_config config = {
+      .address = f->config->listen,
+      .certificate = nx_buffer_view(&f->tls_certificate),
+      .key = nx_buffer_view(&f->tls_key),
+      .ca = nx_buffer_view(&f->ca_certificate),
+      .require_client_certificate = true,
+      .methods = methods,
+      .n_methods = n,
+      .context = c,
+      .message_cap = NX_MESSAGE_CAP_MAIN,
+      .send_queue_cap = 4 * NX_MESSAGE_CAP_MAIN,
+  };
+  return nx_rpc_server_create(&config, &c->server, err);
+}
+
+/* Nobody may be half told that a port is there when it is not. */
+static int check_port(const char *text, struct nx_error *err) {
+  struct nx_address address;
+  int r = nx_address_parse(text, &address, err);
+  return r < 0 ? r : nx_address_probe(&address, err);
+}
+
+static int start_threads(struct nx_coordinator *c, struct nx_error *err) {
+  long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  size_t threads = c->federation->config->threads ? c->federation->config->threads
+                                                  : (size_t)NX_MAX(processors, 1);
+  int r = nx_pool_create(threads, &c->pool, err);
+  if (r < 0 || (r = nx_mailbox_create(NX_TASKS, nx_task_destroy, &c->round_box, err)) < 0 ||
+      (r = nx_mailbox_create(NX_TASKS, nx_task_destroy, &c->files_box, err)) < 0)
+    return r;
+  if (c->sealed && (r = resume_run(c, err)) < 0)
+    return r;
+  int e = pthread_create(&c->files_thread, NULL, run_files_thread, c);
+  if (e)
+    return nx_fail_errno(err, e, "start a thread");
+  e = pthread_create(&c->round_thread, NULL, run_round_thread, c);
+  return e ? nx_fail_errno(err, e, "start a thread") : 0;
+}
+
+static void drain(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  (void)stream, (void)bytes;
+  nx_session_notify_all(c, NX_NOTICE_DRAINING, "the coordinator stops: come back");
+  nx_session_close_all(c, "the coordinator stops: come back");
+  for (size_t i = 0; i < NX_WATCHERS; i++)
+    if (c->watchers[i])
+      nx_rpc_call_finish(c->watchers[i]->call, NX_RPC_UNAVAILABLE, "the coordinator stops");
+}
+
+/* The ports first, so that nothing new comes; then the threads, which finish what is there. */
+static void stop_threads(struct nx_coordinator *c) {
+  if (c->round_thread)
+    nx_task_post_plain(c, c->round_box, drain);
+  nx_rpc_server_stop(nx_steal(&c->server), nx_clock_monotonic() + DRAIN);
+  close_enrolment(c);
+  if (c->round_box)
+    nx_mailbox_close(c->round_box);
+  if (c->files_box)
+    nx_mailbox_close(c->files_box);
+  if (c->round_thread)
+    pthread_join(c->round_thread, NULL);
+  if (c->files_thread)
+    pthread_join(c->files_thread, NULL);
+}
+
+static void destroy(struct nx_coordinator *c) {
+  stop_threads(c);
+  nx_training_run_destroy(c->run);
+  for (size_t id = 0; id < 256; id++)
+    nx_stream_unref(c->seats[id]);
+  for (size_t i = 0; i < NX_WATCHERS; i++)
+    nx_stream_unref(c->watchers[i]);
+  nx_mailbox_destroy(c->round_box);
+  nx_mailbox_destroy(c->files_box);
+  nx_pool_destroy(c->pool);
+  struct nx_error err = {0};
+  if (c->audit && nx_audit_log_close(c->audit, &err) < 0)
+    NX_LOG(NX_LOG_ERROR, "audit.unclosed", NX_STR("why", err.text));
+  nx_buffer_finish(&c->manifest);
+  nx_federation_close(c->federation);
+  nx_cleanup_fd(&c->lock_fd);
+  pthread_mutex_destroy(&c->directory_lock);
+  free(c);
+}
+
+/* Until a signal, or until a thread cannot go on. */
+static int wait_until_stopped(struct nx_coordinator *c, const sigset_t *signals,
+                              struct nx_error *err) {
+  const struct timespec pause = {.tv_nsec = TICK_MS * NX_MILLISECOND};
+  for (;;) {
+    if (atomic_load(&c->failed)) {
+      if (err)
+        *err = c->failure;
+      return c->failure.code;
+    }
+    int r = tick(c, err);
+    if (r < 0)
+      return r;
+    if (sigtimedwait(signals, NULL, &pause) > 0)
+      return 0;
+  }
+}
+
+static int serve(struct nx_coordinator *c, const char *home, struct nx_error *err) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, NULL); /* threads started from here on inherit it */
+  signal(SIGPIPE, SIG_IGN);
+  int r = open_home(c, home, err);
+  if (r < 0 || (r = check_port(c->federation->config->listen, err)) < 0 ||
+      (r = check_port(c->federation->config->enrol_listen, err)) < 0 ||
+      (r = start_threads(c, err)) < 0 || (r = open_main_port(c, err)) < 0)
+    return r;
+  NX_LOG(NX_LOG_INFO, "serving", NX_STR("federation", c->federation->row.name),
+         NX_STR("address", c->federation->config->address));
+  printf("serving %s on %s\n", c->federation->row.name, c->federation->config->address);
+  fflush(stdout);
+  return wait_until_stopped(c, &signals, err);
+}
+
+int nx_coordinator_serve(const char *home, struct nx_error *err) {
+  struct nx_coordinator *c = calloc(1, sizeof *c);
+  if (!c)
+    return nx_fail(err, NX_E_NOMEM, "serve");
+  mallopt(M_ARENA_MAX, 2); /* many threads, little memory */
+  c->lock_fd = -1;
+  c->started = nx_clock_monotonic();
+  pthread_mutex_init(&c->directory_lock, NULL);
+  nx_rpc_library_start();
+  int r = serve(c, home, err);
+  destroy(c);
+  nx_rpc_library_stop();
+  return r;
+}

@@ -1,0 +1,15 @@
+/* Coordinator: the process around a federation. It owns the threads, the ports and the run:
+ *
+ *   transport threads ──► round mailbox ──► round thread: sessions, run, operators, watchers
+ *        │  ▲             files mailbox ──► files thread: uploads, tiles, blobs, enrolment
+ *        │  └── responses                   worker pool: sums and masks
+ *        └ main thread: signals, the enrolment port, invitations into the audit log
+ *
+ * Handlers on transport threads copy and post; all state has one owner. */
+#pragma once
+
+#include "common/error.h"
+
+/* Serves until SIGINT or SIGTERM (0) or until it cannot go on (its error). Says on stdout
+ * where it listens once it does. */
+int nx_coordinator_serve(const char *home, struct nx_error *err);

@@ -1,0 +1,164 @@
+/* What the files of the coordinator process share. Private to coordinator/. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mailbox.h"
+#include "common/size.h"
+#include "coordinator/training_run.h"
+#include "proto/codec/codec_admin.h"
+#include "proto/codec/codec_model.h"
+#include "proto/codec/codec_session.h"
+#include "proto/rpc/rpc_server.h"
+
+#define NX_COORDINATOR_SOFTWARE "neurox-coordinator 0.1.0"
+#define NX_WATCHERS 16
+#define NX_TASKS 8192 /* room of a mailbox; a call that finds none is cancelled */
+
+struct nx_coordinator;
+
+/* One RPC in progress. Shared by its transport thread and the threads that serve it: whoever
+ * holds it has a reference. After a message arrived, nobody touches it but the thread that
+ * the message was posted to, until that thread asks for the next one. */
+struct nx_stream {
+  atomic_uint references;
+  struct nx_coordinator *coordinator;
+  struct nx_rpc_call *call;
+  uint32_t member; /* 0: an operator, or someone who enrols */
+  atomic_bool closed;
+
+  /* A member's session: round thread. */
+  bool greeted;
+  char software[NX_SOFTWARE_SIZE];
+  struct nx_heartbeat heartbeat;
+
+  /* An upload: round thread for the header, files thread for the bytes. */
+  struct nx_buffer header;
+  struct nx_upload_header announced;
+  struct nx_upload_writer *writer;
+
+  /* Something being fetched: files thread. */
+  struct nx_blob_file blob;
+  uint64_t offset;
+  struct nx_opened_attempt *opened;
+  uint64_t *tiles;
+  size_t n_tiles, next_tile;
+  bool sending;
+};
+
+struct nx_coordinator {
+  struct nx_federation *federation;
+  struct nx_audit_log *audit;
+  struct nx_model_registry registry;
+  struct nx_pool *pool;
+  int lock_fd;
+  int64_t started; /* monotonic */
+  struct nx_mailbox *round_box, *files_box;
+  pthread_t round_thread, files_thread;
+  struct nx_rpc_server *server;
+  struct nx_rpc_server *enrolment; /* main thread; NULL while nobody is invited */
+  atomic_uint n_invited;           /* pending invitations */
+  atomic_bool failed;              /* the round or files thread cannot go on */
+  struct nx_error failure;         /* why; written once, before failed */
+
+  /* Who may call: any thread, under the lock. */
+  pthread_mutex_t directory_lock;
+  struct nx_store_member members[NX_STORE_MEMBERS];
+  size_t n_members;
+
+  /* The round thread's. */
+  struct nx_training_run *run;
+  bool sealed; /* the manifest is */
+  struct nx_buffer manifest;
+  struct nx_signature manifest_signature;
+  struct nx_hash manifest_hash;
+  struct nx_round_member founders[NX_STORE_MEMBERS];
+  size_t n_founders;
+  struct nx_stream *seats[256]; /* sessions by member id */
+  int64_t last_seen[256];       /* Unix ns */
+  uint64_t last_round[256];     /* the last one whose sum holds the member's update */
+  struct nx_stream *watchers[NX_WATCHERS];
+  int64_t next_progress; /* when watchers may be told again */
+  bool progress_due;
+};
+
+/* coordinator.c */
+/* Any thread: the process stops and says why. */
+void nx_coordinator_fail(struct nx_coordinator *c, const struct nx_error *err);
+int nx_coordinator_read_members(struct nx_coordinator *c, struct nx_error *err);
+int nx_coordinator_read_manifest(struct nx_coordinator *c, struct nx_error *err);
+struct nx_training_run_config nx_coordinator_run_config(struct nx_coordinator *c);
+
+/* desk.c: streams and tasks */
+struct nx_task {
+  void (*run)(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes);
+  struct nx_coordinator *coordinator;
+  struct nx_stream *stream; /* a reference, or NULL */
+  struct nx_buffer bytes;   /* a copy */
+};
+typedef void (*nx_task_run)(struct nx_coordinator *c, struct nx_stream *stream,
+                            struct nx_bytes bytes);
+
+/* For on_open: who calls? *stream_out holds one reference, which on_closed gives back. */
+enum nx_rpc_status nx_stream_open_member(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                         struct nx_stream **stream_out, const char **text_out);
+enum nx_rpc_status nx_stream_open_operator(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                           struct nx_stream **stream_out, const char **text_out);
+enum nx_rpc_status nx_stream_open_anyone(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                         struct nx_stream **stream_out, const char **text_out);
+struct nx_stream *nx_stream_ref(struct nx_stream *stream);
+void nx_stream_unref(struct nx_stream *stream);
+/* The usual on_closed. */
+void nx_stream_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
+                      const char *text);
+/* Ends the call with what err says, and takes its words along. */
+void nx_stream_refuse(struct nx_stream *stream, const struct nx_error *err);
+/* Encodes nothing: sends the bytes and empties the buffer; a call that cannot take them is
+ * cancelled. */
+void nx_stream_send(struct nx_stream *stream, struct nx_buffer *message);
+
+/* Copies the bytes; wiped after the task ran. When there is no room the stream's call is
+ * cancelled. */
+void nx_task_post(struct nx_mailbox *box, struct nx_stream *stream, struct nx_bytes bytes,
+                  nx_task_run run);
+/* Without a stream. */
+void nx_task_post_plain(struct nx_coordinator *c, struct nx_mailbox *box, nx_task_run run);
+void nx_task_run_next(struct nx_task *task); /* and destroys it */
+void nx_task_destroy(void *task);
+
+/* Services: their methods. */
+enum nx_rpc_status nx_session_open(void *context, struct nx_rpc_call *call,
+                                   struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                   const char **text_out);
+enum nx_rpc_status nx_upload_open(void *context, struct nx_rpc_call *call,
+                                  struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                  const char **text_out);
+enum nx_rpc_status nx_tiles_open(void *context, struct nx_rpc_call *call,
+                                 struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                 const char **text_out);
+enum nx_rpc_status nx_blob_open(void *context, struct nx_rpc_call *call,
+                                struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                const char **text_out);
+extern const struct nx_rpc_method nx_admin_methods[];
+extern const size_t nx_admin_n_methods;
+enum nx_rpc_status nx_enrol_open(void *context, struct nx_rpc_call *call,
+                                 struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                 const char **text_out);
+
+/* session_service.c, round thread */
+void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message);
+/* Ends every session with a word; members come back by themselves. */
+void nx_session_close_all(struct nx_coordinator *c, const char *text);
+void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text);
+
+/* progress.c, round thread */
+struct nx_admin_status nx_progress_status(struct nx_coordinator *c);
+/* A round was sealed (the run's callback). */
+void nx_progress_sealed(void *context);
+void nx_progress_changed(struct nx_coordinator *c);
+/* Tells watchers what is due; when to call again, or NX_NEVER. */
+int64_t nx_progress_publish(struct nx_coordinator *c, int64_t now);
+void nx_progress_add_watcher(struct nx_coordinator *c, struct nx_stream *stream);

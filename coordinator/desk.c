@@ -1,0 +1,137 @@
+/* Streams and tasks: how what arrives on a transport thread reaches the thread that owns it. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "coordinator/coordinator_internal.h"
+
+static void free_stream(struct nx_stream *stream) {
+  nx_upload_writer_destroy(stream->writer);
+  nx_buffer_finish(&stream->header);
+  nx_blob_file_close(&stream->blob);
+  free(stream->opened);
+  free(stream->tiles);
+  nx_rpc_call_unref(stream->call);
+  free(stream);
+}
+
+struct nx_stream *nx_stream_ref(struct nx_stream *stream) {
+  atomic_fetch_add(&stream->references, 1);
+  return stream;
+}
+
+void nx_stream_unref(struct nx_stream *stream) {
+  if (stream && atomic_fetch_sub(&stream->references, 1) == 1)
+    free_stream(stream);
+}
+
+static enum nx_rpc_status open_stream(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                      uint32_t member, struct nx_stream **stream_out,
+                                      const char **text_out) {
+  struct nx_stream *stream = calloc(1, sizeof *stream);
+  if (!stream) {
+    *text_out = "out of memory: try again later";
+    return NX_RPC_RESOURCE_EXHAUSTED;
+  }
+  atomic_init(&stream->references, 1);
+  stream->coordinator = c;
+  stream->call = nx_rpc_call_ref(call);
+  stream->member = member;
+  stream->blob.fd = -1;
+  *stream_out = stream;
+  return NX_RPC_OK;
+}
+
+enum nx_rpc_status nx_stream_open_anyone(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                         struct nx_stream **stream_out, const char **text_out) {
+  return open_stream(c, call, 0, stream_out, text_out);
+}
+
+/* The member with this TLS key, or 0. */
+static uint32_t look_up(struct nx_coordinator *c, const struct nx_hash *spki) {
+  uint32_t id = 0;
+  pthread_mutex_lock(&c->directory_lock);
+  for (size_t i = 0; i < c->n_members; i++)
+    if (nx_hash_equal(&c->members[i].spki, spki))
+      id = c->members[i].id;
+  pthread_mutex_unlock(&c->directory_lock);
+  return id;
+}
+
+enum nx_rpc_status nx_stream_open_member(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                         struct nx_stream **stream_out, const char **text_out) {
+  struct nx_hash spki;
+  uint32_t member = nx_rpc_call_peer_spki(call, spki.bytes, NULL) == 0 ? look_up(c, &spki) : 0;
+  if (!member) {
+    *text_out = "this certificate is not of a member of this federation";
+    return NX_RPC_PERMISSION_DENIED;
+  }
+  return open_stream(c, call, member, stream_out, text_out);
+}
+
+enum nx_rpc_status nx_stream_open_operator(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                           struct nx_stream **stream_out, const char **text_out) {
+  struct nx_hash spki;
+  if (nx_rpc_call_peer_spki(call, spki.bytes, NULL) < 0 ||
+      !nx_hash_equal(&spki, &c->federation->row.operator_spki)) {
+    *text_out = "only the operator's certificate may call this";
+    return NX_RPC_PERMISSION_DENIED;
+  }
+  return open_stream(c, call, 0, stream_out, text_out);
+}
+
+void nx_stream_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
+                      const char *text) {
+  struct nx_stream *stream = context;
+  (void)call, (void)status, (void)text;
+  atomic_store(&stream->closed, true);
+  nx_stream_unref(stream);
+}
+
+void nx_stream_refuse(struct nx_stream *stream, const struct nx_error *err) {
+  nx_rpc_call_finish(stream->call, nx_rpc_status_of_code(err->code), err->text);
+}
+
+void nx_stream_send(struct nx_stream *stream, struct nx_buffer *message) {
+  if (nx_rpc_call_send(stream->call, message, NULL) < 0)
+    nx_rpc_call_cancel(stream->call);
+}
+
+/* --- tasks --------------------------------------------------------------------------- */
+
+void nx_task_destroy(void *memory) {
+  struct nx_task *task = memory;
+  nx_stream_unref(task->stream);
+  nx_buffer_wipe(&task->bytes);
+  free(task);
+}
+
+void nx_task_run_next(struct nx_task *task) {
+  task->run(task->coordinator, task->stream, nx_buffer_view(&task->bytes));
+  nx_task_destroy(task);
+}
+
+static int post(struct nx_coordinator *c, struct nx_mailbox *box, struct nx_stream *stream,
+                struct nx_bytes bytes, nx_task_run run) {
+  struct nx_task *task = calloc(1, sizeof *task);
+  if (!task)
+    return NX_E_NOMEM;
+  task->run = run;
+  task->coordinator = c;
+  task->stream = stream ? nx_stream_ref(stream) : NULL;
+  int r = bytes.size ? nx_buffer_append(&task->bytes, bytes.data, bytes.size, NULL) : 0;
+  if (r == 0)
+    r = nx_mailbox_post(box, task);
+  if (r < 0)
+    nx_task_destroy(task);
+  return r;
+}
+
+void nx_task_post(struct nx_mailbox *box, struct nx_stream *stream, struct nx_bytes bytes,
+                  nx_task_run run) {
+  if (post(stream->coordinator, box, stream, bytes, run) < 0)
+    nx_rpc_call_cancel(stream->call);
+}
+
+void nx_task_post_plain(struct nx_coordinator *c, struct nx_mailbox *box, nx_task_run run) {
+  post(c, box, NULL, nx_bytes(NULL, 0), run);
+}

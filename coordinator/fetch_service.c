@@ -1,0 +1,188 @@
+/* Blob/Fetch and Round/FetchTiles: what members fetch, paced by how fast they take it. */
+#include <stdlib.h>
+
+#include "coordinator/coordinator_internal.h"
+
+#define AHEAD ((size_t)1 << 20) /* bytes that may wait in one call */
+
+static void end(struct nx_stream *stream, const struct nx_error *err) {
+  stream->sending = false;
+  if (err)
+    nx_stream_refuse(stream, err);
+  else
+    nx_rpc_call_finish(stream->call, NX_RPC_OK, NULL);
+}
+
+/* Sends pieces until enough wait in the call or there are no more. */
+static void send_pieces(struct nx_stream *stream,
+                        int (*next)(struct nx_stream *stream, struct nx_buffer *out,
+                                    struct nx_error *err)) {
+  while (stream->sending && !atomic_load(&stream->closed) &&
+         nx_rpc_call_queued(stream->call) < AHEAD) {
+    _cleanup_(nx_buffer_finish) struct nx_buffer piece = {0};
+    struct nx_error err = {0};
+    int r = next(stream, &piece, &err);
+    if (r <= 0) {
+      end(stream, r < 0 ? &err : NULL);
+      return;
+    }
+    nx_stream_send(stream, &piece);
+  }
+}
+
+/* --- blobs ---------------------------------------------------------------------------- */
+
+/* 1: the next chunk is in out; 0: all were sent. */
+static int next_chunk(struct nx_stream *stream, struct nx_buffer *out, struct nx_error *err) {
+  uint64_t rest = stream->blob.size - stream->offset;
+  struct nx_blob_chunk chunk = {.total = stream->blob.size, .offset = stream->offset};
+  if (!rest && stream->next_tile)
+    return 0;
+  stream->next_tile = 1; /* an empty rest is told once */
+  size_t n = (size_t)NX_MIN(rest, NX_CHUNK_SIZE);
+  _cleanup_free_ uint8_t *data = malloc(n + 1);
+  if (!data)
+    return nx_fail(err, NX_E_NOMEM, "send a blob");
+  int r = nx_blob_file_read(&stream->blob, stream->offset, data, n, err);
+  chunk.data = nx_bytes(data, n);
+  if (r < 0 || (r = nx_blob_chunk_encode(&chunk, out, err)) < 0)
+    return r;
+  stream->offset += n;
+  return 1;
+}
+
+static void send_blob(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  (void)c, (void)bytes;
+  send_pieces(stream, next_chunk);
+}
+
+static void open_blob(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  struct nx_blob_request request;
+  struct nx_error err = {0};
+  int r = nx_blob_request_decode(bytes, &request, &err);
+  if (r == 0)
+    r = nx_model_registry_open(&c->registry, &request.hash, &stream->blob, &err);
+  if (r == NX_E_NOT_FOUND)
+    r = nx_fail(&err, NX_E_NOT_FOUND, "there is no blob of that hash here");
+  if (r == 0 && request.offset > stream->blob.size)
+    r = nx_fail(&err, NX_E_PROTOCOL, "the blob ends before that offset");
+  if (r < 0) {
+    end(stream, &err);
+    return;
+  }
+  stream->offset = request.offset;
+  stream->sending = true;
+  send_pieces(stream, next_chunk);
+}
+
+static void on_blob_request(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct nx_stream *stream = context;
+  (void)call;
+  nx_task_post(stream->coordinator->files_box, stream, message, open_blob);
+}
+
+static void on_blob_writable(void *context, struct nx_rpc_call *call) {
+  struct nx_stream *stream = context;
+  (void)call;
+  nx_task_post(stream->coordinator->files_box, stream, nx_bytes(NULL, 0), send_blob);
+}
+
+enum nx_rpc_status nx_blob_open(void *context, struct nx_rpc_call *call,
+                                struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                const char **text_out) {
+  struct nx_stream *stream;
+  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
+  if (status != NX_RPC_OK)
+    return status;
+  *handlers_out = (struct nx_rpc_handlers){.on_message = on_blob_request,
+                                           .on_writable = on_blob_writable,
+                                           .on_closed = nx_stream_closed};
+  *call_context_out = stream;
+  nx_rpc_call_receive(call);
+  return NX_RPC_OK;
+}
+
+/* --- tiles for spot checks -------------------------------------------------------------- */
+
+/* Tile by tile, and of each tile every member of U3. */
+static int next_tile(struct nx_stream *stream, struct nx_buffer *out, struct nx_error *err) {
+  const struct nx_opened_attempt *opened = stream->opened;
+  size_t which = stream->next_tile / opened->n_members;
+  if (which >= stream->n_tiles)
+    return 0;
+  _cleanup_(nx_buffer_finish) struct nx_buffer data = {0};
+  struct nx_tile tile = {.id = opened->members[stream->next_tile % opened->n_members],
+                         .tile = stream->tiles[which]};
+  int r = nx_upload_spool_tile(&opened->spool, tile.id, tile.tile, &data, &tile.path, err);
+  tile.data = nx_buffer_view(&data);
+  if (r < 0 || (r = nx_tile_encode(&tile, out, err)) < 0)
+    return r;
+  stream->next_tile++;
+  return 1;
+}
+
+static void send_tiles(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  (void)c, (void)bytes;
+  send_pieces(stream, next_tile);
+}
+
+static int copy_request(struct nx_stream *stream, const struct nx_tile_request *request,
+                        const struct nx_opened_attempt *opened, struct nx_error *err) {
+  stream->opened = malloc(sizeof *stream->opened);
+  stream->tiles = calloc(request->n, sizeof *stream->tiles);
+  if (!stream->opened || !stream->tiles)
+    return nx_fail(err, NX_E_NOMEM, "send tiles");
+  *stream->opened = *opened;
+  memcpy(stream->tiles, request->tiles, request->n * sizeof *stream->tiles);
+  stream->n_tiles = request->n;
+  return 0;
+}
+
+/* Round thread: is that the attempt that was opened? */
+static void open_tiles(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_tile_request request;
+  struct nx_error err = {0};
+  const struct nx_opened_attempt *opened = c->run ? nx_training_run_opened(c->run) : NULL;
+  int r = nx_arena_create(NX_SESSION_ARENA, &arena, &err);
+  if (r == 0)
+    r = nx_tile_request_decode(bytes, arena, &request, &err);
+  if (r == 0 && (!opened || opened->round != request.round || opened->attempt != request.attempt ||
+                 !nx_hash_equal(&opened->t3, &request.t3) || !opened->n_members))
+    r = nx_fail(&err, NX_E_NOT_FOUND, "the uploads of that attempt are not here (any more)");
+  if (r == 0)
+    r = copy_request(stream, &request, opened, &err);
+  if (r < 0) {
+    end(stream, &err);
+    return;
+  }
+  stream->sending = true;
+  nx_task_post(c->files_box, stream, nx_bytes(NULL, 0), send_tiles);
+}
+
+static void on_tile_request(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct nx_stream *stream = context;
+  (void)call;
+  nx_task_post(stream->coordinator->round_box, stream, message, open_tiles);
+}
+
+static void on_tiles_writable(void *context, struct nx_rpc_call *call) {
+  struct nx_stream *stream = context;
+  (void)call;
+  nx_task_post(stream->coordinator->files_box, stream, nx_bytes(NULL, 0), send_tiles);
+}
+
+enum nx_rpc_status nx_tiles_open(void *context, struct nx_rpc_call *call,
+                                 struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                 const char **text_out) {
+  struct nx_stream *stream;
+  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
+  if (status != NX_RPC_OK)
+    return status;
+  *handlers_out = (struct nx_rpc_handlers){.on_message = on_tile_request,
+                                           .on_writable = on_tiles_writable,
+                                           .on_closed = nx_stream_closed};
+  *call_context_out = stream;
+  nx_rpc_call_receive(call);
+  return NX_RPC_OK;
+}

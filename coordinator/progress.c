@@ -1,0 +1,148 @@
+/* What an operator sees: the status as it is, and events to those who watch. */
+#include <stdio.h>
+
+#include "coordinator/coordinator_internal.h"
+
+#define INTERVAL (200 * NX_MILLISECOND) /* watchers are told at most this often */
+
+static void fill_run(const struct nx_run_status *run, struct nx_admin_status *out) {
+  out->run_state = run->run ? run->state : 0;
+  out->run = (uint64_t)run->run;
+  out->plan = run->plan, out->model = run->model;
+  out->first_round = run->first_round, out->n_rounds = run->n_rounds;
+  out->round = run->n_cohort ? run->round : 0;
+  out->attempt = run->attempt, out->kind = run->kind;
+  out->last_sealed = run->n_sealed ? run->first_round + run->n_sealed - 1 : 0;
+  out->n_cohort = run->n_cohort, out->n_done = run->n_arrived, out->threshold = run->threshold;
+  out->seconds_left = run->seconds_left;
+  out->bytes_up = run->bytes_up;
+  out->n_sealed = run->n_sealed, out->n_trained = run->n_trained;
+  out->n_recovered = run->n_recovered;
+  out->started = run->started, out->ended = run->ended;
+  out->train_loss = run->train_loss, out->held_out_loss = run->held_out_loss;
+  out->auroc = run->auroc, out->balanced_accuracy = run->balanced_accuracy;
+  snprintf(out->phase, sizeof out->phase, "%s", run->phase);
+  snprintf(out->plan_name, sizeof out->plan_name, "%s", run->plan_name);
+  snprintf(out->note, sizeof out->note, "%s",
+           run->stopping  ? "stopping after this round"
+           : run->pausing ? "pausing after this round"
+                          : run->note);
+}
+
+struct nx_admin_status nx_progress_status(struct nx_coordinator *c) {
+  struct nx_admin_status status = {.manifest_sealed = c->sealed,
+                                   .software = NX_COORDINATOR_SOFTWARE,
+                                   .n_invited = atomic_load(&c->n_invited)};
+  struct nx_run_status run;
+  struct nx_error err;
+  if (c->run)
+    nx_training_run_status(c->run, &run);
+  else if (nx_run_status_from_store(c->federation, &run, &err) < 0)
+    snprintf(run.note, sizeof run.note, "%s", err.text);
+  fill_run(&run, &status);
+  memcpy(status.federation, c->federation->row.id, sizeof status.federation);
+  snprintf(status.federation_name, sizeof status.federation_name, "%s", c->federation->row.name);
+  for (uint32_t id = 1; id < 256; id++)
+    status.n_connected += c->seats[id] != NULL;
+  pthread_mutex_lock(&c->directory_lock);
+  status.n_members = (uint32_t)c->n_members;
+  pthread_mutex_unlock(&c->directory_lock);
+  status.up_seconds = (uint64_t)((nx_clock_monotonic() - c->started) / NX_SECOND);
+  return status;
+}
+
+static void drop_watcher(struct nx_coordinator *c, size_t i) {
+  nx_stream_unref(nx_steal(&c->watchers[i]));
+}
+
+static void tell(struct nx_coordinator *c, const struct nx_admin_event *event) {
+  for (size_t i = 0; i < NX_WATCHERS; i++) {
+    _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
+    struct nx_error err = {0};
+    if (!c->watchers[i])
+      continue;
+    if (atomic_load(&c->watchers[i]->closed))
+      drop_watcher(c, i);
+    else if (nx_admin_event_encode(event, &bytes, &err) == 0)
+      nx_stream_send(c->watchers[i], &bytes);
+    else
+      NX_LOG(NX_LOG_WARNING, "watch.unsendable", NX_STR("why", err.text));
+  }
+}
+
+static struct nx_admin_event new_event(struct nx_coordinator *c, const char *name) {
+  struct nx_admin_event event = {
+      .time = nx_clock_unix(), .has_status = true, .status = nx_progress_status(c)};
+  snprintf(event.name, sizeof event.name, "%s", name);
+  return event;
+}
+
+void nx_progress_add_watcher(struct nx_coordinator *c, struct nx_stream *stream) {
+  struct nx_error err = {0};
+  for (size_t i = 0; i < NX_WATCHERS; i++) {
+    if (c->watchers[i] && atomic_load(&c->watchers[i]->closed))
+      drop_watcher(c, i);
+    if (!c->watchers[i]) {
+      c->watchers[i] = nx_stream_ref(stream);
+      c->progress_due = true;
+      c->next_progress = 0;
+      return;
+    }
+  }
+  nx_fail(&err, NX_E_LIMIT, "%d others watch already", NX_WATCHERS);
+  nx_stream_refuse(stream, &err);
+}
+
+void nx_progress_changed(struct nx_coordinator *c) {
+  c->progress_due = true;
+}
+
+static bool is_watched(const struct nx_coordinator *c) {
+  for (size_t i = 0; i < NX_WATCHERS; i++)
+    if (c->watchers[i])
+      return true;
+  return false;
+}
+
+int64_t nx_progress_publish(struct nx_coordinator *c, int64_t now) {
+  if (!c->progress_due || !is_watched(c)) {
+    c->progress_due = false;
+    return NX_NEVER;
+  }
+  if (now < c->next_progress)
+    return c->next_progress;
+  struct nx_admin_event event = new_event(c, "progress");
+  c->progress_due = false;
+  c->next_progress = now + INTERVAL;
+  tell(c, &event);
+  return NX_NEVER;
+}
+
+/* The sums of a sealed round, for those who watch; and who is in them. */
+void nx_progress_sealed(void *context) {
+  struct nx_coordinator *c = context;
+  const struct nx_opened_attempt *opened = nx_training_run_opened(c->run);
+  struct nx_store_sealed sealed;
+  struct nx_error err = {0};
+  if (!opened || nx_run_store_last_sealed(c->federation->store, &sealed, &err) < 0)
+    return;
+  for (size_t i = 0; i < opened->n_members; i++)
+    c->last_round[opened->members[i]] = sealed.round;
+  struct nx_admin_event event = new_event(c, "round.sealed");
+  event.has_sealed = true;
+  event.sealed = (struct nx_admin_sealed){.round = sealed.round,
+                                          .attempt = sealed.attempt,
+                                          .kind = sealed.kind,
+                                          .n_cohort = sealed.n_cohort,
+                                          .n_survivors = sealed.n_survivors,
+                                          .n_recovered = sealed.n_recovered,
+                                          .train_loss = event.status.train_loss,
+                                          .held_out_loss = event.status.held_out_loss,
+                                          .auroc = event.status.auroc,
+                                          .balanced_accuracy = event.status.balanced_accuracy,
+                                          .seconds = (double)(sealed.sealed - sealed.opened) / 1e9,
+                                          .bytes_up = sealed.bytes_up,
+                                          .model = sealed.model_hash,
+                                          .sum = sealed.sum_hash};
+  tell(c, &event);
+}

@@ -1,0 +1,239 @@
+/* Session/Open: one stream a member. Everything but copying runs on the round thread. */
+#include <stdio.h>
+
+#include "coordinator/coordinator_internal.h"
+
+/* --- down ----------------------------------------------------------------------------- */
+
+static void send_down(struct nx_stream *stream, const struct nx_session_message *message) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {.cap = NX_MESSAGE_CAP_MAIN};
+  struct nx_error err;
+  if (nx_session_down_encode(message, &bytes, &err) < 0) {
+    NX_LOG(NX_LOG_ERROR, "session.unsendable", NX_U64("member", stream->member),
+           NX_STR("why", err.text));
+    return;
+  }
+  nx_stream_send(stream, &bytes);
+}
+
+void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message) {
+  struct nx_coordinator *c = context;
+  if (member < 256 && c->seats[member])
+    send_down(c->seats[member], &(struct nx_session_message){.kind = NX_SESSION_KIND_SIGNED,
+                                                             .signed_message = message});
+}
+
+void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text) {
+  struct nx_session_message message = {.kind = NX_SESSION_KIND_NOTICE, .notice = {.kind = kind}};
+  snprintf(message.notice.text, sizeof message.notice.text, "%s", text);
+  for (uint32_t id = 1; id < 256; id++)
+    if (c->seats[id])
+      send_down(c->seats[id], &message);
+}
+
+void nx_session_close_all(struct nx_coordinator *c, const char *text) {
+  for (uint32_t id = 1; id < 256; id++)
+    if (c->seats[id])
+      nx_rpc_call_finish(c->seats[id]->call, NX_RPC_UNAVAILABLE, text);
+}
+
+/* The M11 signatures of the last sealed round, copied out of the store. */
+struct seals {
+  struct nx_buffer bytes;
+  size_t sizes[NX_STORE_MEMBERS];
+  struct nx_bytes views[NX_STORE_MEMBERS];
+  size_t n;
+};
+
+static int collect_seal(void *context, uint32_t member, struct nx_bytes message,
+                        struct nx_error *err) {
+  struct seals *seals = context;
+  (void)member;
+  if (seals->n == NX_STORE_MEMBERS)
+    return 0;
+  seals->sizes[seals->n++] = message.size;
+  return nx_buffer_append(&seals->bytes, message.data, message.size, err);
+}
+
+static void view_seals(struct seals *seals) {
+  size_t at = 0;
+  for (size_t i = 0; i < seals->n; i++) {
+    seals->views[i] = nx_bytes(seals->bytes.data + at, seals->sizes[i]);
+    at += seals->sizes[i];
+  }
+}
+
+/* What a member must know to take part: who the others are, and what was sealed last. */
+static int fill_welcome(struct nx_coordinator *c, struct nx_welcome *welcome, struct seals *seals,
+                        struct nx_error *err) {
+  struct nx_store_sealed last;
+  struct nx_store_run run;
+  *welcome = (struct nx_welcome){.protocol = NX_PROTOCOL_VERSION,
+                                 .software = NX_COORDINATOR_SOFTWARE,
+                                 .manifest = nx_buffer_view(&c->manifest),
+                                 .manifest_signature = c->manifest_signature};
+  int r = nx_run_store_last_run(c->federation->store, &run, NULL);
+  if (r == 0)
+    welcome->plan = run.plan_hash;
+  r = nx_run_store_last_sealed(c->federation->store, &last, err);
+  if (r < 0)
+    return r == NX_E_NOT_FOUND ? 0 : r;
+  welcome->last_sealed = last.round;
+  welcome->model = last.model_hash;
+  r = nx_run_store_visit_signatures(c->federation->store, last.round, collect_seal, seals, err);
+  view_seals(seals);
+  welcome->sealed = seals->views;
+  welcome->n_sealed = seals->n;
+  return r;
+}
+
+static int send_welcome(struct nx_coordinator *c, struct nx_stream *stream, struct nx_error *err) {
+  struct seals seals = {0};
+  struct nx_session_message message = {.kind = NX_SESSION_KIND_WELCOME};
+  int r = fill_welcome(c, &message.welcome, &seals, err);
+  if (r == 0)
+    send_down(stream, &message);
+  nx_buffer_finish(&seals.bytes);
+  return r;
+}
+
+/* --- up ------------------------------------------------------------------------------- */
+
+static int check_hello(struct nx_coordinator *c, const struct nx_session_message *message,
+                       struct nx_error *err) {
+  const struct nx_hello *hello = &message->hello;
+  if (message->kind != NX_SESSION_KIND_HELLO)
+    return nx_fail(err, NX_E_PROTOCOL, "a session begins with Hello");
+  if (hello->protocol != NX_PROTOCOL_VERSION)
+    return nx_fail(err, NX_E_UNSUPPORTED,
+                   "%s speaks protocol %u, this coordinator (%s) speaks %u: update the older one",
+                   hello->software, hello->protocol, NX_COORDINATOR_SOFTWARE, NX_PROTOCOL_VERSION);
+  if (memcmp(hello->federation, c->federation->row.id, sizeof hello->federation))
+    return nx_fail(err, NX_E_DENIED,
+                   "this is the coordinator of another federation: check the node's address");
+  return 0;
+}
+
+/* A member that connects again has lost its old line, whether we know it yet or not. */
+static int take_seat(struct nx_coordinator *c, struct nx_stream *stream, struct nx_error *err) {
+  struct nx_stream *before = c->seats[stream->member];
+  int r = 0;
+  c->seats[stream->member] = nx_stream_ref(stream);
+  if (before) {
+    nx_rpc_call_cancel(before->call);
+    nx_stream_unref(before);
+    if (c->run)
+      r = nx_training_run_lost(c->run, stream->member, nx_clock_monotonic(), err);
+  }
+  NX_LOG(NX_LOG_INFO, "member.connected", NX_U64("member", stream->member),
+         NX_STR("software", stream->software));
+  return r;
+}
+
+static int greet(struct nx_coordinator *c, struct nx_stream *stream,
+                 const struct nx_session_message *message) {
+  struct nx_error err = {0};
+  if (check_hello(c, message, &err) < 0) {
+    NX_LOG(NX_LOG_WARNING, "member.refused", NX_U64("member", stream->member),
+           NX_STR("why", err.text));
+    nx_stream_refuse(stream, &err);
+    return 0;
+  }
+  stream->greeted = true;
+  memcpy(stream->software, message->hello.software, sizeof stream->software);
+  int r = take_seat(c, stream, &err);
+  if (r < 0 || (r = send_welcome(c, stream, &err)) < 0 ||
+      (c->run &&
+       (r = nx_training_run_connected(c->run, stream->member, nx_clock_monotonic(), &err)) < 0)) {
+    nx_coordinator_fail(c, &err);
+    return r;
+  }
+  return 0;
+}
+
+static void hear_signed(struct nx_coordinator *c, uint32_t member, struct nx_bytes message) {
+  struct nx_error err = {0};
+  if (c->run && nx_training_run_message(c->run, member, message, nx_clock_monotonic(), &err) < 0)
+    nx_coordinator_fail(c, &err);
+}
+
+static void hear(struct nx_coordinator *c, struct nx_stream *stream,
+                 const struct nx_session_message *message) {
+  if (!stream->greeted) {
+    greet(c, stream, message);
+  } else if (message->kind == NX_SESSION_KIND_SIGNED) {
+    hear_signed(c, stream->member, message->signed_message);
+  } else if (message->kind == NX_SESSION_KIND_HEARTBEAT) {
+    stream->heartbeat = message->heartbeat;
+    send_down(stream, message);
+  } else if (message->kind == NX_SESSION_KIND_NOTICE) {
+    NX_LOG(NX_LOG_INFO, "member.notice", NX_U64("member", stream->member),
+           NX_STR("text", message->notice.text));
+  }
+}
+
+static void arrive(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_session_message message;
+  struct nx_error err = {0};
+  if (atomic_load(&stream->closed) || atomic_load(&c->failed))
+    return;
+  if (stream->greeted && c->seats[stream->member] != stream)
+    return; /* its seat was taken by a newer line */
+  if (nx_arena_create(NX_SESSION_ARENA, &arena, &err) < 0 ||
+      nx_session_up_decode(bytes, arena, &message, &err) < 0) {
+    nx_stream_refuse(stream, &err);
+    return;
+  }
+  c->last_seen[stream->member] = nx_clock_unix();
+  hear(c, stream, &message);
+  nx_progress_changed(c);
+  nx_rpc_call_receive(stream->call);
+}
+
+static void leave(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  struct nx_error err = {0};
+  (void)bytes;
+  if (c->seats[stream->member] != stream)
+    return;
+  c->seats[stream->member] = NULL;
+  nx_stream_unref(stream);
+  NX_LOG(NX_LOG_INFO, "member.lost", NX_U64("member", stream->member));
+  if (c->run && !atomic_load(&c->failed) &&
+      nx_training_run_lost(c->run, stream->member, nx_clock_monotonic(), &err) < 0)
+    nx_coordinator_fail(c, &err);
+  nx_progress_changed(c);
+}
+
+static void on_message(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct nx_stream *stream = context;
+  (void)call;
+  nx_task_post(stream->coordinator->round_box, stream, message, arrive);
+}
+
+static void on_half_closed(void *context, struct nx_rpc_call *call) {
+  (void)context;
+  nx_rpc_call_finish(call, NX_RPC_OK, NULL);
+}
+
+static void on_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
+                      const char *text) {
+  struct nx_stream *stream = context;
+  atomic_store(&stream->closed, true);
+  nx_task_post(stream->coordinator->round_box, stream, nx_bytes(NULL, 0), leave);
+  nx_stream_closed(context, call, status, text);
+}
+
+enum nx_rpc_status nx_session_open(void *context, struct nx_rpc_call *call,
+                                   struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                   const char **text_out) {
+  struct nx_stream *stream;
+  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
+  if (status != NX_RPC_OK)
+    return status;
+  *handlers_out = (struct nx_rpc_handlers){
+      .on_message = on_message, .on_half_closed = on_half_closed, .on_closed = on_closed};
+  *call_context_out = stream;
+  nx_rpc_call_receive(call);
+  return NX_RPC_OK;
+}

@@ -1,0 +1,156 @@
+/* Round/Upload: a masked vector coming in.
+ *
+ *   node                    transport      round thread             files thread
+ *    header ───────────────► copy ───────► may it? which spool? ─┐
+ *    chunk, chunk, … ──────► copy ─────────────────────────────► write, hash
+ *                                          into the round ◄───── whole, on disk
+ *    ◄──────────────────────────────────── receipt
+ *
+ * The next message is asked for when the one before is dealt with, so an upload in progress
+ * holds one chunk. */
+#include <stdlib.h>
+
+#include "coordinator/coordinator_internal.h"
+
+static void acknowledge(struct nx_stream *stream) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
+  struct nx_upload_receipt receipt = {.accepted = stream->announced.bytes,
+                                      .root = stream->announced.root};
+  struct nx_error err = {0};
+  if (nx_upload_receipt_encode(&receipt, &bytes, &err) < 0) {
+    nx_stream_refuse(stream, &err);
+    return;
+  }
+  nx_stream_send(stream, &bytes);
+  nx_rpc_call_finish(stream->call, NX_RPC_OK, NULL);
+}
+
+/* Round thread: the upload is whole. It may have come too late, or for the second time; what
+ * fails after that is ours to mend. */
+static void count_in(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  const struct nx_upload_spool *spool;
+  struct nx_bytes header = nx_buffer_view(&stream->header);
+  struct nx_error err = {0};
+  (void)bytes;
+  int r = c->run ? nx_training_run_check_upload(c->run, stream->member, header, &spool,
+                                                &stream->announced, &err)
+                 : nx_fail(&err, NX_E_STATE, "no run is under way");
+  if (r < 0) {
+    nx_stream_refuse(stream, &err);
+    return;
+  }
+  if (r == 0)
+    r = nx_training_run_uploaded(c->run, stream->member, header, stream->announced.bytes,
+                                 &stream->announced.root, nx_clock_monotonic(), &err);
+  if (r < 0) {
+    nx_stream_refuse(stream, &err);
+    nx_coordinator_fail(c, &err);
+    return;
+  }
+  acknowledge(stream);
+  nx_progress_changed(c);
+}
+
+/* Files thread. */
+static int write_chunk(struct nx_stream *stream, struct nx_bytes bytes, struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_upload_part part;
+  int r = nx_arena_create(4 * NX_UPLOAD_CHUNK_CAP, &arena, err);
+  if (r < 0 || (r = nx_upload_part_decode(bytes, arena, &part, err)) < 0)
+    return r;
+  if (part.is_header)
+    return nx_fail(err, NX_E_PROTOCOL, "a second header in one upload");
+  if ((r = nx_upload_writer_write(stream->writer, part.offset, part.data, err)) < 0)
+    return r;
+  if (nx_upload_writer_size(stream->writer) < stream->announced.bytes)
+    return 0;
+  r = nx_upload_writer_commit(stream->writer, &stream->announced.root, err);
+  return r < 0 ? r : 1;
+}
+
+static void take_chunk(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  struct nx_error err = {0};
+  if (atomic_load(&stream->closed))
+    return;
+  int r = write_chunk(stream, bytes, &err);
+  if (r == 0) {
+    nx_rpc_call_receive(stream->call);
+  } else if (r == 1) {
+    nx_task_post(c->round_box, stream, nx_bytes(NULL, 0), count_in);
+  } else {
+    NX_LOG(NX_LOG_WARNING, "upload.refused", NX_U64("member", stream->member),
+           NX_STR("why", err.text));
+    nx_stream_refuse(stream, &err);
+  }
+}
+
+/* Whole since an earlier stream, of which the round did not hear any more. */
+static void find_whole(struct nx_coordinator *c, struct nx_stream *stream,
+                       const struct nx_upload_spool *spool, struct nx_error *err) {
+  struct nx_hash root;
+  if (nx_upload_spool_root(spool, stream->member, &root, err) < 0) {
+    nx_stream_refuse(stream, err);
+  } else if (!nx_hash_equal(&root, &stream->announced.root)) {
+    nx_fail(err, NX_E_PROTOCOL, "other bytes of yours are here already under the same keys");
+    nx_stream_refuse(stream, err);
+  } else {
+    count_in(c, stream, nx_bytes(NULL, 0));
+  }
+}
+
+static int read_header(struct nx_stream *stream, struct nx_bytes bytes, struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_upload_part part;
+  int r = nx_arena_create(4 * NX_UPLOAD_CHUNK_CAP, &arena, err);
+  if (r < 0 || (r = nx_upload_part_decode(bytes, arena, &part, err)) < 0)
+    return r;
+  if (!part.is_header)
+    return nx_fail(err, NX_E_PROTOCOL, "an upload begins with its header");
+  return nx_buffer_append(&stream->header, part.header.data, part.header.size, err);
+}
+
+/* Round thread. */
+static void take_header(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  const struct nx_upload_spool *spool = NULL;
+  struct nx_error err = {0};
+  int r = read_header(stream, bytes, &err);
+  if (r == 0)
+    r = c->run
+            ? nx_training_run_check_upload(c->run, stream->member, nx_buffer_view(&stream->header),
+                                           &spool, &stream->announced, &err)
+            : nx_fail(&err, NX_E_STATE, "no run is under way");
+  if (r == NX_ROUND_UPLOAD_HELD) {
+    acknowledge(stream);
+    return;
+  }
+  if (r == 0)
+    r = nx_upload_writer_create(spool, stream->member, &stream->writer, &err);
+  if (r == 0)
+    nx_rpc_call_receive(stream->call);
+  else if (r == NX_E_EXISTS && spool)
+    find_whole(c, stream, spool, &err);
+  else
+    nx_stream_refuse(stream, &err);
+}
+
+static void on_message(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct nx_stream *stream = context;
+  (void)call;
+  if (stream->writer)
+    nx_task_post(stream->coordinator->files_box, stream, message, take_chunk);
+  else
+    nx_task_post(stream->coordinator->round_box, stream, message, take_header);
+}
+
+enum nx_rpc_status nx_upload_open(void *context, struct nx_rpc_call *call,
+                                  struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                  const char **text_out) {
+  struct nx_stream *stream;
+  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
+  if (status != NX_RPC_OK)
+    return status;
+  *handlers_out = (struct nx_rpc_handlers){.on_message = on_message, .on_closed = nx_stream_closed};
+  *call_context_out = stream;
+  nx_rpc_call_receive(call);
+  return NX_RPC_OK;
+}
