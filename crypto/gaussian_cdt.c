@@ -8,7 +8,8 @@
 #define END (15u << 14)  /* the density is below 2^-162 of its peak from here on */
 #define TERMS 6
 
-static_assert(NX_GAUSSIAN_DEVIATION * NX_GAUSSIAN_DEVIATION == (double)(1u << VARIANCE_LOG2),
+static_assert((uint64_t)NX_GAUSSIAN_DEVIATION * (uint64_t)NX_GAUSSIAN_DEVIATION ==
+                  UINT64_C(1) << VARIANCE_LOG2,
               "the variance is a power of two");
 
 /* exp(-2^-m) in fixed point. */
