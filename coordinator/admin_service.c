@@ -119,6 +119,7 @@ static void fill_member(struct nx_coordinator *c, const struct nx_store_member *
   *out = (struct nx_admin_member){.id = member->id,
                                   .state = NX_MEMBER_AWAY,
                                   .identity = member->identity,
+                                  .spki = member->spki,
                                   .since = member->enrolled,
                                   .last_seen = c->last_seen[member->id],
                                   .last_round = c->last_round[member->id]};

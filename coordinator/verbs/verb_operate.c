@@ -263,7 +263,10 @@ static const char *state_name(uint32_t state) {
 
 static void print_member(const struct nx_admin_member *m) {
   char fingerprint[NX_FINGERPRINT_SIZE], seen[21] = "never";
-  nx_fingerprint(nx_bytes(m->identity.bytes, sizeof m->identity.bytes), fingerprint);
+  uint8_t keys[NX_PUBLIC_KEY_SIZE + NX_HASH_SIZE]; /* as neurox-node members shows them */
+  memcpy(keys, m->identity.bytes, NX_PUBLIC_KEY_SIZE);
+  memcpy(keys + NX_PUBLIC_KEY_SIZE, m->spki.bytes, NX_HASH_SIZE);
+  nx_fingerprint(nx_bytes(keys, sizeof keys), fingerprint);
   if (m->last_seen)
     nx_clock_format(m->last_seen, seen);
   printf("%3u  %-24s %-10s %s  seen %s", m->id, m->name, state_name(m->state), fingerprint, seen);
@@ -307,7 +310,7 @@ const struct nx_coordinator_verb nx_coordinator_members = {
     .name = "members",
     .summary = "who has enrolled, with fingerprints, and who is here",
     .help = "usage: neurox-coordinator members\n\n"
-            "One line a member: id, name, state, the fingerprint of its identity key (each\n"
+            "One line a member: id, name, state, the fingerprint of its keys (each\n"
             "institution sees the same with neurox-node members), when it was last heard, and the\n"
             "last round whose sum holds its update.\n\n" NX_HELP_COORDINATOR_HOME,
     .run = run_members,

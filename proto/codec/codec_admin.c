@@ -205,6 +205,7 @@ static int fill_member(const struct nx_admin_member *m, Neurox__V1__MemberStatus
   wire->state = m->state;
   wire->identity =
       nx_codec_field(m->identity.bytes, has_identity(m) ? sizeof m->identity.bytes : 0);
+  wire->spki = nx_codec_hash_field(&m->spki);
   wire->since = m->since;
   wire->last_seen = m->last_seen;
   wire->last_round = m->last_round;
@@ -229,7 +230,7 @@ static int read_member(const Neurox__V1__MemberStatus *wire, struct nx_admin_mem
   if (!r && wire->identity.len)
     r = nx_codec_fixed(wire->identity, out->identity.bytes, sizeof out->identity.bytes,
                        "member: identity", err);
-  return r;
+  return r < 0 ? r : nx_codec_hash(wire->spki, &out->spki, "member: TLS key", err);
 }
 
 int nx_admin_members_encode(const struct nx_admin_members *m, struct nx_buffer *out,

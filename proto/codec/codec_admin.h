@@ -80,6 +80,7 @@ struct nx_admin_member {
   char name[NX_ADMIN_NAME_SIZE];
   uint32_t state;
   struct nx_public_key identity; /* zero while invited */
+  struct nx_hash spki;           /* of its TLS key; zero while invited */
   int64_t since, last_seen;      /* Unix ns; last_seen 0: never */
   uint64_t last_round;           /* last round whose sum holds its update, 0: none */
   char software[NX_SOFTWARE_SIZE];
