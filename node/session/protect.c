@@ -5,6 +5,7 @@
 
 #include "common/file.h"
 #include "common/size.h"
+#include "crypto/masked_upload.h"
 
 static int allocate(size_t n_lanes, size_t n_aux, struct nx_encoded *out, struct nx_error *err) {
   *out = (struct nx_encoded){.n_lanes = n_lanes, .n_aux = n_aux};
@@ -47,38 +48,31 @@ void nx_encoded_finish(struct nx_encoded *encoded) {
   *encoded = (struct nx_encoded){0};
 }
 
-static int spool_masked(const struct nx_encoded *masked, const struct nx_upload_layout *layout,
-                        const char *path, struct nx_pool *pool, struct nx_protected *out,
-                        struct nx_error *err) {
-  out->bytes = nx_upload_bytes(layout);
+static int mask_and_spool(const struct nx_masked_upload *upload, const uint32_t *lanes,
+                          const char *path, struct nx_protected *out, struct nx_error *err) {
+  out->bytes = nx_upload_bytes(&upload->layout);
   _cleanup_free_ uint8_t *y = malloc(NX_MAX(out->bytes, (uint64_t)1));
   if (!y)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
-  nx_upload_pack(layout, masked->lanes, masked->aux, y, pool);
-  int r = nx_upload_root(layout, y, pool, &out->root, err);
+  int r = nx_masked_upload_from_lanes(upload, lanes, y, err);
+  if (r == 0)
+    r = nx_upload_root(&upload->layout, y, upload->pool, &out->root, err);
   return r < 0 ? r : nx_file_replace(path, nx_bytes(y, out->bytes), 0600, err);
 }
 
 int nx_protect(const struct nx_encoded *encoded, uint32_t ring_bits, const struct nx_mask *mask,
                const char *spool, struct nx_pool *pool, struct nx_protected *protected_out,
                struct nx_error *err) {
-  const struct nx_upload_layout layout = {
-      .n_lanes = encoded->n_lanes, .ring_bits = ring_bits, .n_aux = encoded->n_aux};
-  struct nx_encoded copy = {0};
+  const struct nx_masked_upload upload = {
+      .layout = {.n_lanes = encoded->n_lanes, .ring_bits = ring_bits, .n_aux = encoded->n_aux},
+      .aux = encoded->aux,
+      .mask = mask,
+      .pool = pool,
+  };
   struct nx_protected out = {0};
-  int r = nx_upload_layout_check(&layout, err);
+  int r = nx_upload_layout_check(&upload.layout, err);
   if (r == 0)
-    r = allocate(encoded->n_lanes, encoded->n_aux, &copy, err);
-  if (r < 0)
-    return nx_error_prefix(err, r, "protect update");
-  memcpy(copy.lanes, encoded->lanes, copy.n_lanes * sizeof *copy.lanes);
-  memcpy(copy.aux, encoded->aux, copy.n_aux * sizeof *copy.aux);
-  r = nx_mask_apply_u32(mask, copy.lanes, 0, copy.n_lanes, pool, err);
-  if (r == 0)
-    r = nx_mask_apply_u64(mask, copy.aux, 0, copy.n_aux, pool, err);
-  if (r == 0)
-    r = spool_masked(&copy, &layout, spool, pool, &out, err);
-  nx_encoded_finish(&copy);
+    r = mask_and_spool(&upload, encoded->lanes, spool, &out, err);
   if (r < 0)
     return nx_error_prefix(err, r, "protect update");
   *protected_out = out;
