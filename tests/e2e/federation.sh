@@ -1,0 +1,148 @@
+#!/bin/sh
+# A federation of real processes on loopback: one coordinator and three nodes on generated
+# recordings, a plan of two training rounds. Then the ways in which joining can fail.
+# usage: federation.sh COORDINATOR NODE AUDIT SOURCE_ROOT; prints TAP.
+set -u
+coordinator=$1 node=$2 audit=$3 root=$4
+work=$(mktemp -d "${TMPDIR:-/tmp}/neurox-e2e.XXXXXX")
+pids= n=0 failures=0
+
+finish() {
+  for pid in $pids; do kill "$pid" 2>/dev/null; done
+  for pid in $pids; do wait "$pid" 2>/dev/null; done
+  [ "$failures" = 0 ] && rm -rf "$work" || echo "# the logs are in $work"
+}
+trap finish EXIT
+
+check() { # WORDS STATUS
+  n=$((n + 1))
+  if [ "$2" = 0 ]; then
+    echo "ok $n - $1"
+  else
+    echo "not ok $n - $1"
+    failures=$((failures + 1))
+  fi
+}
+bail() {
+  echo "Bail out! $1"
+  failures=1
+  tail -n 5 "$work"/*.log
+  exit 1
+}
+wait_for() { # SECONDS COMMAND…
+  tries=$(($1 * 10))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || return 1
+    sleep 0.1
+  done
+}
+
+# What must fail: exit code 1, one line that has these words, and no folder left behind.
+refuses() { # WORDS NODE-ARGUMENTS…
+  words=$1
+  shift
+  "$node" "$@" --home "$work/refused" >"$work/refused.out" 2>"$work/refused.err"
+  status=$?
+  lines=$(wc -l <"$work/refused.err")
+  if [ "$status" = 1 ] && [ "$lines" = 1 ] && grep -q "$words" "$work/refused.err" &&
+    [ -z "$(ls -d "$work"/refused "$work"/refused.new-* 2>/dev/null)" ]; then
+    return 0
+  fi
+  echo "# exit $status, $lines lines: $(cat "$work/refused.err")"
+  return 1
+}
+invite() {
+  "$coordinator" invite "$1" --home "$work/hub" --out "$work/$1.invitation" >"$work/$1.invite" 2>&1 ||
+    bail "invite $1: $(cat "$work/$1.invite")"
+  fingerprint=$(sed -n 's/^fingerprint: *//p' "$work/$1.invite")
+}
+
+# ---- setting up ---------------------------------------------------------------------------
+
+"$coordinator" init --home "$work/hub" --name "e2e" --address 127.0.0.1:0 \
+  --enrol-address 127.0.0.1:0 >"$work/init.log" 2>&1 || bail "init: $(cat "$work/init.log")"
+"$coordinator" serve --home "$work/hub" >"$work/hub.log" 2>&1 &
+pids="$pids $!"
+wait_for 30 "$coordinator" status --home "$work/hub" || bail "the coordinator does not answer"
+for k in 1 2 3; do
+  "$node" synth --out "$work/data-$k" --subjects 3 --first $((3 * k)) --seed 7 >/dev/null ||
+    bail "synth"
+done
+mkdir "$work/nothing" "$work/broken"
+head -c 5000 "$work/data-1/Subject03_rest.edf" >"$work/broken/Subject03_rest.edf"
+
+# ---- joining, and how it fails ------------------------------------------------------------
+
+invite one
+refuses "fingerprint" init "$work/one.invitation" --fingerprint "0000 $fingerprint" --data "$work/data-1"
+check "a wrong fingerprint is refused before anything is sent" $?
+sed 's/^member: .*/member: other/' "$work/one.invitation" >"$work/edited.invitation"
+refuses "fingerprint" init "$work/edited.invitation" --fingerprint "$fingerprint" --data "$work/data-1"
+check "an edited invitation is refused" $?
+refuses "No such file" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/absent"
+check "a data folder that is not there is named" $?
+refuses "no EDF" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/nothing"
+check "a data folder without recordings is named" $?
+refuses "Subject03_rest.edf" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/broken"
+check "a truncated recording is named" $?
+"$node" init "$work/one.invitation" --fingerprint "$fingerprint" --home "$work/site-1" \
+  --data "$work/data-1" --fold 0 >"$work/site-1.log" 2>&1
+check "the same invitation still works after all these failures" $?
+refuses "used" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/data-1"
+check "an invitation works once" $?
+[ "$(find "$work/site-1" -name '*.key' -perm 0600 | wc -l)" = 2 ]
+check "private keys are readable by their owner alone" $?
+for k in 2 3; do
+  invite "site$k"
+  "$node" init "$work/site$k.invitation" --fingerprint "$fingerprint" --home "$work/site-$k" \
+    --data "$work/data-$k" --fold 0 >"$work/site-$k.log" 2>&1 || bail "enrol: $(cat "$work/site-$k.log")"
+done
+
+# ---- a run ----------------------------------------------------------------------------------
+
+for k in 1 2 3; do
+  "$node" run --home "$work/site-$k" >>"$work/site-$k.log" 2>&1 &
+  pids="$pids $!"
+done
+sed 's/^  rounds: .*/  rounds: 2/; s/^  minimum_subjects: .*/  minimum_subjects: 1/' \
+  "$root/configs/plan-eegmat.yaml" >"$work/plan.yaml"
+"$coordinator" start "$work/plan.yaml" --home "$work/hub" >"$work/start.log" 2>&1
+check "the plan starts" $?
+timeout 120 "$coordinator" watch --home "$work/hub" >"$work/watch.log" 2>&1
+check "the run of two training rounds finishes" $?
+sealed() { [ "$(grep -c round.sealed "$work/site-$1.log")" = 4 ]; }
+for k in 1 2 3; do
+  wait_for 10 sealed "$k"
+  check "node $k sealed four rounds" $?
+done
+[ "$(sed -n 's/.*round.sealed.*model=//p' "$work"/site-?.log | sort | uniq -c | sort -n |
+  awk '{ print $1 }' | sort -u)" ] && ! grep -q "evidence.kept" "$work"/site-?.log
+check "no node found evidence against anybody" $?
+"$coordinator" export --home "$work/hub" --out "$work/model.safetensors" >"$work/export.log" 2>&1
+check "the model can be exported" $?
+hash=$(sha256sum "$work/model.safetensors" | cut -c1-64)
+[ -f "$work/site-1/models/$hash" ] && [ -f "$work/site-2/models/$hash" ] && [ -f "$work/site-3/models/$hash" ]
+check "every node holds the very same model" $?
+"$node" members --home "$work/site-1" >"$work/members.1" 2>&1 && [ "$(grep -c '^  [0-9]' "$work/members.1")" = 3 ]
+check "members are pinned with names and fingerprints" $?
+"$node" evaluate "$work/model.safetensors" --plan "$work/plan.yaml" --home "$work/site-1" \
+  --out "$work/scores.tsv" >"$work/evaluate.log" 2>&1 && [ "$(wc -l <"$work/scores.tsv")" = 25 ]
+check "a site can score its held-out person" $?
+refuses "first plan\|sealed\|enrol" init "$work/site3.invitation" --fingerprint "$fingerprint" --data "$work/data-1"
+check "nobody enrols with a spent invitation after the start" $?
+
+# ---- the end --------------------------------------------------------------------------------
+
+for pid in $pids; do kill "$pid" 2>/dev/null; done
+clean=0
+for pid in $pids; do wait "$pid" || clean=1; done
+pids=
+check "everybody stops cleanly when told to" $clean
+for log in "$work/hub/audit" "$work"/site-?/audit; do
+  "$audit" verify "$log" >>"$work/audit.log" 2>&1
+  check "the audit log $(basename "$(dirname "$log")") verifies" $?
+done
+echo "1..$n"
+[ "$failures" = 0 ]
