@@ -1,0 +1,174 @@
+/* The kernels for each instruction set of this machine against the plainest ones, through the
+ * whole network in both objectives, at sizes that are no multiples of a vector. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rng.h"
+#include "models/backend/cpu.h"
+#include "models/nets/masking.h"
+#include "models/nets/nano.h"
+#include "models/ops/ops.h"
+#include "tests/unit/cmocka_shim.h"
+
+#define WINDOWS 3
+#define CHANNELS 11
+#define PATCHES 4
+
+struct case_of_network {
+  struct nx_model_shape shape;
+  struct nx_layout *layout;
+  float *params, *patches, *spectra, *stats, *positions;
+  uint8_t visible[WINDOWS * CHANNELS * PATCHES];
+};
+
+static float *random_floats(struct nx_rng *rng, size_t n, double sd) {
+  float *x = calloc(n, sizeof *x);
+  assert_non_null(x);
+  for (size_t i = 0; i < n; i++)
+    x[i] = (float)(sd * nx_rng_normal(rng));
+  return x;
+}
+
+static struct case_of_network case_create(enum nx_plan_objective objective, uint32_t width) {
+  struct case_of_network c = {.shape = {.objective = objective,
+                                        .width = width,
+                                        .blocks = 2,
+                                        .queries = 3,
+                                        .heads = 2,
+                                        .feed_forward = 45,
+                                        .patches = PATCHES,
+                                        .patch_samples = 21,
+                                        .bins = 9,
+                                        .stats = NX_MODEL_STATS,
+                                        .patch_seconds = 1,
+                                        .dropout = 0.2}};
+  struct nx_rng rng;
+  nx_rng_init(&rng, width, objective);
+  c.layout = calloc(1, sizeof *c.layout);
+  assert_non_null(c.layout);
+  assert_int_equal(nx_nano_layout(&c.shape, c.layout, NULL), 0);
+  c.params = random_floats(&rng, c.layout->n_params, 0.2);
+  c.patches = random_floats(&rng, WINDOWS * CHANNELS * PATCHES * 21, 1);
+  c.spectra = random_floats(&rng, WINDOWS * CHANNELS * PATCHES * 9, 1);
+  c.stats = random_floats(&rng, WINDOWS * CHANNELS * NX_MODEL_STATS, 1);
+  c.positions = random_floats(&rng, CHANNELS * 3, 0.6);
+  for (size_t i = 0; i < WINDOWS; i++)
+    nx_masking_draw(c.positions, CHANNELS, PATCHES, &rng, c.visible + i * CHANNELS * PATCHES);
+  return c;
+}
+
+static void case_destroy(struct case_of_network *c) {
+  free(c->layout);
+  free(c->params);
+  free(c->patches);
+  free(c->spectra);
+  free(c->stats);
+  free(c->positions);
+}
+
+/* Gradients by these kernels, and the loss behind the last of them; the caller frees. */
+static float *gradients_by(const struct nx_kernels *kernels, const struct case_of_network *c) {
+  static const float mean[9 + NX_MODEL_STATS], targets[WINDOWS] = {0.05f, 0.95f, 0.95f};
+  float sd[9 + NX_MODEL_STATS], *gradients = calloc(c->layout->n_params + 1, sizeof *gradients);
+  struct nx_backend backend = *nx_backend_cpu();
+  struct nx_nano *nano = NULL;
+  struct nx_tape tape;
+  struct nx_rng rng;
+  for (size_t i = 0; i < sizeof sd / sizeof *sd; i++)
+    sd[i] = 2;
+  struct nx_network_input input = {.n_windows = WINDOWS,
+                                   .n_channels = CHANNELS,
+                                   .patches = c->patches,
+                                   .spectra = c->spectra,
+                                   .stats = c->stats,
+                                   .positions = c->positions};
+  struct nx_nano_pass pass = {c->params, gradients, mean, sd, &input, c->visible};
+  backend.kernels = kernels;
+  nx_rng_init(&rng, 1, 1);
+  assert_int_equal(nx_nano_create(&c->shape, c->layout->tensors, c->layout->n_tensors, &nano, NULL),
+                   0);
+  assert_int_equal(nx_tape_init(&tape, &backend, NULL), 0);
+  nx_tape_begin(&tape, true, &rng);
+  struct nx_tensor *loss =
+      c->shape.objective == NX_OBJECTIVE_RECONSTRUCTION
+          ? nx_nano_reconstruct(nano, &tape, &pass, 0.01f)
+          : nx_op_cross_entropy(&tape, nx_nano_classify(nano, &tape, &pass), targets);
+  nx_tape_backward(&tape, loss, 1);
+  assert_int_equal(nx_tape_check(&tape, NULL), 0);
+  gradients[c->layout->n_params] = *loss->value;
+  nx_tape_finish(&tape);
+  nx_nano_destroy(nano);
+  return gradients;
+}
+
+static void assert_same(const struct case_of_network *c, const struct nx_kernels *kernels) {
+  float *base = gradients_by(&nx_cpu_kernels_base, c), *fast = gradients_by(kernels, c);
+  double square = 0, error = 0;
+  for (size_t i = 0; i <= c->layout->n_params; i++) {
+    square += (double)base[i] * base[i];
+    error += ((double)fast[i] - base[i]) * ((double)fast[i] - base[i]);
+  }
+  assert_true(square > 0);
+  if (!(sqrt(error / square) < 1e-5))
+    fail_msg("width %u: relative error %g", c->shape.width, sqrt(error / square));
+  free(base);
+  free(fast);
+}
+
+static void check(const struct nx_kernels *kernels) {
+  static const uint32_t widths[] = {36, 64};
+  for (size_t i = 0; i < 2; i++)
+    for (int objective = 0; objective < 2; objective++) {
+      struct case_of_network c = case_create((enum nx_plan_objective)objective, widths[i]);
+      assert_same(&c, kernels);
+      case_destroy(&c);
+    }
+}
+
+static void avx2_kernels_agree_with_plain_ones(void **state) {
+  (void)state;
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    check(&nx_cpu_kernels_v3);
+    return;
+  }
+#endif
+  skip();
+}
+
+static void avx512_kernels_agree_with_plain_ones(void **state) {
+  (void)state;
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+    check(&nx_cpu_kernels_v4);
+    return;
+  }
+#endif
+  skip();
+}
+
+/* e^x as the kernels compute it, through silu(x) = x / (1 + e^-x). */
+static void exponentials_are_accurate_over_their_range(void **state) {
+  (void)state;
+  const struct nx_kernels *kernels = nx_backend_cpu()->kernels;
+  for (float x = -80; x < 80; x += 0.037f) {
+    float in[16], out[16];
+    for (int i = 0; i < 16; i++)
+      in[i] = x + (float)i * 0.01f;
+    kernels->silu(NULL, 16, in, out);
+    for (int i = 0; i < 16; i++) {
+      double expected = in[i] / (1 + exp(-(double)in[i]));
+      assert_true(fabs(out[i] - expected) <= 4e-7 * fabs(expected) + 1e-37);
+    }
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(avx2_kernels_agree_with_plain_ones),
+      cmocka_unit_test(avx512_kernels_agree_with_plain_ones),
+      cmocka_unit_test(exponentials_are_accurate_over_their_range),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
