@@ -1,16 +1,11 @@
 #include "crypto/gaussian_cdt.h"
 
-#include <assert.h>
-
 #include "common/cleanup.h"
 
-#define VARIANCE_LOG2 28 /* of (2^14)^2 */
-#define END (15u << 14)  /* the density is below 2^-162 of its peak from here on */
+#define VARIANCE_LOG2 (2 * NX_GAUSSIAN_DEVIATION_LOG2)
+/* From here on the density is below 2^-162 of its peak. */
+#define END (15u << NX_GAUSSIAN_DEVIATION_LOG2)
 #define TERMS 6
-
-static_assert((uint64_t)NX_GAUSSIAN_DEVIATION * (uint64_t)NX_GAUSSIAN_DEVIATION ==
-                  UINT64_C(1) << VARIANCE_LOG2,
-              "the variance is a power of two");
 
 /* exp(-2^-m) in fixed point. */
 static struct nx_wide exp_minus_power(unsigned m) {

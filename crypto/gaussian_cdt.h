@@ -14,6 +14,7 @@
 
 #include "crypto/noise_table.h"
 
-#define NX_GAUSSIAN_DEVIATION 16384.0 /* grid steps */
+#define NX_GAUSSIAN_DEVIATION_LOG2 14
+#define NX_GAUSSIAN_DEVIATION ((double)(1 << NX_GAUSSIAN_DEVIATION_LOG2)) /* grid steps */
 
 int nx_gaussian_table(struct nx_noise_table *table_out, struct nx_error *err);
