@@ -279,14 +279,24 @@ int round_on_seal(struct turn *t) {
   return round_note(t, "seal", id, "");
 }
 
+/* A sum that is open stays open: nodes that are away may still come back and seal it. Only
+ * when too many refuse is the round given up. */
 int round_close_seals(struct turn *t) {
   struct nx_round *round = t->round;
-  uint32_t n = 0, needed = nx_threshold_catch_up((uint32_t)round->cfg.n_members);
+  uint32_t n = 0, refused = 0, needed = nx_threshold_catch_up((uint32_t)round->cfg.n_members);
   char reason[NX_REASON_SIZE];
-  for (uint32_t id = 1; id < NX_ID_END; id++)
+  for (uint32_t id = 1; id < NX_ID_END; id++) {
     n += round->peers[id].has_seal;
+    refused += round->peers[id].refused_result;
+  }
   if (n >= needed)
     return round_finish(t, NX_ROUND_SEALED, "");
-  snprintf(reason, sizeof reason, "%u members sealed the result; %u are needed", n, needed);
-  return round_finish(t, NX_ROUND_UNSEALED, reason);
+  snprintf(reason, sizeof reason, "%u members sealed the result, %u refused; %u seals are needed",
+           n, refused, needed);
+  if (round->cfg.n_members < refused + needed)
+    return round_finish(t, NX_ROUND_UNSEALED, reason);
+  if (t->now < round->phase_ends)
+    return 0;
+  round_enter(t, STATE_SEALS, (uint64_t)round->cfg.phase_seconds + round->cfg.training_seconds);
+  return round_note(t, "waiting", NX_COORDINATOR, reason);
 }

@@ -1,0 +1,68 @@
+/* The network: connections that break, and messages that are late, lost, doubled or
+ * overtaken, unless the federation was dealt streams. */
+#include "tests/sim/sim.h"
+
+struct sim_node *sim_node_of(struct sim *sim, uint32_t id) {
+  for (uint32_t i = 0; i < sim->n; i++)
+    if (sim->nodes[i].id == id)
+      return &sim->nodes[i];
+  return NULL;
+}
+
+static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type type,
+                  struct nx_bytes message) {
+  if (!node->connected || sim_chance(sim, sim->faults.loss))
+    return;
+  int copies = sim_chance(sim, sim->faults.duplicate) ? 2 : 1;
+  for (int i = 0; i < copies; i++) {
+    struct sim_event event = {.type = type,
+                              .node = (uint32_t)(node - sim->nodes),
+                              .session = node->session,
+                              .bytes = sim_copy(message)};
+    /* A stream keeps its order: the same delay for all of this connection. */
+    int64_t delay = sim->faults.streams ? NX_MILLISECOND * (1 + (int64_t)(node->session % 40))
+                                        : NX_MILLISECOND + sim_delay(sim, sim->faults.delay);
+    sim_post(sim, event, delay);
+  }
+  if (sim_chance(sim, sim->faults.disconnect))
+    sim_disconnect(sim, node);
+}
+
+void sim_send_to_node(struct sim *sim, uint32_t id, struct nx_bytes message) {
+  carry(sim, sim_node_of(sim, id), SIM_TO_NODE, message);
+}
+
+void sim_send_to_coordinator(struct sim *sim, struct sim_node *node, struct nx_bytes message) {
+  carry(sim, node, SIM_TO_COORDINATOR, message);
+}
+
+/* The event of the loss comes through the queue: a core is never entered from within. */
+void sim_disconnect(struct sim *sim, struct sim_node *node) {
+  if (!node->connected)
+    return;
+  node->connected = false;
+  node->session++;
+  sim_log(sim, "node %u: connection lost", node->id);
+  struct sim_event event = {.type = SIM_CONNECT, .node = (uint32_t)(node - sim->nodes)};
+  sim_post(
+      sim,
+      (struct sim_event){.type = SIM_TO_COORDINATOR, .node = event.node, .session = node->session},
+      0);
+  event.life = node->life;
+  sim_post(sim, event, NX_SECOND + sim_delay(sim, 20 * NX_SECOND));
+}
+
+void sim_connect(struct sim *sim, struct sim_node *node) {
+  if (!node->up || node->connected || !sim->coordinator.up)
+    return;
+  node->connected = true;
+  node->session++;
+  sim_log(sim, "node %u: connected", node->id);
+  sim_node_step(sim, node, &(struct nx_participant_event){.type = NX_PARTICIPANT_CONNECTED});
+  if (!node->up)
+    return;
+  sim_node_catch_up(sim, node);
+  if (sim->coordinator.up && sim->coordinator.core && node->connected)
+    sim_coordinator_step(sim,
+                         &(struct nx_round_event){.type = NX_ROUND_CONNECTED, .member = node->id});
+}
