@@ -85,29 +85,6 @@ static int parse_main(struct nx_recording *recording, struct edf_file *file, con
   return 0;
 }
 
-static bool starts_with_word(const char *name, const char *word) {
-  size_t n = strlen(word);
-  return !strncasecmp(name, word, n) && !isalpha((unsigned char)name[n]);
-}
-
-static enum nx_channel_type guess_type(const char *name, const char *unit) {
-  static const struct {
-    const char *word;
-    enum nx_channel_type type;
-  } words[] = {
-      {"EEG", NX_CHANNEL_EEG},   {"SEEG", NX_CHANNEL_IEEG},   {"ECOG", NX_CHANNEL_IEEG},
-      {"IEEG", NX_CHANNEL_IEEG}, {"LFP", NX_CHANNEL_IEEG},    {"ECG", NX_CHANNEL_ECG},
-      {"EKG", NX_CHANNEL_ECG},   {"EKGL", NX_CHANNEL_ECG},    {"EKGR", NX_CHANNEL_ECG},
-      {"EOG", NX_CHANNEL_EOG},   {"VEOG", NX_CHANNEL_EOG},    {"HEOG", NX_CHANNEL_EOG},
-      {"EMG", NX_CHANNEL_EMG},   {"STATUS", NX_CHANNEL_STIM}, {"STIM", NX_CHANNEL_STIM},
-      {"STI", NX_CHANNEL_STIM},  {"TRIG", NX_CHANNEL_STIM},   {"TRIGGER", NX_CHANNEL_STIM},
-  };
-  for (size_t i = 0; i < NX_ARRAY_LENGTH(words); i++)
-    if (starts_with_word(name, words[i].word))
-      return words[i].type;
-  return nx_unit_microvolts(unit) > 0 ? NX_CHANNEL_EEG : NX_CHANNEL_MISC;
-}
-
 static int parse_calibration(struct edf_signal *signal, struct nx_channel *channel,
                              const char *signals, size_t n, size_t i) {
   double v[4];
@@ -154,7 +131,7 @@ static int parse_signal(struct edf_file *file, const char *signals, size_t i,
   nx_text_clean(field_of(signals, n, UNIT, i), 8, channel->unit, sizeof channel->unit);
   nx_unit_normalise(channel->unit);
   parse_calibration(signal, channel, signals, n, i);
-  channel->type = guess_type(channel->name, channel->unit);
+  channel->type = nx_channel_guess_type(channel->name, channel->unit);
   channel->rate_hz = file->record_seconds > 0 ? samples / file->record_seconds : 0;
   return 0;
 }

@@ -32,6 +32,8 @@ struct nx_recording {
 };
 
 extern const struct nx_format nx_format_edf;
+extern const struct nx_format nx_format_brainvision;
+extern const struct nx_format nx_format_npy;
 
 /* pread of exactly size bytes; NX_E_FORMAT when the file ends before. */
 int nx_recording_pread(const struct nx_recording *recording, uint64_t offset, void *out,
@@ -47,3 +49,5 @@ void nx_text_clean(const char *text, size_t text_size, char *out, size_t out_siz
 int nx_recording_unique_names(struct nx_recording *recording, struct nx_error *err);
 /* "µV" in any spelling → "uV". */
 void nx_unit_normalise(char unit[NX_CHANNEL_UNIT_SIZE]);
+/* By the first word of the name ("ECG", "EOG left"), else EEG when the unit is a voltage. */
+enum nx_channel_type nx_channel_guess_type(const char *name, const char *unit);

@@ -10,7 +10,11 @@
 #include "common/size.h"
 #include "node/recordings/format.h"
 
-static const struct nx_format *const formats[] = {&nx_format_edf};
+static const struct nx_format *const formats[] = {
+    &nx_format_edf,
+    &nx_format_brainvision,
+    &nx_format_npy,
+};
 
 static int open_file(const char *path, int *fd_out, uint64_t *size_out, struct nx_error *err) {
   _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

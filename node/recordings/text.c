@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,4 +139,27 @@ const char *nx_channel_type_name(enum nx_channel_type type) {
       [NX_CHANNEL_BOLD] = "bold",         [NX_CHANNEL_BEHAVIOUR] = "behaviour",
   };
   return (size_t)type < NX_ARRAY_LENGTH(names) && names[type] ? names[type] : "misc";
+}
+
+static bool starts_with_word(const char *name, const char *word) {
+  size_t n = strlen(word);
+  return !strncasecmp(name, word, n) && !isalpha((unsigned char)name[n]);
+}
+
+enum nx_channel_type nx_channel_guess_type(const char *name, const char *unit) {
+  static const struct {
+    const char *word;
+    enum nx_channel_type type;
+  } words[] = {
+      {"EEG", NX_CHANNEL_EEG},   {"SEEG", NX_CHANNEL_IEEG},   {"ECOG", NX_CHANNEL_IEEG},
+      {"IEEG", NX_CHANNEL_IEEG}, {"LFP", NX_CHANNEL_IEEG},    {"ECG", NX_CHANNEL_ECG},
+      {"EKG", NX_CHANNEL_ECG},   {"EKGL", NX_CHANNEL_ECG},    {"EKGR", NX_CHANNEL_ECG},
+      {"EOG", NX_CHANNEL_EOG},   {"VEOG", NX_CHANNEL_EOG},    {"HEOG", NX_CHANNEL_EOG},
+      {"EMG", NX_CHANNEL_EMG},   {"STATUS", NX_CHANNEL_STIM}, {"STIM", NX_CHANNEL_STIM},
+      {"STI", NX_CHANNEL_STIM},  {"TRIG", NX_CHANNEL_STIM},   {"TRIGGER", NX_CHANNEL_STIM},
+  };
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(words); i++)
+    if (starts_with_word(name, words[i].word))
+      return words[i].type;
+  return nx_unit_microvolts(unit) > 0 ? NX_CHANNEL_EEG : NX_CHANNEL_MISC;
 }
