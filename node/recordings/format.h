@@ -34,6 +34,7 @@ struct nx_recording {
 extern const struct nx_format nx_format_edf;
 extern const struct nx_format nx_format_brainvision;
 extern const struct nx_format nx_format_npy;
+extern const struct nx_format nx_format_fif;
 
 /* pread of exactly size bytes; NX_E_FORMAT when the file ends before. */
 int nx_recording_pread(const struct nx_recording *recording, uint64_t offset, void *out,

@@ -14,6 +14,7 @@ static const struct nx_format *const formats[] = {
     &nx_format_edf,
     &nx_format_brainvision,
     &nx_format_npy,
+    &nx_format_fif,
 };
 
 static int open_file(const char *path, int *fd_out, uint64_t *size_out, struct nx_error *err) {
