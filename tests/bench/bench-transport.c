@@ -1,0 +1,568 @@
+/* Transport: one update uploaded over loopback under mutual TLS 1.3, sender and receiver as
+ * processes of their own.
+ *
+ *   bytes   the stream alone                     limit: TLS 1.3 by OpenSSL over one socket
+ *   whole   decoded, hashed into its Merkle tree, spooled to disk, added to the ring sum
+ *
+ *     bench-transport [--json FILE] [--quick] [--mib N] [--runs N]
+ *
+ * First a stream's SHA-256 is compared at both ends; the spool itself checks every upload of
+ * `whole` against the root that the sender computed. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/pool.h"
+#include "common/size.h"
+#include "coordinator/aggregate/ring_sum.h"
+#include "proto/codec/codec_round.h"
+#include "proto/codec/methods.h"
+#include "proto/rpc/rpc_worker.h"
+#include "tests/bench/bench.h"
+#include "tests/support/tls_fixture.h"
+
+#define RUNS_MAX 16
+
+static struct tls_fixture tls;
+static size_t upload_bytes;
+static char folder[] = "/tmp/nx-bench-transport-XXXXXX";
+
+static void die(const char *what) {
+  bench_fail("%s: %s", what, strerror(errno));
+}
+
+static void must(int r, const struct nx_error *err) {
+  if (r < 0)
+    bench_fail("%s", err->text);
+}
+
+/* Peak resident set of this process, bytes. */
+static uint64_t peak_rss(void) {
+  char line[256];
+  unsigned long kb = 0;
+  FILE *file = fopen("/proc/self/status", "r");
+  while (file && fgets(line, sizeof line, file))
+    if (sscanf(line, "VmHWM: %lu", &kb) == 1)
+      break;
+  if (file)
+    fclose(file);
+  return (uint64_t)kb << 10;
+}
+
+/* --- receiver: a server process -------------------------------------------------------- */
+
+struct answer { /* in the response, both ends being this program */
+  uint64_t bytes, peak_rss;
+  uint8_t hash[32]; /* of the bytes, or of the summed lanes */
+};
+
+struct intake {
+  struct nx_sha256 sha;
+  bool hashing;
+  uint64_t bytes;
+  struct nx_arena *arena;
+  struct nx_upload_writer *writer;
+  struct nx_hash root;
+};
+
+struct receiver {
+  struct nx_rpc_worker *worker;
+  struct nx_pool *pool;
+  struct nx_upload_spool spool;
+  struct nx_ring_sum *sum;
+  uint32_t next_member;
+};
+
+static void answer_with(struct nx_rpc_call *call, const struct answer *answer) {
+  struct nx_buffer message = {0};
+  struct nx_error err = {0};
+  must(nx_buffer_append(&message, answer, sizeof *answer, &err), &err);
+  must(nx_rpc_call_send(call, &message, &err), &err);
+  nx_rpc_call_finish(call, NX_RPC_OK, NULL);
+}
+
+static void on_bytes(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct intake *intake = context;
+  intake->bytes += message.size;
+  if (intake->hashing)
+    nx_sha256_update(&intake->sha, message.data, message.size);
+  nx_rpc_call_receive(call);
+}
+
+static void on_bytes_end(void *context, struct nx_rpc_call *call) {
+  struct intake *intake = context;
+  struct answer answer = {.bytes = intake->bytes, .peak_rss = peak_rss()};
+  if (intake->hashing) {
+    struct nx_hash hash = nx_sha256_final(&intake->sha);
+    memcpy(answer.hash, hash.bytes, sizeof answer.hash);
+  }
+  answer_with(call, &answer);
+}
+
+static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct intake *intake = context;
+  struct nx_upload_part part;
+  struct nx_error err = {0};
+  nx_arena_reset(intake->arena);
+  must(nx_upload_part_decode(message, intake->arena, &part, &err), &err);
+  if (part.is_header)
+    memcpy(intake->root.bytes, part.header.data, sizeof intake->root.bytes);
+  else
+    must(nx_upload_writer_write(intake->writer, part.offset, part.data, &err), &err);
+  nx_rpc_call_receive(call);
+}
+
+static struct receiver receiver;
+
+static void on_parts_end(void *context, struct nx_rpc_call *call) {
+  struct intake *intake = context;
+  struct answer answer = {.bytes = nx_upload_writer_size(intake->writer)};
+  struct nx_error err = {0};
+  must(nx_upload_writer_commit(intake->writer, &intake->root, &err), &err);
+  must(nx_ring_sum_add(receiver.sum, receiver.next_member, &err), &err);
+  answer.peak_rss = peak_rss();
+  answer_with(call, &answer);
+}
+
+static void on_gone(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
+                    const char *text) {
+  struct intake *intake = context;
+  (void)call, (void)status, (void)text;
+  nx_upload_writer_destroy(intake->writer);
+  nx_arena_destroy(intake->arena);
+  free(intake);
+}
+
+static struct intake *new_intake(bool hashing) {
+  struct intake *intake = calloc(1, sizeof *intake);
+  if (!intake)
+    die("calloc");
+  nx_sha256_init(&intake->sha);
+  intake->hashing = hashing;
+  return intake;
+}
+
+static enum nx_rpc_status open_bytes(void *context, struct nx_rpc_call *call,
+                                     struct nx_rpc_handlers *out, void **call_context,
+                                     const char **text) {
+  (void)context, (void)text;
+  *out = (struct nx_rpc_handlers){
+      .on_message = on_bytes, .on_half_closed = on_bytes_end, .on_closed = on_gone};
+  *call_context = new_intake(false);
+  nx_rpc_call_receive(call);
+  return NX_RPC_OK;
+}
+
+static enum nx_rpc_status open_hashed(void *context, struct nx_rpc_call *call,
+                                      struct nx_rpc_handlers *out, void **call_context,
+                                      const char **text) {
+  enum nx_rpc_status status = open_bytes(context, call, out, call_context, text);
+  ((struct intake *)*call_context)->hashing = true;
+  return status;
+}
+
+static enum nx_rpc_status open_whole(void *context, struct nx_rpc_call *call,
+                                     struct nx_rpc_handlers *out, void **call_context,
+                                     const char **text) {
+  static const struct nx_rpc_handlers handlers = {
+      .on_message = on_part, .on_half_closed = on_parts_end, .on_closed = on_gone};
+  struct intake *intake = new_intake(false);
+  struct nx_error err = {0};
+  (void)context, (void)text;
+  must(nx_arena_create((size_t)4 << 20, &intake->arena, &err), &err);
+  must(nx_upload_writer_create(&receiver.spool, ++receiver.next_member, &intake->writer, &err),
+       &err);
+  must(nx_rpc_worker_attach(receiver.worker, &handlers, intake, out, call_context, &err), &err);
+  nx_rpc_call_receive(call);
+  return NX_RPC_OK;
+}
+
+static void prepare_whole(void) {
+  const struct nx_upload_layout layout = {.n_lanes = upload_bytes / 4, .ring_bits = 32};
+  struct nx_error err = {0};
+  must(nx_pool_create(1, &receiver.pool, &err), &err);
+  must(nx_upload_spool_init(&receiver.spool, folder, 1, 1, &layout, &err), &err);
+  must(nx_ring_sum_create(&receiver.spool, receiver.pool, &receiver.sum, &err), &err);
+  must(nx_rpc_worker_create(&receiver.worker, &err), &err);
+}
+
+/* Serves until the parent writes to the pipe `stop`, or is gone. */
+static void receive(int stop, int port_out, bool whole) {
+  static const struct nx_rpc_method methods[] = {
+      {"/bench/Bytes", open_bytes}, {"/bench/Hashed", open_hashed}, {"/bench/Whole", open_whole}};
+  char end;
+  if (whole)
+    prepare_whole();
+  struct nx_rpc_server *server = tls_serve(&tls, "127.0.0.1:0", methods, 3, NULL);
+  uint16_t port = nx_rpc_server_port(server);
+  if (write(port_out, &port, sizeof port) != sizeof port)
+    die("write");
+  if (read(stop, &end, 1) < 0)
+    die("read");
+  nx_rpc_server_destroy(server);
+  nx_rpc_worker_destroy(receiver.worker);
+  nx_ring_sum_destroy(receiver.sum);
+  nx_pool_destroy(receiver.pool);
+  exit(0);
+}
+
+struct process {
+  pid_t id;
+  int stop;
+  uint16_t port;
+};
+
+/* In a process of its own, forked before this one starts any thread. */
+static struct process start_process(void (*body)(int stop, int port_out, bool whole), bool whole) {
+  int stop[2], port[2];
+  struct process process;
+  fflush(stdout);
+  if (pipe(stop) || pipe(port) || (process.id = fork()) < 0)
+    die("fork");
+  if (!process.id) {
+    close(stop[1]);
+    close(port[0]);
+    body(stop[0], port[1], whole);
+  }
+  close(stop[0]);
+  close(port[1]);
+  if (read(port[0], &process.port, sizeof process.port) != sizeof process.port)
+    die("the receiver did not start");
+  close(port[0]);
+  process.stop = stop[1];
+  return process;
+}
+
+static void stop_process(const struct process *process) {
+  int status;
+  if (write(process->stop, "", 1) != 1)
+    die("write");
+  close(process->stop);
+  if (waitpid(process->id, &status, 0) < 0 || status)
+    die("the receiver failed");
+}
+
+/* --- sender ---------------------------------------------------------------------------- */
+
+struct sending {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  bool writable, closed, answered;
+  enum nx_rpc_status status;
+  struct answer answer;
+};
+
+static void on_writable(void *context, struct nx_rpc_call *call) {
+  struct sending *sending = context;
+  (void)call;
+  pthread_mutex_lock(&sending->lock);
+  sending->writable = true;
+  pthread_cond_signal(&sending->changed);
+  pthread_mutex_unlock(&sending->lock);
+}
+
+static void on_answer(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct sending *sending = context;
+  (void)call;
+  if (message.size == sizeof sending->answer) {
+    memcpy(&sending->answer, message.data, message.size);
+    sending->answered = true;
+  }
+}
+
+static void on_over(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
+                    const char *text) {
+  struct sending *sending = context;
+  (void)call;
+  if (status != NX_RPC_OK)
+    fprintf(stderr, "bench-transport: the upload ended with %d: %s\n", (int)status, text);
+  pthread_mutex_lock(&sending->lock);
+  sending->closed = true;
+  sending->status = status;
+  pthread_cond_signal(&sending->changed);
+  pthread_mutex_unlock(&sending->lock);
+}
+
+static void send_paced(struct sending *sending, struct nx_rpc_call *call,
+                       struct nx_buffer *message) {
+  struct nx_error err = {0};
+  pthread_mutex_lock(&sending->lock);
+  while (nx_rpc_call_queued(call) > ((size_t)1 << 20) && !sending->closed) {
+    sending->writable = false;
+    if (nx_rpc_call_queued(call) > ((size_t)1 << 20))
+      while (!sending->writable && !sending->closed)
+        pthread_cond_wait(&sending->changed, &sending->lock);
+  }
+  pthread_mutex_unlock(&sending->lock);
+  must(nx_rpc_call_send(call, message, &err), &err);
+}
+
+/* Sends `size` bytes that repeat `pattern` in chunks; gives the seconds it took. */
+static double upload(struct nx_rpc_client *client, const char *path, const uint8_t *pattern,
+                     size_t size, size_t chunk, const struct nx_hash *root,
+                     struct answer *answer_out) {
+  static const struct nx_rpc_handlers handlers = {
+      .on_message = on_answer, .on_writable = on_writable, .on_closed = on_over};
+  struct sending sending = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+  struct nx_rpc_call *call = NULL;
+  struct nx_error err = {0};
+  int64_t begin = nx_clock_monotonic();
+  must(nx_rpc_client_open(client, path, &handlers, &sending, NX_NEVER, &call, &err), &err);
+  nx_rpc_call_receive(call);
+  if (root) {
+    struct nx_buffer message = {0};
+    const struct nx_upload_part part = {.is_header = true,
+                                        .header = nx_bytes(root->bytes, sizeof root->bytes)};
+    must(nx_upload_part_encode(&part, &message, &err), &err);
+    send_paced(&sending, call, &message);
+  }
+  for (size_t offset = 0; offset < size; offset += chunk) {
+    struct nx_bytes data = nx_bytes(pattern, NX_MIN(chunk, size - offset));
+    const struct nx_upload_part part = {.offset = offset, .data = data};
+    struct nx_buffer message = {0};
+    must(root ? nx_upload_part_encode(&part, &message, &err)
+              : nx_buffer_append(&message, data.data, data.size, &err),
+         &err);
+    send_paced(&sending, call, &message);
+  }
+  nx_rpc_call_finish(call, NX_RPC_OK, NULL);
+  pthread_mutex_lock(&sending.lock);
+  while (!sending.closed)
+    pthread_cond_wait(&sending.changed, &sending.lock);
+  pthread_mutex_unlock(&sending.lock);
+  nx_rpc_call_unref(call);
+  if (sending.status != NX_RPC_OK || !sending.answered || sending.answer.bytes != size)
+    bench_fail("%s: %llu of %zu bytes arrived", path, (unsigned long long)sending.answer.bytes,
+               size);
+  *answer_out = sending.answer;
+  return (double)(nx_clock_monotonic() - begin) * 1e-9;
+}
+
+/* --- the limit: OpenSSL over a socket ---------------------------------------------------- */
+
+static SSL_CTX *raw_context(bool server) {
+  SSL_CTX *context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+  if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) ||
+      !SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256"))
+    die("SSL_CTX");
+  if (server) {
+    BIO *certificate =
+            BIO_new_mem_buf(tls.server_certificate.data, (int)tls.server_certificate.size),
+        *key = BIO_new_mem_buf(tls.server_key.data, (int)tls.server_key.size);
+    X509 *x = PEM_read_bio_X509(certificate, NULL, NULL, NULL);
+    EVP_PKEY *k = PEM_read_bio_PrivateKey(key, NULL, NULL, NULL);
+    if (SSL_CTX_use_certificate(context, x) != 1 || SSL_CTX_use_PrivateKey(context, k) != 1)
+      die("SSL_CTX_use");
+    X509_free(x);
+    EVP_PKEY_free(k);
+    BIO_free(certificate);
+    BIO_free(key);
+  }
+  return context;
+}
+
+static void raw_receive(int stop, int port_out, bool whole) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t size = sizeof address;
+  static uint8_t room[1 << 20];
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  (void)stop, (void)whole;
+  if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 8) ||
+      getsockname(listener, (struct sockaddr *)&address, &size))
+    die("listen");
+  uint16_t port = ntohs(address.sin_port);
+  if (write(port_out, &port, sizeof port) != sizeof port)
+    die("write");
+  SSL_CTX *context = raw_context(true);
+  for (;;) {
+    int fd = accept(listener, NULL, NULL);
+    SSL *ssl = SSL_new(context);
+    uint64_t bytes = 0, total = 0;
+    int n;
+    SSL_set_fd(ssl, fd);
+    if (SSL_accept(ssl) != 1 || SSL_read(ssl, &total, sizeof total) != sizeof total)
+      die("SSL_accept");
+    if (!total)
+      exit(0);
+    while (bytes < total && (n = SSL_read(ssl, room, sizeof room)) > 0)
+      bytes += (uint64_t)n;
+    if (SSL_write(ssl, &bytes, sizeof bytes) != sizeof bytes)
+      die("SSL_write");
+    SSL_free(ssl);
+    close(fd);
+  }
+}
+
+/* size 0 tells the receiver to go. */
+static double raw_upload(uint16_t port, const uint8_t *pattern, uint64_t size, size_t chunk) {
+  struct sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  SSL_CTX *context = raw_context(false);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  uint64_t bytes = 0;
+  int64_t begin = nx_clock_monotonic();
+  if (connect(fd, (struct sockaddr *)&address, sizeof address))
+    die("connect");
+  SSL *ssl = SSL_new(context);
+  SSL_set_fd(ssl, fd);
+  if (SSL_connect(ssl) != 1 || SSL_write(ssl, &size, sizeof size) != sizeof size)
+    die("SSL_connect");
+  for (uint64_t sent = 0; sent < size;) {
+    int n = SSL_write(ssl, pattern, (int)NX_MIN((uint64_t)chunk, size - sent));
+    if (n <= 0)
+      die("SSL_write");
+    sent += (uint64_t)n;
+  }
+  if (size && (SSL_read(ssl, &bytes, sizeof bytes) != sizeof bytes || bytes != size))
+    die("SSL_read");
+  SSL_free(ssl);
+  SSL_CTX_free(context);
+  close(fd);
+  return (double)(nx_clock_monotonic() - begin) * 1e-9;
+}
+
+/* --- the bench --------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median(double *values, int n) {
+  qsort(values, (size_t)n, sizeof *values, by_value);
+  return values[n / 2];
+}
+
+static void report(struct bench *bench, const char *stage, size_t chunk, double gb, double limit,
+                   uint64_t rss) {
+  struct bench_row row = {.keys = {{.name = "stage", .text = stage},
+                                   {.name = "chunk_kib", .number = (double)(chunk >> 10)},
+                                   {.name = "mib", .number = (double)(upload_bytes >> 20)}},
+                          .metric = "upload_gb_per_s",
+                          .value = gb,
+                          .unit = "GB/s",
+                          .limit = "TLS 1.3 loopback, OpenSSL",
+                          .limit_value = limit};
+  bench_add(bench, &row);
+  row.metric = "receiver_rss_mb";
+  row.value = (double)rss / 1e6;
+  row.unit = "MB";
+  row.limit = NULL;
+  bench_add(bench, &row);
+}
+
+static void verify_stream(struct nx_rpc_client *client, const uint8_t *pattern) {
+  struct nx_sha256 sha;
+  struct answer answer;
+  size_t size = (size_t)20 << 20, chunk = NX_CHUNK_SIZE;
+  nx_sha256_init(&sha);
+  for (size_t i = 0; i < size; i += chunk)
+    nx_sha256_update(&sha, pattern, chunk);
+  struct nx_hash expected = nx_sha256_final(&sha);
+  upload(client, "/bench/Hashed", pattern, size, chunk, NULL, &answer);
+  if (memcmp(answer.hash, expected.bytes, sizeof answer.hash))
+    bench_fail("other bytes arrived than were sent");
+}
+
+/* The root of an upload that repeats the pattern: what whole-stage headers announce. */
+static struct nx_hash repeated_root(const uint8_t *pattern) {
+  const struct nx_upload_layout layout = {.n_lanes = upload_bytes / 4, .ring_bits = 32};
+  size_t n = nx_upload_tiles(&layout), tile = nx_upload_tile_size(32);
+  struct nx_hash *leaves = malloc(n * sizeof *leaves), root;
+  for (size_t i = 0; i < n; i++)
+    leaves[i] = nx_merkle_leaf(nx_bytes(pattern + i * tile % NX_CHUNK_SIZE, tile));
+  root = nx_merkle_root(leaves, n);
+  free(leaves);
+  return root;
+}
+
+struct settings {
+  size_t mib;
+  int runs;
+};
+
+static struct settings settings_of(int argc, char **argv, bool quick) {
+  struct settings settings = {.mib = quick ? 64 : 1024, .runs = quick ? 1 : 3};
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (!strcmp(argv[i], "--mib"))
+      settings.mib = strtoul(argv[i + 1], NULL, 10);
+    else if (!strcmp(argv[i], "--runs"))
+      settings.runs = atoi(argv[i + 1]);
+    else
+      argc = 0;
+  }
+  if (argc % 2 == 0 || settings.mib < 1 || settings.mib > 4096 || settings.runs < 1 ||
+      settings.runs > RUNS_MAX) {
+    fprintf(stderr, "bench-transport: --mib takes 1 to 4096, --runs 1 to %d\n", RUNS_MAX);
+    exit(2);
+  }
+  return settings;
+}
+
+static const struct stage {
+  const char *name, *path;
+  size_t chunk;
+  bool whole;
+} stages[] = {{"bytes", "/bench/Bytes", (size_t)64 << 10, false},
+              {"bytes", "/bench/Bytes", NX_CHUNK_SIZE, false},
+              {"bytes", "/bench/Bytes", (size_t)1 << 20, false},
+              {"whole", "/bench/Whole", NX_CHUNK_SIZE, true}};
+
+#define STAGES (sizeof stages / sizeof *stages)
+
+static double time_raw(const struct process *raw, const uint8_t *pattern, int runs) {
+  double seconds[RUNS_MAX];
+  for (int i = 0; i < runs; i++)
+    seconds[i] = raw_upload(raw->port, pattern, upload_bytes, (size_t)1 << 20);
+  raw_upload(raw->port, pattern, 0, 1);
+  close(raw->stop);
+  waitpid(raw->id, NULL, 0);
+  return (double)upload_bytes / median(seconds, runs) * 1e-9;
+}
+
+static void time_stage(struct bench *bench, const struct stage *stage,
+                       const struct process *process, const uint8_t *pattern, int runs,
+                       double limit) {
+  struct nx_rpc_client *client = tls_dial(&tls, process->port);
+  struct nx_hash root = repeated_root(pattern);
+  struct answer answer = {0};
+  double seconds[RUNS_MAX];
+  verify_stream(client, pattern);
+  for (int i = 0; i < runs; i++)
+    seconds[i] = upload(client, stage->path, pattern, upload_bytes, stage->chunk,
+                        stage->whole ? &root : NULL, &answer);
+  report(bench, stage->name, stage->chunk, (double)upload_bytes / median(seconds, runs) * 1e-9,
+         limit, answer.peak_rss);
+  nx_rpc_client_destroy(client);
+  stop_process(process);
+}
+
+int main(int argc, char **argv) {
+  struct bench *bench = bench_begin("transport", "[--mib N] [--runs N]", &argc, argv);
+  const struct settings settings = settings_of(argc, argv, bench_is_quick(bench));
+  struct process receivers[STAGES];
+  signal(SIGPIPE, SIG_IGN);
+  upload_bytes = settings.mib << 20;
+  if (!mkdtemp(folder))
+    die(folder);
+  tls_fixture_init(&tls);
+  _cleanup_free_ uint8_t *pattern = malloc((size_t)1 << 20);
+  for (size_t i = 0; i < (size_t)1 << 20; i++)
+    pattern[i] = (uint8_t)(i % NX_CHUNK_SIZE * 2654435761u >> 24);
+  struct process raw = start_process(raw_receive, false);
+  for (size_t i = 0; i < STAGES; i++) /* one each, so that peaks are apart */
+    receivers[i] = start_process(receive, stages[i].whole);
+  double limit = time_raw(&raw, pattern, settings.runs);
+  for (size_t i = 0; i < STAGES; i++)
+    time_stage(bench, &stages[i], &receivers[i], pattern, settings.runs, limit);
+  struct nx_error err = {0};
+  must(nx_upload_spool_clear(folder, &err), &err);
+  rmdir(folder);
+  tls_fixture_finish(&tls);
+  return bench_end(bench);
+}
