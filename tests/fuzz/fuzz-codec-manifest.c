@@ -1,0 +1,17 @@
+/* libFuzzer: any bytes as a manifest. */
+#include <stdlib.h>
+
+#include "proto/codec/codec_manifest.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  _cleanup_(nx_buffer_finish) struct nx_buffer again = {0};
+  struct nx_manifest manifest;
+  if (nx_arena_create((size_t)8 << 20, &arena, NULL) == 0 &&
+      nx_manifest_decode(nx_bytes(data, size), arena, &manifest, NULL) == 0 &&
+      nx_manifest_encode(&manifest, &again, NULL) < 0)
+    abort();
+  return 0;
+}
