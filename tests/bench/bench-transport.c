@@ -12,17 +12,18 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/mailbox.h"
 #include "common/pool.h"
 #include "common/size.h"
 #include "coordinator/aggregate/ring_sum.h"
 #include "proto/codec/codec_round.h"
 #include "proto/codec/methods.h"
-#include "proto/rpc/rpc_worker.h"
 #include "tests/bench/bench.h"
 #include "tests/support/tls_fixture.h"
 
@@ -71,7 +72,8 @@ struct intake {
 };
 
 struct receiver {
-  struct nx_rpc_worker *worker;
+  struct nx_mailbox *files;
+  pthread_t thread;
   struct nx_pool *pool;
   struct nx_upload_spool spool;
   struct nx_ring_sum *sum;
@@ -104,8 +106,17 @@ static void on_bytes_end(void *context, struct nx_rpc_call *call) {
   answer_with(call, &answer);
 }
 
-static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
-  struct intake *intake = context;
+static struct receiver receiver;
+
+/* A message on its way to the thread that writes files, as in the coordinator. */
+struct task {
+  struct intake *intake;
+  struct nx_rpc_call *call;
+  struct nx_buffer message;
+  bool last;
+};
+
+static void take_part(struct intake *intake, struct nx_rpc_call *call, struct nx_bytes message) {
   struct nx_upload_part part;
   struct nx_error err = {0};
   nx_arena_reset(intake->arena);
@@ -117,16 +128,49 @@ static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes mes
   nx_rpc_call_receive(call);
 }
 
-static struct receiver receiver;
-
-static void on_parts_end(void *context, struct nx_rpc_call *call) {
-  struct intake *intake = context;
+static void take_end(struct intake *intake, struct nx_rpc_call *call) {
   struct answer answer = {.bytes = nx_upload_writer_size(intake->writer)};
   struct nx_error err = {0};
   must(nx_upload_writer_commit(intake->writer, &intake->root, &err), &err);
   must(nx_ring_sum_add(receiver.sum, receiver.next_member, &err), &err);
   answer.peak_rss = peak_rss();
   answer_with(call, &answer);
+}
+
+static void *write_files(void *context) {
+  struct task *task;
+  (void)context;
+  while ((task = nx_mailbox_wait(receiver.files, NX_NEVER))) {
+    if (task->last)
+      take_end(task->intake, task->call);
+    else
+      take_part(task->intake, task->call, nx_buffer_view(&task->message));
+    nx_buffer_finish(&task->message);
+    nx_rpc_call_unref(task->call);
+    free(task);
+  }
+  return NULL;
+}
+
+static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_bytes message,
+                 bool last) {
+  struct task *task = calloc(1, sizeof *task);
+  struct nx_error err = {0};
+  if (!task)
+    die("calloc");
+  task->intake = intake;
+  task->call = nx_rpc_call_ref(call);
+  task->last = last;
+  must(nx_buffer_append(&task->message, message.data, message.size, &err), &err);
+  must(nx_mailbox_post(receiver.files, task), &err);
+}
+
+static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  post(context, call, message, false);
+}
+
+static void on_parts_end(void *context, struct nx_rpc_call *call) {
+  post(context, call, nx_bytes(NULL, 0), true);
 }
 
 static void on_gone(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
@@ -177,7 +221,8 @@ static enum nx_rpc_status open_whole(void *context, struct nx_rpc_call *call,
   must(nx_arena_create((size_t)4 << 20, &intake->arena, &err), &err);
   must(nx_upload_writer_create(&receiver.spool, ++receiver.next_member, &intake->writer, &err),
        &err);
-  must(nx_rpc_worker_attach(receiver.worker, &handlers, intake, out, call_context, &err), &err);
+  *out = handlers;
+  *call_context = intake;
   nx_rpc_call_receive(call);
   return NX_RPC_OK;
 }
@@ -188,7 +233,9 @@ static void prepare_whole(void) {
   must(nx_pool_create(1, &receiver.pool, &err), &err);
   must(nx_upload_spool_init(&receiver.spool, folder, 1, 1, &layout, &err), &err);
   must(nx_ring_sum_create(&receiver.spool, receiver.pool, &receiver.sum, &err), &err);
-  must(nx_rpc_worker_create(&receiver.worker, &err), &err);
+  must(nx_mailbox_create(64, NULL, &receiver.files, &err), &err);
+  if (pthread_create(&receiver.thread, NULL, write_files, NULL))
+    die("pthread_create");
 }
 
 /* Serves until the parent writes to the pipe `stop`, or is gone. */
@@ -205,7 +252,11 @@ static void receive(int stop, int port_out, bool whole) {
   if (read(stop, &end, 1) < 0)
     die("read");
   nx_rpc_server_destroy(server);
-  nx_rpc_worker_destroy(receiver.worker);
+  if (whole) {
+    nx_mailbox_close(receiver.files);
+    pthread_join(receiver.thread, NULL);
+    nx_mailbox_destroy(receiver.files);
+  }
   nx_ring_sum_destroy(receiver.sum);
   nx_pool_destroy(receiver.pool);
   exit(0);
