@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "crypto/audit_format.h"
+#include "crypto/replay_logs.h"
 
 enum { EXIT_FINE = 0, EXIT_TAMPERED = 1, EXIT_USAGE = 2 };
 
@@ -15,6 +16,7 @@ static const char help[] =
     "  neurox-audit verify LOG... [--key FILE|HEX] [--json]\n"
     "  neurox-audit verify LOG --seen COUNT:ROOT [...]\n"
     "  neurox-audit show LOG\n"
+    "  neurox-audit replay FOLDER [--sum FILE] [--log LOG]...\n"
     "\n"
     "LOG is a log's folder (for example coordinator/audit) or the entries.log in it.\n"
     "\n"
@@ -29,6 +31,12 @@ static const char help[] =
     "the next time.\n"
     "\n"
     "show prints the entries for people.\n"
+    "\n"
+    "replay adds up the masked uploads of a round that a coordinator kept (FOLDER holds them and\n"
+    "replay.rec), takes off the masks that were released, and compares with the sum that was\n"
+    "given out. With --sum (that sum, from the coordinator's blobs) it names the false tiles; "
+    "with\n"
+    "--log it sees that the members' logs tell of these uploads and this sum.\n"
     "\n"
     "exit code: 0 every log is fine, 1 a log is not, 2 wrong usage\n";
 
@@ -105,8 +113,12 @@ static int read_key(const char *text, struct nx_public_key *key, struct nx_error
   return nx_audit_key_read(text, origin, key, err);
 }
 
+#define LOGS_MAX 256
+
 struct options {
-  const char *key, *seen;
+  const char *key, *seen, *sum;
+  const char *logs[LOGS_MAX];
+  int n_logs;
   bool json;
 };
 
@@ -189,19 +201,73 @@ static int show(const char *log) {
   return r < 0 ? EXIT_TAMPERED : EXIT_FINE;
 }
 
+/* Verified first: an entry that is not signed for says nothing. */
+static int compare_logs(const struct nx_replay *replay, const struct options *options,
+                        struct nx_replay_told *total, struct nx_error *err) {
+  int r = 0;
+  for (int i = 0; r == 0 && i < options->n_logs; i++) {
+    struct nx_audit_report report;
+    struct nx_replay_told told = {0};
+    r = nx_audit_verify(options->logs[i], NULL, &report, err);
+    if (r == 0)
+      r = nx_replay_compare_log(replay, options->logs[i], &told, err);
+    else
+      nx_error_prefix(err, r, "%s", options->logs[i]);
+    total->uploads += told.uploads;
+    total->sums += told.sums;
+  }
+  return r;
+}
+
+static int replay(const char *folder, const struct options *options) {
+  static struct nx_replay round;
+  struct nx_replay_tiles tiles;
+  struct nx_replay_told told = {0};
+  struct nx_error err = {0};
+  char sum[NX_HASH_HEX_SIZE];
+  int r = nx_replay_verify(folder, options->sum, &round, &tiles, &err);
+  if (r == 0)
+    r = compare_logs(&round, options, &told, &err);
+  if (r < 0) {
+    printf("%s: FAILED: %s\n", folder, err.text);
+    return EXIT_TAMPERED;
+  }
+  nx_hash_hex(&round.sum, sum);
+  printf("%s: VERIFIED: round %llu attempt %u, %zu uploads of %zu bytes in %zu tiles add up to "
+         "sum %s",
+         folder, (unsigned long long)round.round, round.attempt, round.n_members,
+         nx_upload_bytes(&round.layout), tiles.n, sum);
+  if (options->n_logs)
+    printf("; %d logs tell of %llu of these uploads and %llu times of this sum", options->n_logs,
+           (unsigned long long)told.uploads, (unsigned long long)told.sums);
+  putchar('\n');
+  return EXIT_FINE;
+}
+
+/* Where the value of an option goes; NULL for what is no such option. */
+static const char **place_of(const char *name, struct options *options) {
+  if (!strcmp(name, "--key"))
+    return &options->key;
+  if (!strcmp(name, "--seen"))
+    return &options->seen;
+  if (!strcmp(name, "--sum"))
+    return &options->sum;
+  if (!strcmp(name, "--log") && options->n_logs < LOGS_MAX)
+    return &options->logs[options->n_logs++];
+  return NULL;
+}
+
 /* Takes the options out of the arguments; 0, or the exit code for wrong usage. */
 static int take_options(int *argc, char **argv, struct options *options) {
   int n = 0;
   for (int i = 0; i < *argc; i++) {
-    bool key = !strcmp(argv[i], "--key"), seen = !strcmp(argv[i], "--seen");
-    if (!strcmp(argv[i], "--json"))
+    const char **place = place_of(argv[i], options);
+    if (place && i + 1 == *argc)
+      return usage("an option wants a value");
+    if (place)
+      *place = argv[++i];
+    else if (!strcmp(argv[i], "--json"))
       options->json = true;
-    else if ((key || seen) && i + 1 == *argc)
-      return usage(key ? "--key wants a file or 64 hex digits" : "--seen wants COUNT:ROOT");
-    else if (key)
-      options->key = argv[++i];
-    else if (seen)
-      options->seen = argv[++i];
     else if (argv[i][0] == '-' && argv[i][1])
       return usage("unknown option");
     else
@@ -216,15 +282,20 @@ static int run(int argc, char **argv) {
   int code = take_options(&argc, argv, &options);
   if (code)
     return code;
-  if (argc >= 2 && !strcmp(argv[0], "verify")) {
+  const char *verb = argc ? argv[0] : "";
+  bool for_verify = options.key || options.seen || options.json;
+  bool for_replay = options.sum || options.n_logs;
+  if (!strcmp(verb, "verify") && argc >= 2 && !for_replay) {
     if (options.seen && argc > 2)
       return usage("--seen is about one log");
     return verify(argv + 1, argc - 1, &options);
   }
-  if (argc == 2 && !strcmp(argv[0], "show") && !options.key && !options.seen && !options.json)
+  if (!strcmp(verb, "show") && argc == 2 && !for_verify && !for_replay)
     return show(argv[1]);
-  return usage(argc && !strcmp(argv[0], "verify") ? "verify wants the logs to look at"
-                                                  : "say verify LOG... or show LOG");
+  if (!strcmp(verb, "replay") && argc == 2 && !for_verify)
+    return replay(argv[1], &options);
+  return usage(!strcmp(verb, "verify") ? "verify wants the logs to look at"
+                                       : "say verify LOG..., show LOG or replay FOLDER");
 }
 
 int main(int argc, char **argv) {

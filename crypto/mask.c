@@ -101,6 +101,13 @@ int nx_mask_add_key(struct nx_mask *mask, const struct nx_secret *key, bool subt
   return 0;
 }
 
+/* The first two round keys of AES-256 are the key itself (FIPS 197, 5.2). */
+void nx_mask_get_key(const struct nx_mask *mask, size_t index, struct nx_secret *key_out,
+                     bool *subtract_out) {
+  memcpy(key_out->bytes, mask->entries[index].schedule, NX_SECRET_SIZE);
+  *subtract_out = mask->entries[index].subtract != 0;
+}
+
 static int add_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,
                     const struct nx_secret *b, bool subtract, struct nx_error *err) {
   _cleanup_(nx_secret_wipe) struct nx_secret key;

@@ -33,6 +33,10 @@ size_t nx_mask_keys(const struct nx_mask *mask);
 int nx_mask_add_key(struct nx_mask *mask, const struct nx_secret *key, bool subtract,
                     struct nx_error *err);
 
+/* Key i again, for the record that an auditor replays (crypto/replay.h). */
+void nx_mask_get_key(const struct nx_mask *mask, size_t index, struct nx_secret *key_out,
+                     bool *subtract_out);
+
 /* The same with the keys of the protocol derived here. What a node puts on: its self key
  * and a pair key for every peer of U2. Signs as above, from the ids. */
 int nx_mask_add_self(struct nx_mask *mask, const struct nx_hash *t2, uint32_t id,

@@ -8,7 +8,8 @@
 
 #include "crypto/secret.h"
 
-#define NX_PRG_SCHEDULE_SIZE 240 /* 15 round keys; EVP keeps the bare key in the first 32 bytes */
+/* 15 round keys, the first two being the key itself; EVP keeps no more than these. */
+#define NX_PRG_SCHEDULE_SIZE 240
 
 struct nx_prg_call {
   const uint8_t *schedule; /* unaligned */

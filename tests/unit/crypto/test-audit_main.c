@@ -104,6 +104,10 @@ static void wrong_usage_is_told(void **state) {
   assert_int_equal(run("verify %s --speed", folder, ""), 2);
   assert_int_equal(run("verify %s --key", folder, ""), 2);
   assert_int_equal(run("verify %s --key no-such-file", folder, ""), 2);
+  assert_int_equal(run("replay", "", ""), 2);
+  assert_int_equal(run("replay %s --seen 5:0", folder, ""), 2);
+  assert_int_equal(run("replay %s", folder, ""), 1); /* a log's folder is no kept round */
+  assert_non_null(strstr(output, "FAILED"));
   assert_int_equal(run("--help", "", ""), 0);
   assert_non_null(strstr(output, "exit code"));
 }
