@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/size.h"
 #include "coordinator/training_run_internal.h"
+#include "crypto/replay.h"
 
 #define EVIDENCE_WHOLE 65536 /* larger messages go into the audit log by their hash */
 
@@ -146,13 +147,34 @@ static int publish(struct nx_training_run *run, struct nx_hash *sum_out, uint64_
   return nx_model_publish(run->advanced, run->config.registry, model_out, err);
 }
 
+/* So that an auditor can add the uploads up once more, as long as they are kept. */
+static int keep_for_replay(const struct nx_training_run *run, const struct nx_hash *sum,
+                           struct nx_error *err) {
+  const struct nx_opened_attempt *opening = &run->opening;
+  struct nx_replay replay = {.round = opening->round,
+                             .attempt = opening->attempt,
+                             .layout = opening->spool.layout,
+                             .t3 = opening->t3,
+                             .sum = *sum,
+                             .n_members = opening->n_members};
+  int r = 0;
+  if (run->config.federation->config->keep_uploads != NX_KEEP_RUN)
+    return 0;
+  for (size_t i = 0; r == 0 && i < opening->n_members; i++) {
+    replay.members[i].id = opening->members[i];
+    r = nx_upload_spool_root(&opening->spool, opening->members[i], &replay.members[i].root, err);
+  }
+  return r < 0 ? r : nx_replay_write(opening->spool.folder, &replay, run->mask, err);
+}
+
 static int open_sum(struct nx_training_run *run, struct nx_round_event *event,
                     struct nx_error *err) {
   const struct nx_opened_attempt *opening = &run->opening;
   int r = nx_ring_sum_settle(run->sum, opening->members, opening->n_members, err);
   if (r < 0 || (r = nx_ring_sum_open(run->sum, run->mask, err)) < 0)
     return r;
-  return publish(run, &event->sum, &event->bytes, &event->model, err);
+  r = publish(run, &event->sum, &event->bytes, &event->model, err);
+  return r < 0 ? r : keep_for_replay(run, &event->sum, err);
 }
 
 /* Members may ask for tiles from now on; the files of the attempt before may go. */

@@ -144,5 +144,19 @@ for log in "$work/hub/audit" "$work"/site-?/audit; do
   "$audit" verify "$log" >>"$work/audit.log" 2>&1
   check "the audit log $(basename "$(dirname "$log")") verifies" $?
 done
+
+# ---- replay: the kept uploads of every round, against the logs of all -------------------------
+
+kept=0
+for round in "$work"/hub/uploads/*-*; do
+  "$audit" replay "$round" --log "$work/hub/audit" --log "$work/site-1/audit" \
+    --log "$work/site-2/audit" --log "$work/site-3/audit" >>"$work/replay.log" 2>&1 && kept=$((kept + 1))
+done
+[ "$kept" = 4 ] && [ "$(grep -c '4 logs tell of 6 of these uploads and 4 times of this sum' "$work/replay.log")" = 4 ]
+check "every round adds up once more, as all four logs tell" $?
+printf x | dd of="$(ls "$work"/hub/uploads/*-*/2 | head -n 1)" bs=1 seek=100 conv=notrunc 2>/dev/null
+"$audit" replay "$(dirname "$(ls "$work"/hub/uploads/*-*/2 | head -n 1)")" >"$work/replay.bad"
+[ $? = 1 ] && grep -q "member 2" "$work/replay.bad"
+check "a changed upload does not, and is laid to its member" $?
 echo "1..$n"
 [ "$failures" = 0 ]
