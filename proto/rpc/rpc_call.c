@@ -2,6 +2,7 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -77,18 +78,25 @@ static bool settle(struct nx_rpc_call *call) {
   return call->closed = true;
 }
 
+/* A client that lost the server, or never had it, is told in words how that looks. */
+static void status_words(const struct nx_rpc_call *call, char *out, size_t size) {
+  char *text = grpc_slice_to_c_string(call->status_text);
+  if (call->status == GRPC_STATUS_UNAVAILABLE || call->status == GRPC_STATUS_DEADLINE_EXCEEDED)
+    nx_rpc_describe(call->target, text, out, size);
+  else
+    snprintf(out, size, "%s", text);
+  gpr_free(text);
+}
+
 static void tell_closed(struct nx_rpc_call *call) {
-  char *text = NULL;
-  enum nx_rpc_status status;
-  if (call->is_server) {
-    status = call->cancelled ? NX_RPC_CANCELLED : NX_RPC_OK;
-  } else {
+  char text[NX_ERROR_TEXT_SIZE] = "";
+  enum nx_rpc_status status = call->cancelled ? NX_RPC_CANCELLED : NX_RPC_OK;
+  if (!call->is_server) {
     status = (enum nx_rpc_status)call->status;
-    text = grpc_slice_to_c_string(call->status_text);
+    status_words(call, text, sizeof text);
   }
   if (call->handlers.on_closed)
-    call->handlers.on_closed(call->context, call, status, text ? text : "");
-  gpr_free(text);
+    call->handlers.on_closed(call->context, call, status, text);
   if (call->on_gone)
     call->on_gone(call->owner, call);
   nx_rpc_call_unref(call);

@@ -41,6 +41,20 @@ static grpc_channel_credentials *credentials(const struct nx_rpc_client_config *
   return made;
 }
 
+/* gRPC follows https_proxy and no_proxy of the environment; a coordinator on this very machine
+ * is never behind a proxy, whatever they say. */
+static bool on_this_machine(const char *target) {
+  static const char *const prefixes[] = {"127.", "[::1]", "localhost:"};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(prefixes); i++)
+    if (strncmp(target, prefixes[i], strlen(prefixes[i])) == 0)
+      return true;
+  return false;
+}
+
+static bool uses_proxy(const struct nx_rpc_client_config *config) {
+  return config->proxy ? config->proxy[0] != 0 : !on_this_machine(config->target);
+}
+
 static grpc_channel *make_channel(const struct nx_rpc_client_config *config) {
   grpc_arg settings[] = {
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
@@ -55,11 +69,19 @@ static grpc_channel *make_channel(const struct nx_rpc_client_config *config) {
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, .value.integer = 2000},
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_ENABLE_RETRIES, .value.integer = 0},
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, .value.integer = 1},
-      {GRPC_ARG_STRING, (char *)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
-       .value.string = (char *)config->server_name},
+      {GRPC_ARG_INTEGER, (char *)GRPC_ARG_ENABLE_HTTP_PROXY, .value.integer = uses_proxy(config)},
+      /* Either, both or none of the next two. */
+      {0},
+      {0},
   };
-  size_t n = sizeof settings / sizeof *settings;
-  grpc_channel_args arguments = {config->server_name ? n : n - 1, settings};
+  size_t n = sizeof settings / sizeof *settings - 2;
+  if (config->server_name)
+    settings[n++] = (grpc_arg){GRPC_ARG_STRING, (char *)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
+                               .value.string = (char *)config->server_name};
+  if (config->proxy && config->proxy[0])
+    settings[n++] = (grpc_arg){GRPC_ARG_STRING, (char *)GRPC_ARG_HTTP_PROXY,
+                               .value.string = (char *)config->proxy};
+  grpc_channel_args arguments = {n, settings};
   grpc_channel_credentials *made = credentials(config);
   if (!made)
     return NULL;
@@ -144,6 +166,7 @@ int nx_rpc_client_open(struct nx_rpc_client *client, const char *path,
   }
   call->handlers = *handlers;
   call->context = context;
+  call->target = client->target;
   call->on_gone = forget_call;
   call->owner = client;
   *call_out = nx_rpc_call_ref(call);
@@ -185,9 +208,6 @@ static void on_over(void *context, struct nx_rpc_call *call, enum nx_rpc_status 
 
 static int outcome(const struct nx_rpc_client *client, const struct waiting *waiting,
                    struct nx_error *err) {
-  if (waiting->status == NX_RPC_UNAVAILABLE || waiting->status == NX_RPC_DEADLINE_EXCEEDED)
-    return nx_fail(err, nx_rpc_status_code(waiting->status), "%s cannot be reached: %s",
-                   client->target, waiting->text);
   if (waiting->status != NX_RPC_OK)
     return nx_fail(err, nx_rpc_status_code(waiting->status), "%s", waiting->text);
   if (waiting->failed || !waiting->answered)

@@ -1,4 +1,5 @@
-/* Client: a connection to one server that opens when it is needed and again when it broke. */
+/* Client: a connection to one server that opens when it is needed and again when it broke.
+ * Where only a proxy leads outside, it goes through that (HTTP CONNECT); TLS stays end to end. */
 #pragma once
 
 #include "common/cleanup.h"
@@ -12,8 +13,11 @@ struct nx_rpc_client_config {
   const char *server_name; /* what the server's certificate must say; NULL: the target's host */
   struct nx_bytes ca;      /* PEM, the only authority believed */
   struct nx_bytes certificate, key; /* PEM, both or neither */
-  size_t message_cap;               /* bytes of one received message; 0: 4 MiB */
-  size_t send_queue_cap;            /* bytes waiting in one call; 0: 16 MiB */
+  /* "http://proxy.example.org:3128". NULL: what https_proxy of the environment says, unless
+   * no_proxy lists the target or the target is this machine. "": none. */
+  const char *proxy;
+  size_t message_cap;    /* bytes of one received message; 0: 4 MiB */
+  size_t send_queue_cap; /* bytes waiting in one call; 0: 16 MiB */
 };
 
 int nx_rpc_client_create(const struct nx_rpc_client_config *config,

@@ -48,6 +48,7 @@ struct nx_rpc_call {
   grpc_status_code status;
   grpc_slice status_text;
 
+  const char *target; /* client: for texts; lives as long as the client */
   void (*on_gone)(void *owner, struct nx_rpc_call *call); /* after on_closed */
   void *owner;
 };
@@ -61,3 +62,5 @@ void *nx_rpc_queue_run(void *completion_queue);
 
 grpc_slice nx_rpc_slice_of_text(const char *text);
 gpr_timespec nx_rpc_deadline(int64_t monotonic);
+/* Says in `out` why target is out of reach, or repeats text when it is a server's own. */
+void nx_rpc_describe(const char *target, const char *text, char *out, size_t size);

@@ -217,6 +217,36 @@ static void strangers_are_not_answered(void **state) {
   assert_int_equal(opened, before);
 }
 
+/* Refused, a stranger's certificate, another name. */
+static void what_is_wrong_is_told_in_words(void **state) {
+  (void)state;
+  _cleanup_(nx_rpc_server_destroyp) struct nx_rpc_server *server = start_server("127.0.0.1:0");
+  char here[32];
+  snprintf(here, sizeof here, "127.0.0.1:%u", nx_rpc_server_port(server));
+  const struct {
+    const char *target, *name;
+    const struct authority *trusted;
+    const char *words;
+  } cases[] = {{"127.0.0.1:1", NULL, &ours, "nothing listens there"},
+               {here, NULL, &theirs, "CA did not sign"},
+               {here, "other.example", &ours, "certificate is for another name"}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(cases); i++) {
+    const struct nx_rpc_client_config config = {
+        .target = cases[i].target,
+        .server_name = cases[i].name,
+        .ca = nx_buffer_view(&cases[i].trusted->certificate),
+        .certificate = nx_buffer_view(&ours.client.certificate),
+        .key = nx_buffer_view(&ours.client.key)};
+    _cleanup_(nx_rpc_client_destroyp) struct nx_rpc_client *client = NULL;
+    _cleanup_(nx_buffer_finish) struct nx_buffer response = {0};
+    struct nx_error err = {0};
+    must(nx_rpc_client_create(&config, &client, &err), &err);
+    assert_int_equal(ask(client, "/test/Echo", 3, &response, &err), NX_E_PEER);
+    if (!strstr(err.text, cases[i].words) || !strstr(err.text, cases[i].target))
+      fail_msg("%s", err.text);
+  }
+}
+
 static void tls_12_is_refused(void **state) {
   (void)state;
   _cleanup_(nx_rpc_server_destroyp) struct nx_rpc_server *server = start_server("127.0.0.1:0");
@@ -426,6 +456,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(members_certificate_is_answered_and_known),
       cmocka_unit_test(strangers_are_not_answered),
+      cmocka_unit_test(what_is_wrong_is_told_in_words),
       cmocka_unit_test(tls_12_is_refused),
       cmocka_unit_test(refusals_arrive_with_their_words),
       cmocka_unit_test(port_that_is_taken_is_named),
