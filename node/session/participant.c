@@ -164,7 +164,7 @@ int participant_sign(struct turn *t, uint32_t type, struct nx_bytes body, struct
 }
 
 int participant_refuse(struct turn *t, const struct nx_invite *invite, uint32_t code,
-                       const char *reason) {
+                       const char *reason, struct nx_bytes *sent_out) {
   _cleanup_(nx_buffer_finish) struct nx_buffer body = {0}, message = {0};
   struct nx_refusal refusal = {.round = invite->round, .attempt = invite->attempt, .code = code};
   snprintf(refusal.reason, sizeof refusal.reason, "%s", reason);
@@ -172,7 +172,8 @@ int participant_refuse(struct turn *t, const struct nx_invite *invite, uint32_t 
   if (r < 0 ||
       (r = participant_sign(t, NX_MESSAGE_REFUSAL, nx_buffer_view(&body), nx_bytes("", 0),
                             &message)) < 0 ||
-      (r = participant_send(t, nx_buffer_view(&message))) < 0)
+      (r = participant_send(t, nx_buffer_view(&message))) < 0 ||
+      (sent_out && (r = participant_keep(t, nx_buffer_view(&message), sent_out)) < 0))
     return r;
   return participant_note(t, "refused", refusal.reason);
 }

@@ -54,7 +54,8 @@ void nx_participant_destroy(struct nx_participant *participant); /* wipes; NULL 
 NX_DEFINE_CLEANUP(struct nx_participant *, nx_participant_destroy)
 
 enum nx_participant_event_type {
-  NX_PARTICIPANT_RESTORE, /* records of the journal, in order; first event if at all */
+  NX_PARTICIPANT_RESTORE, /* records of the journal, in order; first event if at all. Then ask
+                             nx_participant_progress() which model is the one to hold */
   NX_PARTICIPANT_CONNECTED,
   NX_PARTICIPANT_DISCONNECTED,
   NX_PARTICIPANT_MESSAGE,        /* message: a SignedMessage from the coordinator */

@@ -58,6 +58,7 @@ struct attempt {
   size_t n_uploads;
   struct nx_bytes heard[NX_M11_SEALED - NX_M0_INVITE + 1]; /* accepted from the coordinator */
   struct nx_bytes shares;                                  /* own M3, as sent */
+  struct nx_bytes no_update;                               /* own refusal, as sent */
   bool working, x_ready, masking, uploading;
   struct nx_result result;
 };
@@ -99,8 +100,9 @@ int participant_evidence(struct turn *t, const char *kind, uint32_t member, cons
 int participant_sign(struct turn *t, uint32_t type, struct nx_bytes body, struct nx_bytes detached,
                      struct nx_buffer *keep);
 int participant_keep(struct turn *t, struct nx_bytes bytes, struct nx_bytes *kept);
+/* sent_out: where to keep what was sent, in the attempt's arena; may be NULL. */
 int participant_refuse(struct turn *t, const struct nx_invite *invite, uint32_t code,
-                       const char *reason);
+                       const char *reason, struct nx_bytes *sent_out);
 /* Was this kind of message accepted before? 0: no. 1: yes; a different one was reported. */
 int participant_heard(struct turn *t, bool *same_out);
 int participant_accept(struct turn *t, enum participant_state next);

@@ -6,7 +6,7 @@
 
 /* A refusal by a check of ours, told to the coordinator in that check's words. */
 static int refuse_with(struct turn *t, const struct nx_invite *invite, const struct nx_error *why) {
-  return participant_refuse(t, invite, NX_REFUSAL_INVITE, why->text);
+  return participant_refuse(t, invite, NX_REFUSAL_INVITE, why->text, NULL);
 }
 
 static int on_sealed_round(struct turn *t, const struct nx_invite *invite) {
@@ -175,7 +175,7 @@ int participant_on_decided(struct turn *t) {
     return join(t);
   struct nx_invite invite = t->p->attempt->invite;
   int r = participant_refuse(t, &invite, NX_REFUSAL_INVITE,
-                             t->event->reason ? t->event->reason : "this site's policy");
+                             t->event->reason ? t->event->reason : "this site's policy", NULL);
   participant_forget(t);
   return r;
 }

@@ -96,7 +96,7 @@ static int refuse_result(struct turn *t, const char *reason) {
   struct attempt *attempt = t->p->attempt;
   int r = participant_evidence(t, "result-refused", NX_COORDINATOR, reason,
                                attempt->heard[NX_M10_RESULT - NX_M0_INVITE], nx_bytes("", 0));
-  if (r < 0 || (r = participant_refuse(t, &attempt->invite, NX_REFUSAL_RESULT, reason)) < 0)
+  if (r < 0 || (r = participant_refuse(t, &attempt->invite, NX_REFUSAL_RESULT, reason, NULL)) < 0)
     return r;
   return participant_leave(t, false, reason);
 }

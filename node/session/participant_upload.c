@@ -157,11 +157,14 @@ int participant_on_bundle(struct turn *t) {
     return participant_note(t, "bad-message", why.text);
   if (!nx_hash_equal(&bundle.t1, &attempt->t1))
     return participant_note(t, "other-attempt", "a bundle under another roster: ignored");
+  if (participant_heard(t, &same) && same)
+    return p->state == STATE_COMMIT && attempt->no_update.size
+               ? participant_send(t, attempt->no_update)
+               : 0;
   if (participant_heard(t, &same))
-    return same ? 0
-                : participant_evidence(t, "two-bundles", NX_COORDINATOR,
-                                       "the coordinator signed two bundles for one roster",
-                                       attempt->heard[NX_M4_BUNDLE - NX_M0_INVITE], t->raw);
+    return participant_evidence(t, "two-bundles", NX_COORDINATOR,
+                                "the coordinator signed two bundles for one roster",
+                                attempt->heard[NX_M4_BUNDLE - NX_M0_INVITE], t->raw);
   struct nx_shares *shares = nx_arena_alloc(p->scratch, NX_ID_END, sizeof *shares);
   if (!shares)
     return nx_fail(t->err, NX_E_NOMEM, "out of memory for a bundle");
@@ -244,7 +247,8 @@ int participant_on_update_ready(struct turn *t) {
 int participant_on_update_failed(struct turn *t) {
   t->p->attempt->working = false;
   return participant_refuse(t, &t->p->attempt->invite, NX_REFUSAL_UPDATE,
-                            t->event->reason ? t->event->reason : "the update failed");
+                            t->event->reason ? t->event->reason : "the update failed",
+                            &t->p->attempt->no_update);
 }
 
 int participant_on_masked(struct turn *t) {

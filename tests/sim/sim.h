@@ -109,6 +109,7 @@ struct sim_node {
   struct sim_blob *journal;
   size_t n_journal;
   struct sim_blob spool;   /* y */
+  uint32_t spool_variant;  /* of the update in it */
   struct nx_buffer header; /* of the upload that may be under way */
   uint64_t charged_round;  /* the last charge */
   uint32_t charged_attempt;

@@ -55,6 +55,10 @@ void sim_node_start(struct sim *sim, struct sim_node *node) {
                                                .records = records,
                                                .n_records = node->n_journal});
   free(records);
+  struct nx_participant_progress progress; /* it may have sealed more than was adopted */
+  nx_participant_progress(node->core, &progress);
+  node->sealed = progress.last_sealed;
+  node->model = progress.model;
   sim_post(sim,
            (struct sim_event){
                .type = SIM_CONNECT, .node = (uint32_t)(node - sim->nodes), .life = node->life},
@@ -165,6 +169,7 @@ static void mask_update(struct sim *sim, struct sim_node *node,
   free(aux);
   sim_blob_free(&node->spool);
   node->spool = y;
+  node->spool_variant = update->variant;
   sim_post(sim,
            (struct sim_event){.type = SIM_MASKED,
                               .node = (uint32_t)(node - sim->nodes),
@@ -182,8 +187,7 @@ static void begin_upload(struct sim *sim, struct sim_node *node,
   node->uploading = true;
   if (node->charged_round != action->round || node->charged_attempt != action->attempt)
     sim_fail(sim, "I12: node %u uploads before the charge is durable", node->id);
-  sim_watch_upload(sim, node, action->message, action->round, action->attempt,
-                   node->update.any ? node->update.variant : UINT32_MAX);
+  sim_watch_upload(sim, node, action->message, action->round, action->attempt, node->spool_variant);
   sim_post(sim,
            (struct sim_event){.type = SIM_UPLOAD,
                               .node = (uint32_t)(node - sim->nodes),
