@@ -241,8 +241,8 @@ int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error
     if (job->code < 0 && !stopped)
       NX_LOG(NX_LOG_WARNING, "upload.failed", NX_U64("round", job->round.round),
              NX_STR("why", job->err.text));
-    event = answer(job, NX_PARTICIPANT_UPLOADED);
-    return job->code < 0 ? 0 : nx_node_feed(node, &event, err);
+    event = answer(job, job->code < 0 ? NX_PARTICIPANT_UPDATE_FAILED : NX_PARTICIPANT_UPLOADED);
+    return stopped ? 0 : nx_node_feed(node, &event, err);
   case JOB_CHECK:
     if (job->code == 0)
       log_opened(job);

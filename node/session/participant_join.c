@@ -41,7 +41,11 @@ static int follow_again(struct turn *t, const struct nx_invite *invite, const st
     return r;
   t->p->attempt->joined = true;
   participant_expect(t, invite->phase_seconds);
-  return participant_accept(t, STATE_ROSTER);
+  if ((r = participant_accept(t, STATE_ROSTER)) < 0 || durable->header.size)
+    return r; /* an upload that was begun may be finished */
+  return participant_refuse(t, invite, NX_REFUSAL_UPDATE,
+                            "this node was started again: the keys of this attempt are gone",
+                            &t->p->attempt->no_update);
 }
 
 static int consider(struct turn *t, const struct nx_invite *invite, const struct nx_hash *t0) {
