@@ -350,6 +350,57 @@ static double in_a_child(void (*run)(const struct scenario *, struct figures *),
     }                                                                                              \
   }
 
+/* What Flower's SecAgg+ takes for the same, when it is installed. */
+struct flower {
+  struct flower_row {
+    uint32_t n;
+    double drop, node_ms, unmask_ms;
+  } rows[32];
+  size_t n_rows;
+  char name[64];
+};
+
+#define FLOWER_D 1000000
+
+static void run_flower(struct flower *flower) {
+  const char *python = getenv("NEUROX_PYTHON");
+  char command[512], version[40] = "";
+  snprintf(command, sizeof command, "'%s' '%s/tests/bench/flower_secagg.py' %d 5,10,20",
+           python ? python : "python3", NEUROX_SOURCE, FLOWER_D);
+  printf("timing Flower's SecAgg+ primitives …\n");
+  fflush(stdout);
+  FILE *pipe = popen(command, "r");
+  if (pipe && fscanf(pipe, "%39s", version) == 1)
+    for (struct flower_row row;
+         flower->n_rows < 32 &&
+         fscanf(pipe, "%u %lf %lf %lf", &row.n, &row.drop, &row.node_ms, &row.unmask_ms) == 4;)
+      flower->rows[flower->n_rows++] = row;
+  if (pipe)
+    pclose(pipe);
+  snprintf(flower->name, sizeof flower->name, "Flower %s SecAgg+", version);
+  if (flower->n_rows == 0)
+    printf("SKIPPED Flower: pip install flwr in a virtual environment, and name its python in "
+           "NEUROX_PYTHON\n");
+}
+
+static void add_flower(struct bench *bench, const struct scenario *s, const char *metric,
+                       double value, const struct flower *flower) {
+  for (size_t i = 0; i < flower->n_rows; i++) {
+    const struct flower_row *f = &flower->rows[i];
+    if (f->n != s->n || s->d != FLOWER_D || s->threads != 1 || f->drop != s->drop)
+      continue;
+    const struct bench_row row = {KEYS(s, (const char *)NULL),
+                                  metric,
+                                  value,
+                                  "ms",
+                                  flower->name,
+                                  !strcmp(metric, "node_mask_ms") ? f->node_ms : f->unmask_ms,
+                                  NULL,
+                                  0};
+    bench_add(bench, &row);
+  }
+}
+
 static void add_row(struct bench *bench, const struct scenario *s, const char *role,
                     const char *metric, double value, const char *unit, double evp,
                     const char *limit, double limit_value) {
@@ -358,13 +409,14 @@ static void add_row(struct bench *bench, const struct scenario *s, const char *r
   bench_add(bench, &row);
 }
 
-static void bench_case(struct bench *bench, struct scenario s) {
+static void bench_case(struct bench *bench, struct scenario s, const struct flower *flower) {
   static const double drops[] = {0, 0.1, 0.3};
   struct figures f;
   s.drop = 0;
   double rss = in_a_child(run_node, &s, &f);
   add_row(bench, &s, NULL, "node_mask_ms", f.seconds * 1e3, "ms", f.evp_seconds * 1e3,
           "keystream kernel alone", f.limit_seconds * 1e3);
+  add_flower(bench, &s, "node_mask_ms", f.seconds * 1e3, flower);
   add_row(bench, &s, NULL, "node_keys_ms", f.other_seconds * 1e3, "ms", 0, NULL, 0);
   add_row(bench, &s, NULL, "keystream_gb_per_s", 4e-9 * (double)s.d * s.n / f.limit_seconds, "GB/s",
           0, NULL, 0);
@@ -380,6 +432,7 @@ static void bench_case(struct bench *bench, struct scenario s) {
     rss = fmax(rss, unmask_rss);
     add_row(bench, &s, NULL, "coordinator_unmask_ms", f.seconds * 1e3, "ms", f.evp_seconds * 1e3,
             "keystream kernel alone", f.limit_seconds * 1e3);
+    add_flower(bench, &s, "coordinator_unmask_ms", f.seconds * 1e3, flower);
   }
   s.drop = 0;
   add_row(bench, &s, "coordinator", "peak_rss_mb", rss, "MB", 0, "sum and upload",
@@ -389,18 +442,21 @@ static void bench_case(struct bench *bench, struct scenario s) {
 int main(int argc, char **argv) {
   static const uint32_t sizes[] = {5, 10, 20, 50, 100};
   static const size_t lengths[] = {1000000, 10000000, 100000000};
+  static struct flower flower;
   struct bench *bench = bench_begin("secagg", "", &argc, argv);
   if (argc > 1)
     bench_fail("unknown option %s", argv[1]);
   verify("evp");
   verify("auto");
   printf("masks by %s; verified: unmasked sums equal plain sums\n", nx_mask_kernel());
+  if (!bench_is_quick(bench))
+    run_flower(&flower);
   for (size_t threads = 1; threads <= 2; threads++)
     for (size_t k = 0; k < 3; k++)
       for (size_t i = 0; i < 5; i++) {
         if ((k == 2 && sizes[i] != 10) || (bench_is_quick(bench) && (k > 0 || sizes[i] > 20)))
           continue;
-        bench_case(bench, (struct scenario){sizes[i], lengths[k], 0, threads});
+        bench_case(bench, (struct scenario){sizes[i], lengths[k], 0, threads}, &flower);
       }
   return bench_end(bench);
 }
