@@ -9,7 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/file.h"
 #include "common/size.h"
 #include "node/recordings/flat.h"
 #include "node/recordings/format.h"
@@ -31,20 +30,6 @@ static bool probe_brainvision(const char *path, const uint8_t *head, size_t size
   size_t bom = size >= 3 && !memcmp(head, "\xef\xbb\xbf", 3) ? 3 : 0;
   return size > bom + 12 && !strncasecmp((const char *)head + bom, "Brain Vision", 12) &&
          memmem(head, size, "eader", 5) != NULL;
-}
-
-/* The file beside the header that a key names; another folder is refused. */
-static int sibling(const struct nx_recording *recording, const char *name, char *out,
-                   struct nx_error *err) {
-  char folder[NX_PATH_SIZE];
-  const char *slash = strrchr(recording->path, '/');
-  if (!*name || strchr(name, '/') || strchr(name, '\\') || !strcmp(name, ".."))
-    return nx_fail(err, NX_E_FORMAT,
-                   "names its data \"%.64s\": put a plain file name of the same folder there",
-                   name);
-  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - recording->path) : 1,
-           slash ? recording->path : ".");
-  return nx_path_join(out, slash == recording->path ? "/" : folder, name, err);
 }
 
 /* "$b" stands for the header's own base name. */
@@ -194,8 +179,8 @@ static int check_header(const struct header *header, struct nx_error *err) {
   return 0;
 }
 
-static int read_text(const char *path, struct nx_buffer *text, struct nx_error *err) {
-  int r = nx_file_read(path, HEADER_CAP, text, err);
+static int read_text(int fd, struct nx_buffer *text, struct nx_error *err) {
+  int r = nx_recording_slurp(fd, HEADER_CAP, text, err);
   return r < 0 ? r : nx_buffer_append(text, "", 1, err);
 }
 
@@ -203,12 +188,13 @@ static int read_text(const char *path, struct nx_buffer *text, struct nx_error *
 static int read_markers(struct nx_recording *recording, const struct header *header,
                         struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
-  char path[NX_PATH_SIZE], label[NX_EVENT_TEXT_SIZE * 2];
-  int r = sibling(recording, header->marker_file, path, err);
-  if (!r && !nx_path_exists(path))
+  char label[NX_EVENT_TEXT_SIZE * 2];
+  _cleanup_fd_ int fd = -1;
+  int r = nx_recording_sibling(recording, header->marker_file, &fd, err);
+  if (r == NX_E_NOT_FOUND)
     return 0; /* markers are a convenience: the recording is whole without them */
   if (!r)
-    r = read_text(path, &text, err);
+    r = read_text(fd, &text, err);
   char *rest = (char *)text.data;
   for (char *line; !r && (line = strsep(&rest, "\n"));) {
     char *value = strchr(line, '=');
@@ -232,14 +218,14 @@ static int read_markers(struct nx_recording *recording, const struct header *hea
 static int open_samples(struct nx_recording *recording, const struct header *header,
                         struct nx_error *err) {
   struct nx_flat *flat = recording->state;
-  char path[NX_PATH_SIZE];
+  int fd = -1;
   flat->n_channels = header->n_channels;
   flat->type = header->type;
   flat->by_channel = header->vectorized;
   flat->n_samples = 0;
-  int r = sibling(recording, header->data_file, path, err);
+  int r = nx_recording_sibling(recording, header->data_file, &fd, err);
   if (!r)
-    r = nx_flat_open(flat, path, &recording->info.truncated, err);
+    r = nx_flat_open(flat, fd, &recording->info.truncated, err);
   if (r < 0)
     return r;
   recording->info.truncated |= header->n_points > flat->n_samples;
@@ -262,7 +248,7 @@ static int open_brainvision(struct nx_recording *recording, struct nx_error *err
     return nx_fail(err, NX_E_NOMEM, "out of memory");
   flat->fd = -1;
   recording->state = flat;
-  int r = read_text(recording->path, &text, err);
+  int r = read_text(recording->fd, &text, err);
   if (!r)
     r = parse_header(recording, &header, (char *)text.data, err);
   if (!r)

@@ -1,7 +1,6 @@
 #include "node/recordings/flat.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,23 +18,20 @@ size_t nx_flat_width(enum nx_flat_type type) {
   return widths[type];
 }
 
-int nx_flat_open(struct nx_flat *flat, const char *path, bool *truncated_out,
-                 struct nx_error *err) {
+int nx_flat_open(struct nx_flat *flat, int fd, bool *truncated_out, struct nx_error *err) {
   struct stat status;
-  flat->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-  if (flat->fd < 0 || fstat(flat->fd, &status))
-    return nx_fail_errno(err, errno, "open the samples in %s", path);
-  if (!S_ISREG(status.st_mode))
-    return nx_fail(err, NX_E_INVALID, "the samples in %s are no regular file", path);
+  flat->fd = fd;
+  if (fstat(fd, &status))
+    return nx_fail_errno(err, errno, "look at the samples");
   uint64_t frame = (uint64_t)flat->n_channels * nx_flat_width(flat->type);
   uint64_t size = (uint64_t)status.st_size;
   uint64_t there = frame && size > flat->offset ? (size - flat->offset) / frame : 0;
   *truncated_out = flat->n_samples > there || (!flat->n_samples && frame && size > flat->offset &&
                                                (size - flat->offset) % frame);
-  if (!flat->n_samples || (flat->n_samples > there && !flat->by_channel))
+  if (flat->n_samples > there && flat->by_channel)
+    return nx_fail(err, NX_E_FORMAT, "the samples are cut off: copy the file again");
+  if (!flat->n_samples || flat->n_samples > there)
     flat->n_samples = there;
-  else if (flat->n_samples > there)
-    return nx_fail(err, NX_E_FORMAT, "%s is cut off: copy the file again", path);
   return 0;
 }
 

@@ -28,9 +28,9 @@ struct nx_flat {
 };
 
 size_t nx_flat_width(enum nx_flat_type type);
-/* Opens path; n_samples from the size of the file when it is 0. truncated_out: a matrix cut
+/* Takes fd; n_samples from the size of the file when it is 0. truncated_out: a matrix cut
  * off in the middle of a sample or shorter than n_samples (which is then corrected). */
-int nx_flat_open(struct nx_flat *flat, const char *path, bool *truncated_out, struct nx_error *err);
+int nx_flat_open(struct nx_flat *flat, int fd, bool *truncated_out, struct nx_error *err);
 int nx_flat_read(struct nx_flat *flat, const uint32_t *channels, size_t n_channels, uint64_t first,
                  size_t n, float *out, struct nx_error *err);
 void nx_flat_finish(struct nx_flat *flat);

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "common/bytes.h"
 #include "node/recordings/recording.h"
 
 #define NX_PROBE_SIZE 512 /* first bytes of a file, zero-padded */
@@ -29,12 +30,34 @@ struct nx_recording {
   struct nx_event *events;     /* info.n_events of them; freed by recording.c */
   size_t events_allocated;
   void *state; /* the reader's own */
+  /* Opens a file beside this one; NULL: from this process. A sandboxed reader asks outside. */
+  int (*sibling)(void *context, const char *name, int *fd_out, struct nx_error *err);
+  void *sibling_context;
 };
 
 extern const struct nx_format nx_format_edf;
 extern const struct nx_format nx_format_brainvision;
 extern const struct nx_format nx_format_npy;
 extern const struct nx_format nx_format_fif;
+
+/* Takes an open regular file (its descriptor passes to the recording); path is for words
+ * and for finding siblings. nx_recording_open() is this behind an open(2). */
+int nx_recording_open_fd(const char *path, int fd,
+                         int (*sibling)(void *context, const char *name, int *fd_out,
+                                        struct nx_error *err),
+                         void *sibling_context, struct nx_recording **recording_out,
+                         struct nx_error *err);
+/* A further format, for programs that link one which the rest does not (HDF5). Not thread-safe:
+ * call it first of all. */
+void nx_recording_add_format(const struct nx_format *format);
+
+/* A regular file of the same folder by its plain name: names with a slash are NX_E_FORMAT,
+ * symbolic links are not followed. The caller closes. */
+int nx_recording_sibling(struct nx_recording *recording, const char *name, int *fd_out,
+                         struct nx_error *err);
+int nx_recording_open_beside(const char *path, const char *name, int *fd_out, struct nx_error *err);
+/* Appends all of an open file; NX_E_LIMIT beyond cap. */
+int nx_recording_slurp(int fd, size_t cap, struct nx_buffer *out, struct nx_error *err);
 
 /* pread of exactly size bytes; NX_E_FORMAT when the file ends before. */
 int nx_recording_pread(const struct nx_recording *recording, uint64_t offset, void *out,

@@ -3,12 +3,13 @@
  * rows, else [samples][channels]. The file says nothing of rates or units: the rate is
  * taken from a sidecar name.json {"rate_hz": …, "unit": …, "type": …} beside it. */
 #include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/file.h"
 #include "common/size.h"
 #include "node/recordings/flat.h"
 #include "node/recordings/format.h"
@@ -81,28 +82,33 @@ static int parse_shape(const char *text, struct shape *shape, struct nx_error *e
 /* name.json beside name.npy; without it the rate is 1 Hz and there is no unit. */
 static int read_sidecar(struct nx_recording *recording, double *rate, char *unit,
                         struct nx_error *err) {
-  char path[NX_PATH_SIZE];
-  const char *dot = strrchr(recording->path, '.');
-  int n = dot ? (int)(dot - recording->path) : (int)strlen(recording->path);
-  *rate = 1;
-  if (snprintf(path, sizeof path, "%.*s.json", n, recording->path) >= (int)sizeof path ||
-      !nx_path_exists(path))
-    return 0;
+  char name[NX_CHANNEL_NAME_SIZE * 4];
+  const char *slash = strrchr(recording->path, '/');
+  const char *base = slash ? slash + 1 : recording->path, *dot = strrchr(base, '.');
+  int n = dot ? (int)(dot - base) : (int)strlen(base);
+  _cleanup_fd_ int fd = -1;
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
-  int r = nx_file_read(path, 1 << 20, &text, err);
+  *rate = 1;
+  if (snprintf(name, sizeof name, "%.*s.json", n, base) >= (int)sizeof name)
+    return 0;
+  int r = nx_recording_sibling(recording, name, &fd, err);
+  if (r == NX_E_NOT_FOUND)
+    return 0;
+  if (!r)
+    r = nx_recording_slurp(fd, 1 << 20, &text, err);
   if (r < 0)
     return r;
   cJSON *json = cJSON_ParseWithLength((const char *)text.data, text.size);
   const cJSON *hz = cJSON_GetObjectItemCaseSensitive(json, "rate_hz");
-  const cJSON *name = cJSON_GetObjectItemCaseSensitive(json, "unit");
+  const cJSON *of = cJSON_GetObjectItemCaseSensitive(json, "unit");
   if (cJSON_IsNumber(hz))
     *rate = hz->valuedouble;
-  if (cJSON_IsString(name))
-    snprintf(unit, NX_CHANNEL_UNIT_SIZE, "%s", name->valuestring);
+  if (cJSON_IsString(of))
+    snprintf(unit, NX_CHANNEL_UNIT_SIZE, "%s", of->valuestring);
   bool good = json && *rate > 0 && isfinite(*rate);
   cJSON_Delete(json);
   return good ? 0
-              : nx_fail(err, NX_E_FORMAT, "%s: write {\"rate_hz\": 1000, \"unit\": \"uV\"}", path);
+              : nx_fail(err, NX_E_FORMAT, "%s: write {\"rate_hz\": 1000, \"unit\": \"uV\"}", name);
 }
 
 static int describe(struct nx_recording *recording, const struct shape *shape,
@@ -118,7 +124,10 @@ static int describe(struct nx_recording *recording, const struct shape *shape,
   flat->n_channels = (size_t)n_channels;
   flat->n_samples = rows_are_channels ? shape->columns : shape->rows;
   flat->by_channel = rows_are_channels != shape->fortran;
-  int r = nx_flat_open(flat, recording->path, &recording->info.truncated, err);
+  int fd = fcntl(recording->fd, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0)
+    return nx_fail_errno(err, errno, "open the array");
+  int r = nx_flat_open(flat, fd, &recording->info.truncated, err);
   if (!r)
     r = read_sidecar(recording, &rate, unit, err);
   if (r < 0)

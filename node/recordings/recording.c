@@ -1,21 +1,34 @@
 #include "node/recordings/recording.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/size.h"
 #include "node/recordings/format.h"
 
-static const struct nx_format *const formats[] = {
+#define FORMATS 32
+
+static const struct nx_format *formats[FORMATS] = {
     &nx_format_edf,
     &nx_format_brainvision,
     &nx_format_npy,
     &nx_format_fif,
 };
+
+void nx_recording_add_format(const struct nx_format *format) {
+  size_t i = 0;
+  while (i < FORMATS && formats[i])
+    i++;
+  assert(i < FORMATS);
+  formats[i] = format;
+}
 
 static int open_file(const char *path, int *fd_out, uint64_t *size_out, struct nx_error *err) {
   _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -39,7 +52,7 @@ static int choose(const char *path, int fd, uint64_t file_size, const struct nx_
   ssize_t n = pread(fd, head, size, 0);
   if (n < 0)
     return nx_fail_errno(err, errno, "read %s", path);
-  for (size_t i = 0; i < NX_ARRAY_LENGTH(formats); i++)
+  for (size_t i = 0; i < FORMATS && formats[i]; i++)
     if (formats[i]->probe(path, head, (size_t)n)) {
       *out = formats[i];
       return 0;
@@ -58,21 +71,29 @@ const char *nx_recording_probe(const char *path, struct nx_error *err) {
   return format->name;
 }
 
-int nx_recording_open(const char *path, struct nx_recording **recording_out, struct nx_error *err) {
+int nx_recording_open_fd(const char *path, int fd,
+                         int (*sibling)(void *context, const char *name, int *fd_out,
+                                        struct nx_error *err),
+                         void *sibling_context, struct nx_recording **recording_out,
+                         struct nx_error *err) {
+  struct stat status;
   _cleanup_(nx_recording_closep) struct nx_recording *recording = calloc(1, sizeof *recording);
-  if (!recording)
+  if (!recording) {
+    close(fd);
     return nx_fail(err, NX_E_NOMEM, "open %s: out of memory", path);
-  recording->fd = -1;
+  }
+  recording->fd = fd;
+  recording->sibling = sibling;
+  recording->sibling_context = sibling_context;
   recording->path = strdup(path);
-  if (!recording->path)
+  if (!recording->path || fstat(fd, &status))
     return nx_fail(err, NX_E_NOMEM, "open %s: out of memory", path);
-  int r = open_file(path, &recording->fd, &recording->file_size, err);
-  if (!r)
-    r = choose(path, recording->fd, recording->file_size, &recording->format, err);
+  recording->file_size = (uint64_t)status.st_size;
+  int r = choose(path, fd, recording->file_size, &recording->format, err);
   if (r < 0)
     return r;
   recording->info.format = recording->format->name;
-  posix_fadvise(recording->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+  posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
   r = recording->format->open(recording, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", path);
@@ -80,6 +101,58 @@ int nx_recording_open(const char *path, struct nx_recording **recording_out, str
   recording->info.events = recording->events;
   *recording_out = nx_steal(&recording);
   return 0;
+}
+
+int nx_recording_open(const char *path, struct nx_recording **recording_out, struct nx_error *err) {
+  int fd = -1;
+  uint64_t size;
+  int r = open_file(path, &fd, &size, err);
+  return r < 0 ? r : nx_recording_open_fd(path, fd, NULL, NULL, recording_out, err);
+}
+
+int nx_recording_open_beside(const char *path, const char *name, int *fd_out,
+                             struct nx_error *err) {
+  char full[NX_PATH_SIZE];
+  const char *slash = strrchr(path, '/');
+  if (!*name || strchr(name, '/') || strchr(name, '\\') || !strcmp(name, ".."))
+    return nx_fail(err, NX_E_FORMAT,
+                   "names \"%.64s\": put a plain file name of the same folder there", name);
+  if (snprintf(full, sizeof full, "%.*s%s", slash ? (int)(slash - path + 1) : 0, path, name) >=
+      (int)sizeof full)
+    return nx_fail(err, NX_E_LIMIT, "path is too long: %.64s", name);
+  struct stat status;
+  _cleanup_fd_ int fd = open(full, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+  if (fd < 0 || fstat(fd, &status))
+    return nx_fail_errno(err, errno, "open %s", full);
+  if (!S_ISREG(status.st_mode))
+    return nx_fail(err, NX_E_INVALID, "%s is not a regular file", full);
+  *fd_out = fd;
+  fd = -1;
+  return 0;
+}
+
+int nx_recording_sibling(struct nx_recording *recording, const char *name, int *fd_out,
+                         struct nx_error *err) {
+  return recording->sibling ? recording->sibling(recording->sibling_context, name, fd_out, err)
+                            : nx_recording_open_beside(recording->path, name, fd_out, err);
+}
+
+int nx_recording_slurp(int fd, size_t cap, struct nx_buffer *out, struct nx_error *err) {
+  for (size_t total = 0;;) {
+    uint8_t chunk[16384];
+    ssize_t n = pread(fd, chunk, sizeof chunk, (off_t)total);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return nx_fail_errno(err, errno, "read");
+    if (n == 0)
+      return 0;
+    if ((total += (size_t)n) > cap)
+      return nx_fail(err, NX_E_LIMIT, "text of more than %zu bytes", cap);
+    int r = nx_buffer_append(out, chunk, (size_t)n, err);
+    if (r < 0)
+      return r;
+  }
 }
 
 const struct nx_recording_info *nx_recording_info(const struct nx_recording *recording) {
