@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "common/file.h"
+#include "common/log.h"
 #include "node/dataset/subjects.h"
-#include "node/recordings/recording.h"
+#include "node/recordings/sandbox.h"
 
 static void close_folder(DIR **folder) {
   if (*folder)
@@ -15,7 +16,7 @@ static void close_folder(DIR **folder) {
 
 static int check_file(const char *path, struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
-  int r = nx_recording_open(path, &recording, err);
+  int r = nx_recording_open_guarded(path, &recording, err);
   if (r < 0)
     return r;
   if (nx_recording_info(recording)->truncated)
@@ -82,12 +83,17 @@ int nx_site_data_open(const struct nx_node_config_data *data, const struct nx_pl
                       struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err) {
   char person[NX_SUBJECT_SIZE];
   const char *people[1] = {person};
+  char reader[NX_PATH_SIZE];
   struct nx_dataset_options options = {
       .folder = data->folder,
       .withdrawn = (const char *const *)data->withdrawn,
       .n_withdrawn = data->n_withdrawn,
+      .reader = nx_sandbox_reader(reader),
       .pool = pool,
   };
+  if (!options.reader)
+    NX_LOG(NX_LOG_WARNING, "reader.missing",
+           NX_STR("effect", "recordings are parsed inside of the node, without a sandbox"));
   if (data->held_out_fold) {
     int r = resolve_fold(&options, plan, *data->held_out_fold, person, err);
     if (r < 0)

@@ -63,7 +63,7 @@ static void load_one(void *context, size_t index, size_t worker) {
   if (!r)
     r = hash_file(path, &job->hashes[index], err);
   if (!r)
-    r = nx_load_recording(path, job->plan, &job->loaded[index], err);
+    r = nx_load_recording(path, job->options->reader, job->plan, &job->loaded[index], err);
   err->code = r;
 }
 

@@ -9,6 +9,7 @@
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
 #include "node/recordings/recording.h"
+#include "node/recordings/sandbox.h"
 
 #define SAMPLES_CAP ((size_t)1 << 28) /* values of one recording held at once */
 #define CHUNK 65536                   /* samples a read */
@@ -183,11 +184,12 @@ static int process(struct nx_recording *recording, const struct nx_plan *plan,
   return r < 0 ? r : normalise(p, y, loaded, err);
 }
 
-int nx_load_recording(const char *path, const struct nx_plan *plan, struct nx_loaded *loaded_out,
-                      struct nx_error *err) {
+int nx_load_recording(const char *path, const char *reader, const struct nx_plan *plan,
+                      struct nx_loaded *loaded_out, struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
   memset(loaded_out, 0, sizeof *loaded_out);
-  int r = nx_recording_open(path, &recording, err);
+  int r = reader ? nx_recording_open_sandboxed(reader, path, &recording, err)
+                 : nx_recording_open(path, &recording, err);
   if (r < 0)
     return r;
   loaded_out->synthetic = nx_recording_info(recording)->synthetic;

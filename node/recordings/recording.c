@@ -226,6 +226,7 @@ int nx_recording_add_event(struct nx_recording *recording, double onset_s, doubl
     recording->events_allocated = more;
   }
   struct nx_event *event = &recording->events[n];
+  memset(event, 0, sizeof *event);
   event->onset_s = onset_s;
   event->duration_s = duration_s;
   nx_text_clean(text, text_size, event->text, sizeof event->text);

@@ -91,6 +91,7 @@ static int open_pooled(struct comparison *c, struct nx_error *err) {
       .folder = c->options->folder,
       .held_out = c->cohort.held_out,
       .n_held_out = c->cohort.n_held_out,
+      .reader = c->options->reader,
       .pool = c->options->pool,
   };
   int r = nx_dataset_open(&data, c->options->plan, &c->pooled, err);
@@ -219,8 +220,11 @@ static int run_site(struct comparison *c, size_t site, struct nx_arm_result *res
       mine[n++] = c->cohort.rest[i];
   if (!n)
     return nx_fail(err, NX_E_INVALID, "site %zu has nobody to train on", site);
-  const struct nx_dataset_options options = {
-      .folder = c->options->folder, .only = mine, .n_only = n, .pool = c->options->pool};
+  const struct nx_dataset_options options = {.folder = c->options->folder,
+                                             .only = mine,
+                                             .n_only = n,
+                                             .reader = c->options->reader,
+                                             .pool = c->options->pool};
   int r = nx_dataset_open(&options, c->options->plan, &data, err);
   if (!r)
     r = train_from_scratch(c, data, c->options->plan->training.batch, site + 1, &model, err);

@@ -26,6 +26,7 @@ struct nx_compare_options {
   /* Rows "fold arm subject recording window label score", tabs between; local arms are
    * named "local-SITE". No header. NULL: none. */
   FILE *scores;
+  const char *reader;   /* of the sandbox, see nx_dataset_options; NULL: none */
   struct nx_pool *pool; /* reads recordings side by side; NULL: this thread alone */
   void (*progress)(void *context, const char *arm, size_t done, size_t total); /* or NULL */
   void *context;

@@ -4,7 +4,7 @@
 #include "common/size.h"
 #include "node/dataset/physionet.h"
 #include "node/dataset/synth.h"
-#include "node/recordings/recording.h"
+#include "node/recordings/sandbox.h"
 #include "node/verbs/verb.h"
 
 /* ---- inspect ------------------------------------------------------------------------- */
@@ -20,7 +20,7 @@ static void print_channels(const struct nx_recording_info *info) {
 
 static int inspect_file(const char *path, struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
-  int r = nx_recording_open(path, &recording, err);
+  int r = nx_recording_open_guarded(path, &recording, err);
   if (r < 0)
     return r;
   const struct nx_recording_info *info = nx_recording_info(recording);

@@ -9,6 +9,7 @@
 #include "common/config.h"
 #include "models/metrics.h"
 #include "models/model.h"
+#include "node/recordings/sandbox.h"
 #include "node/site_data.h"
 #include "node/train/compare.h"
 #include "node/train/trainer.h"
@@ -196,12 +197,14 @@ static int run_compare(int argc, char *const *argv, struct nx_error *err) {
     nx_fail(err, NX_E_INVALID, "--data DIR and --plan PLAN are needed");
     return NX_VERB_USAGE;
   }
+  char reader[NX_PATH_SIZE];
   struct nx_compare_options options = {
       .folder = data,
       .n_sites = n_sites,
       .fold = fold_number,
       .arms = 1u << NX_ARM_LOCAL | 1u << NX_ARM_CENTRALISED | 1u << NX_ARM_LINEAR |
               (model ? 1u << NX_ARM_FEDERATED : 0),
+      .reader = nx_sandbox_reader(reader),
       .progress = progress ? show_progress : NULL,
   };
   return compare(&options, plan, model, scores, err);

@@ -1,0 +1,157 @@
+#include "node/recordings/sandbox.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "common/size.h"
+#include "tests/support/shared_data.h"
+
+static const char *reader(void) {
+  const char *path = getenv("NEUROX_READER");
+  assert_non_null(path);
+  return path;
+}
+
+/* Every value of both, byte for byte. */
+static void assert_same(const char *path) {
+  struct nx_recording *inside = NULL, *outside = NULL;
+  struct nx_error err = {0};
+  if (nx_recording_open_sandboxed(reader(), path, &inside, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(nx_recording_open(path, &outside, NULL), 0);
+  const struct nx_recording_info *a = nx_recording_info(inside), *b = nx_recording_info(outside);
+  assert_string_equal(a->format, b->format);
+  assert_int_equal(a->n_channels, b->n_channels);
+  assert_int_equal(a->n_events, b->n_events);
+  assert_memory_equal(a->channels, b->channels, a->n_channels * sizeof *a->channels);
+  if (a->n_events)
+    assert_memory_equal(a->events, b->events, a->n_events * sizeof *a->events);
+  for (uint32_t c = 0; c < a->n_channels; c++) {
+    size_t n = (size_t)a->channels[c].n_samples;
+    float *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
+    assert_int_equal(nx_recording_read(inside, &c, 1, 0, n, x, NULL), 0);
+    assert_int_equal(nx_recording_read(outside, &c, 1, 0, n, y, NULL), 0);
+    assert_memory_equal(x, y, n * sizeof *x);
+    free(x);
+    free(y);
+  }
+  nx_recording_close(inside);
+  nx_recording_close(outside);
+}
+
+static void sandboxed_reading_gives_the_same_values(void **state) {
+  (void)state;
+  static const char *const files[] = {
+      "eegmat_100Hz/Subject00_rest.edf",
+      "mne_formats/mnepy/edf/test.bdf",
+      "mne_formats/mnepy/brainvision/test.vhdr", /* asks for two siblings */
+      "mne_formats/SSS/sample_audvis_trunc_raw_sss.fif",
+      "lfp_neurodsp/sample_data_2_rat_hpc_lfp_1000Hz.npy",
+      "human_ieeg_mne_misc/sub-pat01_ses-test_acq-seeg_ieeg.edf"};
+  char path[512];
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(files); i++)
+    assert_same(shared_data(path, sizeof path, files[i]));
+}
+
+static void window_larger_than_the_shared_memory_is_read_in_parts(void **state) {
+  (void)state;
+  char path[] = "/tmp/nx-sandbox-XXXXXX";
+  enum { N = 5000000 }; /* 20 MB of floats, the window has 16 MiB */
+  int fd = mkstemp(path);
+  char head[64];
+  int n = snprintf(head, sizeof head, "\x93NUMPY\x01%c%c%c", 0, 0, 0);
+  n = 10 + snprintf(head + 10, 54, "{'descr': '|u1', 'shape': (%d,)}", N);
+  memcpy(head, "\x93NUMPY\x01\0", 8);
+  head[8] = (char)(n - 10);
+  head[9] = 0;
+  assert_int_equal(write(fd, head, (size_t)n), n);
+  uint8_t *bytes = malloc(N);
+  for (size_t i = 0; i < N; i++)
+    bytes[i] = (uint8_t)(i * 7 / 5);
+  assert_int_equal(write(fd, bytes, N), N);
+  close(fd);
+  struct nx_recording *recording = NULL;
+  struct nx_error err = {0};
+  if (nx_recording_open_sandboxed(reader(), path, &recording, &err) < 0)
+    fail_msg("%s", err.text);
+  float *x = malloc(N * sizeof *x);
+  assert_int_equal(nx_recording_read(recording, (uint32_t[]){0}, 1, 0, N, x, NULL), 0);
+  for (size_t i = 0; i < N; i += 4999)
+    assert_true(x[i] == bytes[i]);
+  assert_true(x[N - 1] == bytes[N - 1]);
+  free(x);
+  free(bytes);
+  nx_recording_close(recording);
+  unlink(path);
+}
+
+static void refusals_keep_their_words(void **state) {
+  (void)state;
+  char path[] = "/tmp/nx-sandbox-XXXXXX";
+  int fd = mkstemp(path);
+  struct nx_recording *recording = NULL;
+  struct nx_error err = {0};
+  assert_int_equal(nx_recording_open_sandboxed(reader(), path, &recording, &err), NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "is empty"));
+  assert_int_equal(write(fd, "GARBAGE", 7), 7);
+  close(fd);
+  assert_int_equal(nx_recording_open_sandboxed(reader(), path, &recording, &err), NX_E_UNSUPPORTED);
+  assert_non_null(strstr(err.text, path));
+  unlink(path);
+  assert_int_equal(nx_recording_open_sandboxed(reader(), path, &recording, &err), NX_E_NOT_FOUND);
+  assert_int_equal(nx_recording_open_sandboxed(reader(), "/tmp", &recording, &err), NX_E_INVALID);
+}
+
+static void sibling_outside_of_the_folder_is_refused(void **state) {
+  (void)state;
+  static const char text[] =
+      "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\n"
+      "DataFile=../etc/passwd\nNumberOfChannels=1\nSamplingInterval=2000\n"
+      "[Binary Infos]\nBinaryFormat=INT_16\n[Channel Infos]\nCh1=Fz,,0.5,uV\n";
+  char path[] = "/tmp/nx-sandbox-XXXXXX";
+  int fd = mkstemp(path);
+  struct nx_recording *recording = NULL;
+  struct nx_error err = {0};
+  assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+  close(fd);
+  assert_int_equal(nx_recording_open_sandboxed(reader(), path, &recording, &err), NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "plain file name"));
+  unlink(path);
+}
+
+static void crashing_or_lying_reader_costs_the_file_only(void **state) {
+  (void)state;
+  char script[] = "/tmp/nx-reader-XXXXXX", path[512];
+  static const char *const bodies[] = {"#!/bin/sh\nkill -SEGV $$\n", "#!/bin/sh\nexit 7\n",
+                                       "#!/bin/sh\necho lies >&3\n"};
+  static const char *const words[] = {"signal 11", "code 7", "take the file out"};
+  shared_data(path, sizeof path, "eegmat_100Hz/Subject00_rest.edf");
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(bodies); i++) {
+    strcpy(script, "/tmp/nx-reader-XXXXXX");
+    close(mkstemp(script));
+    assert_int_equal(nx_file_replace(script, nx_bytes(bodies[i], strlen(bodies[i])), 0755, NULL),
+                     0);
+    struct nx_recording *recording = NULL;
+    struct nx_error err = {0};
+    assert_int_equal(nx_recording_open_sandboxed(script, path, &recording, &err), NX_E_FORMAT);
+    if (!strstr(err.text, words[i]) || !strstr(err.text, path))
+      fail_msg("\"%s\" lacks \"%s\"", err.text, words[i]);
+    unlink(script);
+  }
+  struct nx_recording *recording = NULL;
+  struct nx_error err = {0};
+  assert_int_equal(nx_recording_open_sandboxed("/nonexistent/reader", path, &recording, &err),
+                   NX_E_NOT_FOUND);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(sandboxed_reading_gives_the_same_values),
+      cmocka_unit_test(window_larger_than_the_shared_memory_is_read_in_parts),
+      cmocka_unit_test(refusals_keep_their_words),
+      cmocka_unit_test(sibling_outside_of_the_folder_is_refused),
+      cmocka_unit_test(crashing_or_lying_reader_costs_the_file_only),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
