@@ -42,6 +42,8 @@ static int seal_once(struct nx_coordinator *c, struct nx_error *err) {
                       NX_AUDIT_HASH("manifest", &c->manifest_hash),
                       NX_AUDIT_UINT("members", c->n_founders));
   nx_session_close_all(c, "the manifest of members was sealed: come back for it");
+  for (uint32_t id = 1; id < 256; id++)
+    nx_stream_unref(nx_steal(&c->seats[id]));
   return r;
 }
 

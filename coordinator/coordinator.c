@@ -332,7 +332,9 @@ static int serve(struct nx_coordinator *c, const char *home, struct nx_error *er
          NX_STR("address", c->federation->config->address));
   printf("serving %s on %s\n", c->federation->row.name, c->federation->config->address);
   fflush(stdout);
-  return wait_until_stopped(c, &signals, err);
+  r = wait_until_stopped(c, &signals, err);
+  NX_LOG(r < 0 ? NX_LOG_ERROR : NX_LOG_INFO, "stopping");
+  return r;
 }
 
 int nx_coordinator_serve(const char *home, struct nx_error *err) {

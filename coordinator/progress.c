@@ -1,6 +1,8 @@
 /* What an operator sees: the status as it is, and events to those who watch. */
+#include <math.h>
 #include <stdio.h>
 
+#include "common/aux_lanes.h"
 #include "coordinator/coordinator_internal.h"
 
 #define INTERVAL (200 * NX_MILLISECOND) /* watchers are told at most this often */
@@ -130,19 +132,20 @@ void nx_progress_sealed(void *context) {
     c->last_round[opened->members[i]] = sealed.round;
   struct nx_admin_event event = new_event(c, "round.sealed");
   event.has_sealed = true;
-  event.sealed = (struct nx_admin_sealed){.round = sealed.round,
-                                          .attempt = sealed.attempt,
-                                          .kind = sealed.kind,
-                                          .n_cohort = sealed.n_cohort,
-                                          .n_survivors = sealed.n_survivors,
-                                          .n_recovered = sealed.n_recovered,
-                                          .train_loss = event.status.train_loss,
-                                          .held_out_loss = event.status.held_out_loss,
-                                          .auroc = event.status.auroc,
-                                          .balanced_accuracy = event.status.balanced_accuracy,
-                                          .seconds = (double)(sealed.sealed - sealed.opened) / 1e9,
-                                          .bytes_up = sealed.bytes_up,
-                                          .model = sealed.model_hash,
-                                          .sum = sealed.sum_hash};
+  event.sealed = (struct nx_admin_sealed){
+      .round = sealed.round,
+      .attempt = sealed.attempt,
+      .kind = sealed.kind,
+      .n_cohort = sealed.n_cohort,
+      .n_survivors = sealed.n_survivors,
+      .n_recovered = sealed.n_recovered,
+      .train_loss = sealed.kind == NX_ROUND_TRAIN ? event.status.train_loss : NAN,
+      .held_out_loss = event.status.held_out_loss,
+      .auroc = event.status.auroc,
+      .balanced_accuracy = event.status.balanced_accuracy,
+      .seconds = (double)(sealed.sealed - sealed.opened) / 1e9,
+      .bytes_up = sealed.bytes_up,
+      .model = sealed.model_hash,
+      .sum = sealed.sum_hash};
   tell(c, &event);
 }

@@ -144,6 +144,14 @@ static int recall(void *context, const struct nx_store_record *record, struct nx
   return append_body(&recalled->bodies, record->body, err);
 }
 
+/* What had come in before the restart. */
+static void count_uploads(struct nx_training_run *run) {
+  struct nx_hash root;
+  for (uint32_t i = 0; i < run->n_cohort; i++)
+    if (nx_upload_spool_root(&run->spool, run->cohort[i], &root, NULL) == 0)
+      run->bytes_up += run->spool.size;
+}
+
 /* The attempt that was under way goes on from what the core had written down. */
 static int restore_attempt(struct nx_training_run *run, const struct recalled *recalled,
                            int64_t now, struct nx_error *err) {
@@ -161,6 +169,7 @@ static int restore_attempt(struct nx_training_run *run, const struct recalled *r
     return r;
   if (run->has_opened)
     run->last_opened.spool = run->spool;
+  count_uploads(run);
   NX_LOG(NX_LOG_INFO, "round.resumed", NX_U64("round", run->round), NX_U64("attempt", run->attempt),
          NX_U64("records", recalled->n_bodies));
   struct nx_round_event event = {

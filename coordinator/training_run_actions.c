@@ -72,7 +72,8 @@ static int commit(struct nx_training_run *run, struct nx_round_action *action,
 static int note(struct nx_training_run *run, const struct nx_round_action *action) {
   NX_LOG(NX_LOG_DEBUG, action->kind, NX_U64("round", run->round), NX_U64("attempt", run->attempt),
          NX_U64("member", action->member), NX_STR("why", action->reason));
-  if (action->reason && action->reason[0])
+  bool ordinary = !action->reason[0] || !strcmp(action->kind, "late");
+  if (!ordinary)
     nx_training_run_note(run, "%s, member %u: %s", action->kind, action->member, action->reason);
   return 0;
 }

@@ -1,4 +1,5 @@
 /* One attempt at a round: who is in it, its spool, sum and core, and what its end means. */
+#include <math.h>
 #include <stdio.h>
 
 #include "common/clock.h"
@@ -188,6 +189,19 @@ static int recall_opening(struct nx_training_run *run, const struct nx_round_act
   return r < 0 ? r : nx_training_run_measure(run, err);
 }
 
+static void log_sealed(const struct nx_training_run *run, const struct nx_store_sealed *sealed) {
+  struct nx_log_field fields[8] = {
+      NX_U64("round", sealed->round), NX_U64("attempt", sealed->attempt),
+      NX_U64("survivors", sealed->n_survivors), NX_U64("recovered", sealed->n_recovered),
+      NX_HASH("model", sealed->model_hash.bytes)};
+  size_t n = 5;
+  if (sealed->kind == NX_ROUND_TRAIN)
+    fields[n++] = NX_F64("train_loss", run->metrics.train_loss);
+  if (!isnan(run->metrics.auroc))
+    fields[n++] = NX_F64("auroc", run->metrics.auroc);
+  nx_log_write(NX_LOG_INFO, "round.sealed", fields, n);
+}
+
 static int store_sealed(struct nx_training_run *run, const struct nx_round_action *finished,
                         struct nx_error *err) {
   const struct nx_opened_attempt *opened = &run->last_opened;
@@ -211,10 +225,7 @@ static int store_sealed(struct nx_training_run *run, const struct nx_round_actio
   if (r < 0 || (r = nx_run_store_seal_round(run->config.federation->store, &sealed,
                                             nx_buffer_view(&run->aux), opened->members, err)) < 0)
     return r;
-  NX_LOG(NX_LOG_INFO, "round.sealed", NX_U64("round", run->round), NX_U64("attempt", run->attempt),
-         NX_U64("survivors", sealed.n_survivors), NX_U64("recovered", sealed.n_recovered),
-         NX_F64("train_loss", run->metrics.train_loss), NX_F64("auroc", run->metrics.auroc),
-         NX_HASH("model", finished->model.bytes));
+  log_sealed(run, &sealed);
   return NX_AUDIT_APPEND(
       run->config.audit, err, "model.sealed", NX_AUDIT_UINT("round", run->round),
       NX_AUDIT_UINT("attempt", run->attempt), NX_AUDIT_HASH("model", &finished->model),
@@ -241,6 +252,7 @@ static int move_on(struct nx_training_run *run, const struct nx_round_action *fi
   run->round++;
   run->attempt = 0;
   run->config.sealed(run->config.context);
+  run->note[0] = 0;
   if (run->round == run->row.first_round + run->row.n_rounds)
     return end_run(run, NX_RUN_FINISHED, err);
   return turn_to(run, now, err);
