@@ -145,6 +145,9 @@ run_node() { # SITE [OPTION…]
   status=0
   wait "$child" || status=$?
   [ "$status" = 137 ] || exit "$status"
+  # Longer than the coordinator waits for a lost line (5 s): a node that is back at once may
+  # finish the upload it had begun, and then nothing has to be recovered.
+  sleep 7
   "$node" run --home "$fold_dir/site-$site" >>"$fold_dir/site-$site.log" 2>&1 &
   child=$!
   wait "$child"
