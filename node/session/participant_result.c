@@ -3,6 +3,16 @@
 
 /* --- M10 ---------------------------------------------------------------------------- */
 
+/* The result is not what it should be: said to the coordinator, kept as evidence. */
+static int refuse_result(struct turn *t, const char *kind, struct nx_bytes result,
+                         const char *reason) {
+  struct attempt *attempt = t->p->attempt;
+  int r = participant_evidence(t, kind, NX_COORDINATOR, reason, result, nx_bytes("", 0));
+  if (r < 0 || (r = participant_refuse(t, &attempt->invite, NX_REFUSAL_RESULT, reason, NULL)) < 0)
+    return r;
+  return participant_leave(t, false, reason);
+}
+
 /* k distinct tiles of n, drawn by this node alone. */
 static int draw_tiles(const struct nx_entropy *entropy, uint64_t n, size_t k, uint64_t *tiles,
                       struct nx_error *err) {
@@ -84,22 +94,12 @@ int participant_on_result(struct turn *t) {
                                        attempt->heard[NX_M10_RESULT - NX_M0_INVITE], t->raw);
   if (result.round != attempt->invite.round || result.attempt != attempt->invite.attempt ||
       result.sum_bytes != parameters->n_lanes * 4 + parameters->n_aux * 8)
-    return participant_evidence(t, "bad-result", NX_COORDINATOR,
-                                "a result of another round, or a sum of another size", t->raw,
-                                nx_bytes("", 0));
+    return refuse_result(t, "bad-result", t->raw,
+                         "a result of another round, or a sum of another size");
   return check_result(t, &result);
 }
 
 /* --- M11 ---------------------------------------------------------------------------- */
-
-static int refuse_result(struct turn *t, const char *reason) {
-  struct attempt *attempt = t->p->attempt;
-  int r = participant_evidence(t, "result-refused", NX_COORDINATOR, reason,
-                               attempt->heard[NX_M10_RESULT - NX_M0_INVITE], nx_bytes("", 0));
-  if (r < 0 || (r = participant_refuse(t, &attempt->invite, NX_REFUSAL_RESULT, reason, NULL)) < 0)
-    return r;
-  return participant_leave(t, false, reason);
-}
 
 static int seal(struct turn *t) {
   struct attempt *attempt = t->p->attempt;
@@ -127,10 +127,14 @@ static int seal(struct turn *t) {
 }
 
 int participant_on_result_checked(struct turn *t) {
+  const struct attempt *attempt = t->p->attempt;
+  struct nx_bytes result = attempt->heard[NX_M10_RESULT - NX_M0_INVITE];
   if (!t->event->accepted)
-    return refuse_result(t, t->event->reason ? t->event->reason : "the sum is not the sum");
-  if (!nx_hash_equal(&t->event->model, &t->p->attempt->result.model))
-    return refuse_result(t, "the next model that was announced does not follow from the sum");
+    return refuse_result(t, "result-refused", result,
+                         t->event->reason ? t->event->reason : "the sum is not the sum");
+  if (!nx_hash_equal(&t->event->model, &attempt->result.model))
+    return refuse_result(t, "result-refused", result,
+                         "the next model that was announced does not follow from the sum");
   return seal(t);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define ROUNDS_OF_A_FEDERATION 6
+#define VILLAINS_ATTEMPTS 4
 #define QUIET_AFTER (600 * NX_SECOND)    /* then a round is left alone … */
 #define GIVE_UP_AFTER (7200 * NX_SECOND) /* … and must have ended by now (I10) */
 
@@ -31,6 +32,21 @@ void sim_log(struct sim *sim, const char *format, ...) {
   vprintf(format, arguments);
   putchar('\n');
   va_end(arguments);
+}
+
+void sim_report(struct sim *sim, const char *kind, uint32_t by, uint32_t accused,
+                const char *reason) {
+  struct sim_totals *totals = &sim->totals;
+  totals->evidence++;
+  sim_log(sim, "evidence of member %u: %s, member %u: %s", by, kind, accused, reason);
+  if (!sim->settings.villain)
+    sim_fail(sim, "member %u reports %s of honest member %u: %s", by, kind, accused, reason);
+  if (totals->n_reports == SIM_REPORTS_MAX)
+    return;
+  struct sim_report *report = &totals->reports[totals->n_reports++];
+  snprintf(report->kind, sizeof report->kind, "%s", kind);
+  report->by = by;
+  report->accused = accused;
 }
 
 bool sim_chance(struct sim *sim, double p) {
@@ -216,10 +232,13 @@ static void live(struct sim *sim, uint64_t rounds) {
     }
     if (sim->now - sim->round_began > QUIET_AFTER)
       sim->quiet = true;
-    if (sim->now - sim->round_began > GIVE_UP_AFTER)
+    if (sim->settings.villain &&
+        (sim->totals.attempts > VILLAINS_ATTEMPTS || sim->now - sim->round_began > GIVE_UP_AFTER))
+      return;
+    if (sim->now - sim->round_began > GIVE_UP_AFTER && !sim->settings.villain)
       sim_fail(sim, "I10: the round does not end although nothing disturbs it any more");
   }
-  if (!sim->failed && sim->coordinator.sealed < rounds)
+  if (!sim->failed && sim->coordinator.sealed < rounds && !sim->settings.villain)
     sim_fail(sim, "I10: nothing is left that could happen, and the round is not sealed");
 }
 
@@ -239,6 +258,8 @@ int sim_run(const struct sim_settings *settings, struct sim_totals *totals_out) 
     make_federation(sim);
     live(sim, NX_MIN(left, (uint64_t)ROUNDS_OF_A_FEDERATION));
     end_federation(sim);
+    if (settings->villain)
+      break; /* one federation, however far it came */
   }
   *totals_out = sim->totals;
   free(sim->queue);

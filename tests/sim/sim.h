@@ -21,22 +21,47 @@ struct sim_faults {
   bool streams;  /* messages of one connection stay in order and are not lost */
 };
 
+struct sim;
+struct sim_node;
+
+struct sim_blob {
+  uint8_t *data;
+  size_t size;
+};
+
+/* A hostile party: sees every message and the sum, and may change or drop them. It signs as
+ * whoever it plays, with the identities of the simulation. */
+struct sim_villain {
+  void *context;
+  /* May replace the message's bytes; false drops it. */
+  bool (*message)(struct sim *sim, struct sim_node *node, bool to_node, struct nx_buffer *message,
+                  void *context);
+  void (*sum)(struct sim *sim, struct sim_blob *sum, void *context);
+};
+
+struct sim_report { /* what honest parties recorded as evidence, in order */
+  char kind[32];
+  uint32_t by, accused; /* by: member id, 0 the coordinator */
+};
+#define SIM_REPORTS_MAX 64
+
 struct sim_settings {
   uint64_t seed;
   uint64_t rounds;  /* in all federations together */
   uint32_t n_nodes; /* 0: drawn for each federation */
   bool calm;        /* no faults */
   bool verbose;
+  /* With a villain, evidence, refusals and rounds that never end are no violations. */
+  const struct sim_villain *villain;
+  uint32_t n_lanes; /* 0: drawn */
 };
 
 struct sim_totals {
   uint64_t rounds, attempts, aborted, lost, recovered, steps, kills, federations, evidence;
-  uint64_t violations;
-};
-
-struct sim_blob {
-  uint8_t *data;
-  size_t size;
+  uint64_t violations, releases, uploads, opened, node_seals, outcomes[8];
+  struct sim_report reports[SIM_REPORTS_MAX];
+  size_t n_reports;
+  bool accused[NX_ID_END]; /* in the last attempt that named anybody */
 };
 
 /* A thing that happens at a time. Bytes are owned by the event. */
@@ -184,6 +209,9 @@ struct sim {
 int sim_run(const struct sim_settings *settings, struct sim_totals *totals_out);
 void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_log(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Evidence: expected with a villain, a violation without. */
+void sim_report(struct sim *sim, const char *kind, uint32_t by, uint32_t accused,
+                const char *reason);
 /* Schedules; takes over the event's bytes. */
 void sim_post(struct sim *sim, struct sim_event event, int64_t delay);
 bool sim_chance(struct sim *sim, double p);

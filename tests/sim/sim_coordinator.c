@@ -70,6 +70,8 @@ static void draw_parameters(struct sim *sim, struct nx_transcript_parameters *pa
   uint32_t kind = 1 + (uint32_t)nx_rng_below(&sim->rng, 3);
   /* Mostly a few lanes; now and then several tiles. */
   uint64_t lanes = nx_rng_below(&sim->rng, 16) ? nx_rng_below(&sim->rng, 64) : 20000;
+  if (sim->settings.n_lanes)
+    lanes = sim->settings.n_lanes;
   *parameters = (struct nx_transcript_parameters){.kind = kind,
                                                   .n_lanes = lanes,
                                                   .n_aux = 1 + nx_rng_below(&sim->rng, 20),
@@ -195,10 +197,17 @@ static void finish(struct sim *sim, const struct nx_round_action *finished) {
   coordinator->begun = false;
   sim->totals.aborted += finished->outcome == NX_ROUND_ABORTED;
   sim->totals.lost += finished->outcome == NX_ROUND_LOST_ATTEMPT;
+  sim->totals.outcomes[finished->outcome]++;
+  if (finished->outcome == NX_ROUND_UNSEALED && sim->settings.villain)
+    return;
   if (finished->outcome == NX_ROUND_UNSEALED)
     return sim_fail(sim, "an honest sum was refused: %s", finished->reason);
-  for (size_t i = 0; i < finished->n_accused; i++)
-    sim_fail(sim, "honest member %u is accused", finished->accused[i]);
+  for (size_t i = 0; i < finished->n_accused; i++) {
+    coordinator->accused[finished->accused[i]] = true;
+    sim->totals.accused[finished->accused[i]] = true;
+    if (!sim->settings.villain)
+      sim_fail(sim, "honest member %u is accused", finished->accused[i]);
+  }
   if (finished->outcome == NX_ROUND_SEALED)
     move_on(sim, finished);
   else {
@@ -243,9 +252,12 @@ static void unmask(struct sim *sim) {
     return;
   sim_blob_free(&coordinator->sum);
   coordinator->sum = open_sum(sim);
+  sim->totals.opened++;
   nx_mask_destroy(nx_steal(&coordinator->mask));
   struct nx_bytes sum = sim_view(&coordinator->sum);
   sim_watch_open(sim, sum);
+  if (sim->settings.villain && sim->settings.villain->sum)
+    sim->settings.villain->sum(sim, &coordinator->sum, sim->settings.villain->context);
   sim_coordinator_step(sim,
                        &(struct nx_round_event){.type = NX_ROUND_UNMASKED,
                                                 .sum = nx_sha256(sum.data, sum.size),
@@ -296,9 +308,7 @@ static void carry_out(struct sim *sim, struct nx_round_action *action) {
   case NX_ROUND_UNMASK:
     return begin_unmasking(sim, action);
   case NX_ROUND_EVIDENCE:
-    sim->totals.evidence++;
-    return sim_fail(sim, "the coordinator accuses honest member %u of %s: %s", action->member,
-                    action->kind, action->reason);
+    return sim_report(sim, action->kind, NX_COORDINATOR, action->member, action->reason);
   case NX_ROUND_NOTE:
     return sim_log(sim, "coordinator: %s %u %s", action->kind, action->member, action->reason);
   case NX_ROUND_FINISHED:

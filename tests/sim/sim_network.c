@@ -10,15 +10,21 @@ struct sim_node *sim_node_of(struct sim *sim, uint32_t id) {
 }
 
 static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type type,
-                  struct nx_bytes message) {
+                  struct nx_bytes sent) {
+  const struct sim_villain *villain = sim->settings.villain;
+  _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
   if (!node->connected || sim_chance(sim, sim->faults.loss))
+    return;
+  nx_buffer_append(&message, sent.data, sent.size, NULL);
+  if (villain && villain->message &&
+      !villain->message(sim, node, type == SIM_TO_NODE, &message, villain->context))
     return;
   int copies = sim_chance(sim, sim->faults.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; i++) {
     struct sim_event event = {.type = type,
                               .node = (uint32_t)(node - sim->nodes),
                               .session = node->session,
-                              .bytes = sim_copy(message)};
+                              .bytes = sim_copy(nx_buffer_view(&message))};
     /* A stream keeps its order: the same delay for all of this connection. */
     int64_t delay = sim->faults.streams ? NX_MILLISECOND * (1 + (int64_t)(node->session % 40))
                                         : NX_MILLISECOND + sim_delay(sim, sim->faults.delay);

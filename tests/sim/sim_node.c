@@ -281,7 +281,7 @@ static void end_check(struct sim *sim, struct sim_node *node, const struct sim_e
   answer.accepted = spot_check(sim, node, &err) == 0;
   answer.reason = err.text;
   answer.model = sim_next_model(&node->check.model_before, sim_view(&sim->coordinator.sum));
-  if (!answer.accepted)
+  if (!answer.accepted && !sim->settings.villain)
     sim_fail(sim, "I8: node %u refuses an honest sum: %s", node->id, err.text);
   sim_node_step(sim, node, &answer);
 }
@@ -299,7 +299,7 @@ static void persist(struct sim_node *node, const struct nx_participant_action *a
 
 static void decide_later(struct sim *sim, struct sim_node *node,
                          const struct nx_participant_action *action) {
-  if (!nx_hash_equal(&action->invite->model, &node->model))
+  if (!nx_hash_equal(&action->invite->model, &node->model) && !sim->settings.villain)
     sim_fail(sim, "I11: node %u considers a round from another model", node->id);
   sim_post(sim,
            (struct sim_event){.type = SIM_DECIDE,
@@ -351,12 +351,11 @@ static void carry_out(struct sim *sim, struct sim_node *node,
   case NX_PARTICIPANT_SEALED:
     node->sealed = action->round;
     node->model = action->model;
+    sim->totals.node_seals++;
     sim_log(sim, "node %u: sealed round %llu", node->id, (unsigned long long)action->round);
     return sim_watch_sealed(sim, node, action->round, &action->model);
   case NX_PARTICIPANT_EVIDENCE:
-    sim->totals.evidence++;
-    return sim_fail(sim, "node %u reports %s of an honest member %u: %s", node->id, action->kind,
-                    action->member, action->reason);
+    return sim_report(sim, action->kind, node->id, action->member, action->reason);
   case NX_PARTICIPANT_ABORTED:
     return sim_log(sim, "node %u: left attempt %u of round %llu: %s", node->id, action->attempt,
                    (unsigned long long)action->round, action->reason);
