@@ -16,6 +16,10 @@
 #include "common/rng.h"
 #include "models/tensor/real.h"
 
+/* What matrix products compute in; everything else, weights and gradients included, stays
+ * nx_real. */
+enum nx_precision { NX_PRECISION_FULL, NX_PRECISION_BF16 };
+
 struct nx_tape;
 struct nx_stream; /* the backend's own: scratch memory, a device queue */
 
@@ -33,6 +37,11 @@ struct nx_unify_shape {
   size_t windows, channels, patches, columns, width;
 };
 
+/* One step of AdamW with its constants folded (models/optim/adamw.h). */
+struct nx_adamw_factors {
+  nx_real beta1, beta2, clip, keep, rate, root_correction, epsilon;
+};
+
 /* Keys of attention in whole vectors: what rows of its probabilities and scratch are long. */
 static inline size_t nx_attention_padded(size_t n_keys) {
   return (n_keys + 15) / 16 * 16;
@@ -41,6 +50,8 @@ static inline size_t nx_attention_padded(size_t n_keys) {
 struct nx_kernels {
   void (*stream_destroy)(struct nx_stream *stream);
   void (*synchronize)(struct nx_stream *stream);
+  /* 0, or NX_E_UNSUPPORTED where the processor has no instructions for it. */
+  int (*set_precision)(struct nx_stream *stream, enum nx_precision precision, struct nx_error *err);
 
   /* C[m, n] = alpha op(A) op(B) + beta C, op by 'N' or 'T'. */
   void (*gemm)(struct nx_stream *stream, char op_a, char op_b, size_t m, size_t n, size_t k,
@@ -130,6 +141,11 @@ struct nx_kernels {
   /* ops/inputs.c: no gradients. x[rows, n + f] = [patch, (spectrum - mean) / sd]. */
   void (*standardise)(struct nx_stream *stream, size_t rows, size_t n, const float *patch, size_t f,
                       const float *spectrum, const float *mean, const float *sd, nx_real *x);
+
+  /* optim/adamw.c: sum of squares in double, and the step on n parameters. */
+  double (*square_sum)(struct nx_stream *stream, size_t n, const nx_real *x);
+  void (*adamw)(struct nx_stream *stream, const struct nx_adamw_factors *factors, size_t n,
+                const nx_real *gradients, nx_real *m, nx_real *v, nx_real *p);
 };
 
 struct nx_backend {

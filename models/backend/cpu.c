@@ -1,5 +1,6 @@
 #include "models/backend/cpu.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #ifndef NX_REAL_DOUBLE
@@ -8,6 +9,14 @@
 /* GNU OpenMP, which oneDNN works on. A stream is one thread: a federation's node must not
  * take the cores of the machine it is a guest on. */
 extern void omp_set_num_threads(int n);
+
+/* oneDNN exports this beside dnnl_sgemm() for its own tests, without a line in dnnl.h. */
+extern dnnl_status_t dnnl_gemm_bf16bf16f32(char op_a, char op_b, dnnl_dim_t m, dnnl_dim_t n,
+                                           dnnl_dim_t k, float alpha, const uint16_t *a,
+                                           dnnl_dim_t lda, const uint16_t *b, dnnl_dim_t ldb,
+                                           float beta, float *c, dnnl_dim_t ldc);
+
+#define BF16_LEAST ((size_t)1 << 18) /* multiply-adds */
 #endif
 
 static int stream_create(struct nx_stream **stream_out, struct nx_error *err) {
@@ -20,6 +29,10 @@ static int stream_create(struct nx_stream **stream_out, struct nx_error *err) {
 }
 
 void nx_cpu_stream_destroy(struct nx_stream *stream) {
+  if (!stream)
+    return;
+  free(stream->a.data);
+  free(stream->b.data);
   free(stream);
 }
 
@@ -41,11 +54,67 @@ void nx_cpu_gemm(struct nx_stream *stream, char op_a, char op_b, size_t m, size_
       c[i * ldc + j] = alpha * sum + (beta != 0 ? beta * c[i * ldc + j] : 0);
     }
 }
+
+int nx_cpu_set_precision(struct nx_stream *stream, enum nx_precision precision,
+                         struct nx_error *err) {
+  (void)stream;
+  return precision == NX_PRECISION_FULL
+             ? 0
+             : nx_fail(err, NX_E_UNSUPPORTED, "the reference computes in float64 only");
+}
 #else
+int nx_cpu_set_precision(struct nx_stream *stream, enum nx_precision precision,
+                         struct nx_error *err) {
+#ifdef __x86_64__
+  if (precision == NX_PRECISION_BF16 && !__builtin_cpu_supports("avx512bf16"))
+#else
+  if (precision == NX_PRECISION_BF16)
+#endif
+    return nx_fail(err, NX_E_UNSUPPORTED,
+                   "this processor has no bf16 instructions (AVX512-BF16): use float32");
+  stream->precision = precision;
+  return 0;
+}
+
+/* Rows of x as bf16, rounded to nearest even, without gaps; NULL without memory. NaN may
+ * become infinite: both end the step. */
+static uint16_t *halves_of(struct nx_cpu_halves *halves, size_t rows, size_t columns,
+                           const float *x, size_t ld) {
+  if (halves->room < rows * columns) {
+    free(halves->data);
+    halves->data = aligned_alloc(64, (rows * columns * sizeof(uint16_t) + 63) & ~(size_t)63);
+    halves->room = halves->data ? rows * columns : 0;
+  }
+  for (size_t r = 0; halves->data && r < rows; r++)
+    for (size_t c = 0; c < columns; c++) {
+      uint32_t bits;
+      memcpy(&bits, &x[r * ld + c], sizeof bits);
+      halves->data[r * columns + c] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+  return halves->data;
+}
+
+/* True when done. Small products are not worth the conversion. */
+static bool gemm_bf16(struct nx_stream *stream, char op_a, char op_b, size_t m, size_t n, size_t k,
+                      float alpha, const float *a, size_t lda, const float *b, size_t ldb,
+                      float beta, float *c, size_t ldc) {
+  size_t a_columns = op_a == 'T' ? m : k, b_columns = op_b == 'T' ? k : n;
+  if (stream->precision != NX_PRECISION_BF16 || m * n * k < BF16_LEAST)
+    return false;
+  uint16_t *ha = halves_of(&stream->a, op_a == 'T' ? k : m, a_columns, a, lda);
+  uint16_t *hb = halves_of(&stream->b, op_b == 'T' ? n : k, b_columns, b, ldb);
+  return ha && hb &&
+         dnnl_gemm_bf16bf16f32(op_a, op_b, (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, alpha, ha,
+                               (dnnl_dim_t)a_columns, hb, (dnnl_dim_t)b_columns, beta, c,
+                               (dnnl_dim_t)ldc) == dnnl_success;
+}
+
 void nx_cpu_gemm(struct nx_stream *stream, char op_a, char op_b, size_t m, size_t n, size_t k,
                  nx_real alpha, const nx_real *a, size_t lda, const nx_real *b, size_t ldb,
                  nx_real beta, nx_real *c, size_t ldc) {
   omp_set_num_threads(stream->threads); /* a setting of the calling thread */
+  if (gemm_bf16(stream, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc))
+    return;
   dnnl_sgemm(op_a, op_b, (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, alpha, a, (dnnl_dim_t)lda, b,
              (dnnl_dim_t)ldb, beta, c, (dnnl_dim_t)ldc);
 }

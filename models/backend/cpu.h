@@ -20,9 +20,15 @@ extern const struct nx_kernels nx_cpu_kernels_v4; /* AVX-512 */
 __typeof__(*((struct nx_kernels *)0)->gemm) nx_cpu_gemm;
 __typeof__(*((struct nx_kernels *)0)->stream_destroy) nx_cpu_stream_destroy;
 __typeof__(*((struct nx_kernels *)0)->synchronize) nx_cpu_synchronize;
+__typeof__(*((struct nx_kernels *)0)->set_precision) nx_cpu_set_precision;
 
 struct nx_stream {
   int threads; /* of the GEMM library */
+  enum nx_precision precision;
+  struct nx_cpu_halves {
+    uint16_t *data;
+    size_t room;
+  } a, b; /* bf16 copies of a product's factors; grow to the largest and stay */
 };
 
 #define NX_LANES 16

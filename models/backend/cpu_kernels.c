@@ -11,10 +11,12 @@
 #include "models/ops/rope_kernels.h"
 #include "models/ops/silu_kernels.h"
 #include "models/ops/unify_kernels.h"
+#include "models/optim/adamw_kernels.h"
 
 const struct nx_kernels NX_CPU_TABLE = {
     .stream_destroy = nx_cpu_stream_destroy,
     .synchronize = nx_cpu_synchronize,
+    .set_precision = nx_cpu_set_precision,
     .gemm = nx_cpu_gemm,
     .clear = clear,
     .add = add,
@@ -41,4 +43,6 @@ const struct nx_kernels NX_CPU_TABLE = {
     .square_error = square_error,
     .scale = scale,
     .standardise = standardise,
+    .square_sum = square_sum,
+    .adamw = adamw,
 };

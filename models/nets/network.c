@@ -12,7 +12,7 @@
 
 /* Windows go through the tape in slices of about this many tokens: what a slice leaves
  * behind for backward stays near the processor, and memory does not grow with the batch. */
-#define SLICE_TOKENS 2048
+#define SLICE_TOKENS 1024
 
 struct nx_network {
   struct nx_model_shape shape;
@@ -60,6 +60,10 @@ void nx_network_destroy(struct nx_network *network) {
   free(network->visible);
   free(network);
   malloc_trim(0); /* activations are large: an idle node gives them back to its host */
+}
+
+int nx_network_use_bf16(struct nx_network *network, struct nx_error *err) {
+  return network->tape.kernels->set_precision(network->tape.stream, NX_PRECISION_BF16, err);
 }
 
 float *nx_network_gradients(struct nx_network *network) {

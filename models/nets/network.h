@@ -35,6 +35,10 @@ int nx_network_create(const struct nx_model *model, struct nx_network **network_
 void nx_network_destroy(struct nx_network *network); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_network *, nx_network_destroy)
 
+/* Matrix products in bf16 with float32 sums, weights and gradients: up to twice as fast where
+ * the processor has it, NX_E_UNSUPPORTED where not. Float32 until asked. */
+int nx_network_use_bf16(struct nx_network *network, struct nx_error *err);
+
 /* logits_out[B]: > 0 speaks for class 1. No dropout. NX_E_INVALID: an input that does not fit
  * the model, or a model made for reconstruction; NX_E_STATE: a logit is not finite. */
 int nx_network_forward(struct nx_network *network, const struct nx_model *model,

@@ -8,11 +8,16 @@
 static void dropout_mask(struct nx_stream *stream, size_t n, struct nx_rng *rng, double drop,
                          nx_real *mask) {
   (void)stream;
-  uint64_t threshold = (uint64_t)(drop * 65536.0), bits = 0;
+  uint16_t threshold = (uint16_t)(drop * 65536.0), bits[NX_LANES];
   nx_real kept = (nx_real)(65536.0 / (65536.0 - (double)threshold));
-  for (size_t i = 0; i < n; i++) {
-    bits = i % 4 ? bits >> 16 : nx_rng_u64(rng);
-    mask[i] = (bits & 0xffff) < threshold ? 0 : kept;
+  for (size_t first = 0; first < n; first += NX_LANES) {
+    for (size_t i = 0; i < NX_LANES / 4; i++) {
+      uint64_t four = nx_rng_u64(rng);
+      memcpy(bits + 4 * i, &four, sizeof four);
+    }
+    size_t here = n - first < NX_LANES ? n - first : NX_LANES;
+    for (size_t i = 0; i < here; i++)
+      mask[first + i] = bits[i] < threshold ? 0 : kept;
   }
 }
 

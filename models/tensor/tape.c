@@ -22,6 +22,7 @@ void nx_tape_finish(struct nx_tape *tape) {
 void nx_tape_begin(struct nx_tape *tape, bool recording, struct nx_rng *rng) {
   nx_arena_reset(tape->arena);
   tape->last = NULL;
+  tape->spare = NULL;
   tape->rng = rng;
   tape->recording = recording;
   tape->failed = 0;
@@ -116,11 +117,33 @@ void *nx_tape_record(struct nx_tape *tape, const char *op, size_t saved_size,
   return memset(saved, 0, saved_size);
 }
 
+/* Smaller pieces are not worth a search; it also keeps the loss's value. */
+#define SPARE_LEAST 1024
+
+static void give_away(struct nx_tape *tape, nx_real *memory, size_t n) {
+  size_t bytes = n * sizeof *memory;
+  if (!memory || bytes < SPARE_LEAST)
+    return;
+  struct nx_spare *spare = (struct nx_spare *)memory;
+  *spare = (struct nx_spare){tape->spare, bytes};
+  tape->spare = spare;
+}
+
+static nx_real *gradient_memory(struct nx_tape *tape, size_t n) {
+  for (struct nx_spare **at = &tape->spare; *at; at = &(*at)->next)
+    if ((*at)->bytes == n * sizeof(nx_real)) {
+      struct nx_spare *found = *at;
+      *at = found->next;
+      return (nx_real *)found;
+    }
+  return nx_tape_memory(tape, n, sizeof(nx_real), "gradient");
+}
+
 nx_real *nx_tensor_gradient(struct nx_tape *tape, struct nx_tensor *x, int *accumulate) {
   if (!x || !x->wants_gradient)
     return NULL;
   if (!x->gradient)
-    x->gradient = nx_tape_memory(tape, x->rows * x->columns, sizeof *x->gradient, "gradient");
+    x->gradient = gradient_memory(tape, x->rows * x->columns);
   *accumulate = x->has_gradient;
   x->has_gradient = true;
   return x->gradient;
@@ -153,7 +176,12 @@ void nx_tape_backward(struct nx_tape *tape, struct nx_tensor *loss, nx_real seed
   nx_real *gradient = nx_tensor_gradient(tape, loss, &accumulate);
   if (gradient)
     *gradient = seed;
-  for (const struct nx_node *node = tape->last; node && !tape->failed; node = node->previous)
-    if (node->output->has_gradient)
+  for (const struct nx_node *node = tape->last; node && !tape->failed; node = node->previous) {
+    struct nx_tensor *y = node->output;
+    if (y->has_gradient)
       node->backward(tape, node);
+    give_away(tape, y->value, y->rows * y->columns);
+    give_away(tape, y->gradient, y->rows * y->columns);
+    y->gradient = NULL;
+  }
 }

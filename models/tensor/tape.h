@@ -7,7 +7,8 @@
  * Tensors are row-major matrices [rows, columns]; what rows stand for, (window, patch,
  * query) say, is an argument of the ops that care. Everything of a step lives in one arena
  * that the next nx_tape_begin() forgets: after a few steps of equal size none of this
- * allocates.
+ * allocates. Backward gives the values and gradients it is done with to the gradients still
+ * to come, so a step needs little more memory than its forward pass.
  *
  * Errors stick: an op on NULL tensors, of shapes that do not fit or without memory returns
  * NULL and marks the tape, so that a forward pass reads as mathematics and is checked once,
@@ -40,11 +41,18 @@ struct nx_node {
   void *saved;                              /* of the op's own type, in the arena */
 };
 
+/* Memory that backward is done with, ready for the next gradient of the same size. */
+struct nx_spare {
+  struct nx_spare *next;
+  size_t bytes;
+};
+
 struct nx_tape {
   const struct nx_kernels *kernels;
   struct nx_stream *stream;
   struct nx_arena *arena;
   struct nx_node *last;
+  struct nx_spare *spare;
   struct nx_rng *rng; /* NULL: no dropout */
   bool recording;     /* false: forward only, no nodes, no gradients */
   int failed;         /* NX_E_* of the first op that failed */
@@ -66,7 +74,8 @@ struct nx_tensor *nx_tape_constant(struct nx_tape *tape, const nx_real *value, s
 struct nx_tensor *nx_tape_parameter(struct nx_tape *tape, const nx_real *value, nx_real *gradient,
                                     size_t rows, size_t columns);
 
-/* Sets the gradient of loss [1, 1] to seed and runs the nodes backwards. */
+/* Afterwards only the loss's value is still there. Sets the gradient of loss [1, 1] to seed and
+ * runs the nodes backwards. */
 void nx_tape_backward(struct nx_tape *tape, struct nx_tensor *loss, nx_real seed);
 
 /* ---- For ops ---- */

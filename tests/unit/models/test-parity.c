@@ -13,7 +13,8 @@
 #include "models/optim/adamw.h"
 #include "tests/unit/models/fixture.h"
 
-#define LARGEST_ERROR 1e-5 /* relative, per tensor, in the L2 norm */
+#define LARGEST_ERROR 1e-5      /* relative, per tensor, in the L2 norm */
+#define LARGEST_ERROR_BF16 1e-2 /* with products in bf16: of the whole gradient */
 #define NO_TORCH 77
 
 struct parity {
@@ -223,12 +224,39 @@ static void check_logits(struct parity *p) {
   free(logits);
 }
 
+/* Loss and gradient with products in bf16. */
+static void check_step_bf16(struct parity *p) {
+  _cleanup_(nx_network_destroyp) struct nx_network *network = NULL;
+  struct nx_rng rng;
+  double loss;
+  nx_rng_init(&rng, 1, 1);
+  assert_int_equal(nx_network_create(p->model, &network, NULL), 0);
+  if (nx_network_use_bf16(network, NULL)) {
+    print_message("SKIPPED 1 test: this processor has no bf16\n");
+    return;
+  }
+  assert_int_equal(nx_network_train_step(network, p->model, &p->input,
+                                         p->plan->training.label_smoothing, &rng, &loss, NULL),
+                   0);
+  double *right = expected(p, "loss.f64", 1);
+  assert_float_equal(loss, *right, LARGEST_ERROR_BF16 * *right);
+  free(right);
+  right = expected(p, "gradients.f64", p->model->n_params);
+  double error = relative_error(nx_network_gradients(network), right, p->model->n_params, 0);
+  assert_true(error > 1e-5); /* or it was not bf16 at all */
+  if (!(error < LARGEST_ERROR_BF16))
+    fail_msg("bf16 gradient: relative error %g", error);
+  free(right);
+}
+
 static void compare(enum nx_plan_objective objective, size_t windows, size_t channels) {
   struct parity p;
   parity_create(&p, objective, windows, channels);
   int code = run_oracle(&p);
   if (code == 0 && objective == NX_OBJECTIVE_CLASSIFICATION)
     check_logits(&p);
+  if (code == 0)
+    check_step_bf16(&p);
   if (code == 0)
     check_step(&p);
   parity_destroy(&p);
