@@ -1,0 +1,119 @@
+# Sourced by the end-to-end tests: a hub and its sites as real processes in one folder.
+# Prints TAP. BUILD names the build folder; WORK is removed when everything passed.
+set -eu
+
+coordinator=$BUILD/coordinator/neurox-coordinator
+node=$BUILD/node/neurox-node
+audit=$BUILD/crypto/neurox-audit
+work=$(mktemp -d "${TMPDIR:-/tmp}/neurox-e2e.XXXXXX")
+hub=$work/hub
+n_tests=0 n_bad=0 pids=
+
+ok() { n_tests=$((n_tests + 1)); echo "ok $n_tests - $1"; }
+not_ok() {
+  n_tests=$((n_tests + 1)) n_bad=$((n_bad + 1))
+  echo "not ok $n_tests - $1"
+  shift
+  for line in "$@"; do printf '%s\n' "$line" | tail -n 12 | sed 's/^/# /'; done
+}
+check() { # WORDS COMMAND…
+  words=$1
+  shift
+  if said=$("$@" 2>&1); then ok "$words"; else not_ok "$words" "$said"; fi
+}
+skip() { n_tests=$((n_tests + 1)); echo "ok $n_tests - $1 # SKIP $2"; }
+
+# refused WORDS PATTERN COMMAND…: it must fail with one line on stderr that has the pattern,
+# and with an exit code that is not a signal's.
+refused() {
+  words=$1 pattern=$2
+  shift 2
+  status=0
+  timeout 60 "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+  if [ "$status" -ge 1 ] && [ "$status" -le 2 ] && grep -qiE -- "$pattern" "$work/err" &&
+    [ "$(grep -c . "$work/err")" -le 3 ]; then
+    ok "$words"
+  else
+    not_ok "$words" "exit $status, wanted: $pattern" "$(cat "$work/err")"
+  fi
+}
+
+finish() {
+  status=$?
+  trap - EXIT
+  for pid in $pids; do kill -9 "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  echo "1..$n_tests"
+  if [ "$status" = 0 ] && [ "$n_bad" = 0 ]; then rm -rf "$work"; else echo "# kept: $work"; fi
+  [ "$status" = 0 ] || echo "Bail out! the script ended with $status"
+  exit "$status"
+}
+trap finish EXIT
+
+wait_for() { # SECONDS COMMAND…
+  tries=$(($1 * 10))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || return 1
+    sleep 0.1
+  done
+}
+
+serve_hub() {
+  "$coordinator" serve --home "$hub" >>"$work/hub.log" 2>&1 &
+  hub_pid=$!
+  pids="$pids $hub_pid"
+  wait_for 20 "$coordinator" status --home "$hub"
+}
+
+start_hub() {
+  "$coordinator" init --home "$hub" --name "test" --address 127.0.0.1:0 \
+    --enrol-address 127.0.0.1:0 "$@" >"$work/init.log" 2>&1 || cat "$work/init.log" >&2
+  serve_hub
+}
+
+fingerprint_of() { sed -n 's/^fingerprint: *//p' "$1"; }
+
+invite() { # NAME [OPTION…]
+  name=$1
+  shift
+  "$coordinator" invite "$name" --home "$hub" --out "$work/$name.invitation" "$@" \
+    >"$work/$name.invite" 2>&1
+}
+
+# Recordings of a small synthetic site: people K, K+1, …
+synth_site() { # NAME FIRST PEOPLE
+  "$node" synth --out "$work/$1.data" --subjects "$3" --first "$2" --seed 5 >/dev/null 2>&1
+}
+
+enrol() { # NAME [OPTION…]: recordings must be there
+  name=$1
+  shift
+  invite "$name"
+  "$node" init "$work/$name.invitation" --fingerprint "$(fingerprint_of "$work/$name.invite")" \
+    --home "$work/$name" --data "$work/$name.data" --fold 0 "$@" >"$work/$name.log" 2>&1
+}
+
+run_site() { # NAME [OPTION…]
+  name=$1
+  shift
+  "$node" run --home "$work/$name" "$@" >>"$work/$name.log" 2>&1 &
+  eval "pid_$(printf '%s' "$name" | tr - _)=$!"
+  pids="$pids $!"
+}
+
+pid_of() { eval "echo \$pid_$(printf '%s' "$1" | tr - _)"; }
+
+# The example plan, cut down: a few seconds on one core.
+small_plan() { # ROUNDS > file
+  sed -e "s/^  rounds: .*/  rounds: $1/" -e 's/^  local_steps: .*/  local_steps: 2/' \
+    -e 's/^  batch: .*/  batch: 4/' -e 's/^  warmup_steps: .*/  warmup_steps: 1/' \
+    -e 's/^  phase_seconds: .*/  phase_seconds: 20/' configs/plan-eegmat.yaml
+}
+
+# One value of `status --json`, which is flat.
+status_value() {
+  "$coordinator" status --json --home "$hub" |
+    tr ',{}' '\n\n\n' | sed -n "s/^[[:space:]]*\"$1\":[[:space:]]*\"\{0,1\}\([^\"]*\)\"\{0,1\}[[:space:]]*$/\1/p" | head -n 1
+}
