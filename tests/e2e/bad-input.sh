@@ -46,7 +46,7 @@ fi
 refused "a second coordinator on the same folder" "running|lock" "$coordinator" serve --home "$hub"
 refused "init over a federation" "exist|already|not empty" "$coordinator" init --home "$hub" --name x \
   --address 127.0.0.1:0
-port=$("$coordinator" status --home "$hub" | sed -n 's/.*127\.0\.0\.1:\([0-9]*\).*/\1/p' | head -n 1)
+port=$(hub_port)
 "$coordinator" init --home "$work/hub2" --name other --address "127.0.0.1:$port" \
   --enrol-address 127.0.0.1:0 >/dev/null 2>&1
 refused "a port that is taken" "listen|port" "$coordinator" serve --home "$work/hub2"

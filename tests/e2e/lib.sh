@@ -19,7 +19,7 @@ not_ok() {
 check() { # WORDS COMMAND…
   words=$1
   shift
-  if said=$("$@" 2>&1); then ok "$words"; else not_ok "$words" "$said"; fi
+  if "$@" >"$work/said" 2>&1; then ok "$words"; else not_ok "$words" "$(cat "$work/said")"; fi
 }
 skip() { n_tests=$((n_tests + 1)); echo "ok $n_tests - $1 # SKIP $2"; }
 
@@ -73,6 +73,7 @@ start_hub() {
   serve_hub
 }
 
+hub_port() { sed -n "s/^address: .*:\([0-9]*\)'.*/\1/p" "$hub/coordinator.yaml"; }
 fingerprint_of() { sed -n 's/^fingerprint: *//p' "$1"; }
 
 invite() { # NAME [OPTION…]
