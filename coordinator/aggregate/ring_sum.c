@@ -9,6 +9,10 @@
 
 #include "common/size.h"
 
+/* How much is mapped in at a time: 16 MiB of accumulator. */
+#define WINDOW_TILES ((size_t)512)
+#define WINDOW_LANES ((size_t)4 << 20)
+
 struct nx_ring_sum {
   const struct nx_upload_spool *spool;
   struct nx_pool *pool;
@@ -69,6 +73,48 @@ void nx_ring_sum_destroy(struct nx_ring_sum *sum) {
   free(sum);
 }
 
+/* Mapped pages count as resident until they are let go; their bytes stay in the file (or in
+ * the kernel's cache of it). Whole pages inside the range only. */
+static void let_go(const void *from, const void *to) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t begin = ((uintptr_t)from + page - 1) & ~(page - 1), end = (uintptr_t)to & ~(page - 1);
+  if (begin < end)
+    madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+struct addition {
+  struct nx_ring_sum *sum;
+  const uint8_t *upload;
+  size_t first_tile;
+};
+
+static void add_tile(void *context, size_t index, size_t worker) {
+  const struct addition *addition = context;
+  const struct nx_upload_layout *layout = &addition->sum->spool->layout;
+  struct nx_upload_tile tile = nx_upload_tile(layout, addition->first_tile + index);
+  (void)worker;
+  nx_upload_add_tile(layout, &tile, addition->upload + tile.offset,
+                     addition->sum->lanes + tile.first_lane, addition->sum->aux + tile.first_aux);
+}
+
+static void add_upload(struct nx_ring_sum *sum, const uint8_t *upload) {
+  const struct nx_upload_layout *layout = &sum->spool->layout;
+  size_t n_tiles = sum->spool->n_tiles;
+  for (size_t first = 0; first < n_tiles; first += WINDOW_TILES) {
+    struct addition addition = {sum, upload, first};
+    size_t n = NX_MIN(WINDOW_TILES, n_tiles - first);
+    struct nx_upload_tile begin = nx_upload_tile(layout, first);
+    struct nx_upload_tile end = nx_upload_tile(layout, first + n - 1);
+    if (sum->pool)
+      nx_pool_run(sum->pool, n, add_tile, &addition);
+    else
+      for (size_t i = 0; i < n; i++)
+        add_tile(&addition, i, 0);
+    let_go(upload + begin.offset, upload + end.offset + end.size);
+    let_go(sum->lanes + begin.first_lane, sum->lanes + end.first_lane + end.n_lanes);
+  }
+}
+
 int nx_ring_sum_add(struct nx_ring_sum *sum, uint32_t member, struct nx_error *err) {
   const uint8_t *bytes = NULL;
   assert(member > 0 && member < 256 && !sum->opened);
@@ -77,7 +123,7 @@ int nx_ring_sum_add(struct nx_ring_sum *sum, uint32_t member, struct nx_error *e
   int r = nx_upload_spool_map(sum->spool, member, &bytes, err);
   if (r < 0)
     return nx_error_prefix(err, r, "add the upload of member %u", member);
-  nx_upload_add(&sum->spool->layout, bytes, sum->lanes, sum->aux, sum->pool);
+  add_upload(sum, bytes);
   nx_upload_unmap(sum->spool, bytes);
   sum->added[member] = true;
   return 0;
@@ -115,18 +161,29 @@ int nx_ring_sum_settle(struct nx_ring_sum *sum, const uint8_t *members, size_t n
   return 0;
 }
 
+static int unmask_lanes(struct nx_ring_sum *sum, const struct nx_mask *mask, struct nx_error *err) {
+  size_t n_lanes = sum->spool->layout.n_lanes;
+  uint32_t low = UINT32_MAX >> (32 - sum->spool->layout.ring_bits);
+  for (size_t first = 0; first < n_lanes; first += WINDOW_LANES) {
+    uint32_t *lanes = sum->lanes + first;
+    size_t n = NX_MIN(WINDOW_LANES, n_lanes - first);
+    int r = nx_mask_apply_u32(mask, lanes, first, n, sum->pool, err);
+    if (r < 0)
+      return r;
+    for (size_t i = 0; low != UINT32_MAX && i < n; i++)
+      lanes[i] &= low;
+    let_go(lanes, lanes + n);
+  }
+  return 0;
+}
+
 int nx_ring_sum_open(struct nx_ring_sum *sum, const struct nx_mask *mask, struct nx_error *err) {
-  const struct nx_upload_layout *layout = &sum->spool->layout;
   assert(!sum->opened);
   sum->opened = true;
-  int r = nx_mask_apply_u32(mask, sum->lanes, 0, layout->n_lanes, sum->pool, err);
-  if (r < 0 || (r = nx_mask_apply_u64(mask, sum->aux, 0, layout->n_aux, sum->pool, err)) < 0)
+  int r = unmask_lanes(sum, mask, err);
+  if (r < 0 ||
+      (r = nx_mask_apply_u64(mask, sum->aux, 0, sum->spool->layout.n_aux, sum->pool, err)) < 0)
     return nx_error_prefix(err, r, "open the sum");
-  if (layout->ring_bits < 32) {
-    uint32_t low = (UINT32_C(1) << layout->ring_bits) - 1;
-    for (size_t i = 0; i < layout->n_lanes; i++)
-      sum->lanes[i] &= low;
-  }
   return 0;
 }
 

@@ -6,8 +6,8 @@
  *
  *     bench-transport [--json FILE] [--quick] [--mib N] [--runs N]
  *
- * First a stream's SHA-256 is compared at both ends; the spool itself checks every upload of
- * `whole` against the root that the sender computed. */
+ * A stream's SHA-256 is compared at both ends first; in `whole` the spool checks every upload
+ * against the root that the sender computed, and the sum is compared lane by lane. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -238,6 +238,23 @@ static void prepare_whole(void) {
     die("pthread_create");
 }
 
+/* What everybody sends, over and over: a chunk of bytes that differ. */
+static uint8_t pattern_byte(size_t i) {
+  return (uint8_t)(i % NX_CHUNK_SIZE * 2654435761u >> 24);
+}
+
+/* Every member uploaded the same lanes. */
+static void verify_sum(void) {
+  const uint32_t *lanes = nx_ring_sum_lanes(receiver.sum);
+  for (size_t i = 0; i < upload_bytes / 4; i++) {
+    uint32_t lane = 0;
+    for (size_t b = 0; b < 4; b++)
+      lane |= (uint32_t)pattern_byte(4 * i + b) << (8 * b);
+    if (lanes[i] != lane * receiver.next_member)
+      bench_fail("lane %zu of the sum is wrong", i);
+  }
+}
+
 /* Serves until the parent writes to the pipe `stop`, or is gone. */
 static void receive(int stop, int port_out, bool whole) {
   static const struct nx_rpc_method methods[] = {
@@ -256,6 +273,7 @@ static void receive(int stop, int port_out, bool whole) {
     nx_mailbox_close(receiver.files);
     pthread_join(receiver.thread, NULL);
     nx_mailbox_destroy(receiver.files);
+    verify_sum();
   }
   nx_ring_sum_destroy(receiver.sum);
   nx_pool_destroy(receiver.pool);
@@ -604,7 +622,7 @@ int main(int argc, char **argv) {
   tls_fixture_init(&tls);
   _cleanup_free_ uint8_t *pattern = malloc((size_t)1 << 20);
   for (size_t i = 0; i < (size_t)1 << 20; i++)
-    pattern[i] = (uint8_t)(i % NX_CHUNK_SIZE * 2654435761u >> 24);
+    pattern[i] = pattern_byte(i);
   struct process raw = start_process(raw_receive, false);
   for (size_t i = 0; i < STAGES; i++) /* one each, so that peaks are apart */
     receivers[i] = start_process(receive, stages[i].whole);
