@@ -38,6 +38,8 @@ struct nx_recording {
 extern const struct nx_format nx_format_edf;
 extern const struct nx_format nx_format_brainvision;
 extern const struct nx_format nx_format_npy;
+extern const struct nx_format nx_format_nifti;
+extern const struct nx_format nx_format_matlab;
 extern const struct nx_format nx_format_fif;
 
 /* Takes an open regular file (its descriptor passes to the recording); path is for words

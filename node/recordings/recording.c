@@ -16,10 +16,8 @@
 #define FORMATS 32
 
 static const struct nx_format *formats[FORMATS] = {
-    &nx_format_edf,
-    &nx_format_brainvision,
-    &nx_format_npy,
-    &nx_format_fif,
+    &nx_format_edf,   &nx_format_brainvision, &nx_format_npy,
+    &nx_format_nifti, &nx_format_matlab,      &nx_format_fif,
 };
 
 void nx_recording_add_format(const struct nx_format *format) {

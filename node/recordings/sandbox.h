@@ -20,7 +20,7 @@ int nx_recording_open_sandboxed(const char *reader, const char *path,
                                 struct nx_recording **recording_out, struct nx_error *err);
 
 /* The neurox-reader beside this program, or NULL when there is none. out: NX_PATH_SIZE bytes. */
-const char *nx_sandbox_reader(char *out);
+const char *nx_sandbox_reader(char *out) __attribute__((nonnull));
 
 /* Sandboxed when there is a reader beside this program, else in this process. */
 int nx_recording_open_guarded(const char *path, struct nx_recording **recording_out,

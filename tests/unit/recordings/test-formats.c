@@ -232,7 +232,66 @@ static void mutated_files_never_break_a_reader(void **state) {
   mutate("mne_formats/SSS/sample_audvis_trunc_raw_sss.fif", 60000, "a.fif");
   mutate("human_ieeg_mne_misc/sample_ecog_ieeg.fif", 60000, "a.fif");
   mutate("mne_formats/mnepy/brainvision/test.vhdr", 3000, "a.vhdr");
+  mutate("mne_formats/EEGLAB/test_raw_2021.set", 80000, "a.set");
+  mutate("monkey_m1_dad/DAD_mihi_demo.mat", 60000, "a.mat");
+  mutate("fmri_haxby_pymvpa/haxby2001/sub001/BOLD/task001_run001/bold_25mm.nii.gz", 60000,
+         "a.nii.gz");
   mutate("lfp_neurodsp/sample_data_2_rat_hpc_lfp_1000Hz.npy", 128, "a.npy");
+}
+
+/* A 3 x 2 x 1 image of 4 volumes, int16, value = 100 volume + voxel; units of milliseconds. */
+static void write_image(const char *folder, const char *name, int volumes, const int16_t *voxels) {
+  uint8_t h[352] = {0};
+  const int16_t dims[8] = {volumes > 1 ? 4 : 3, 3, 2, 1, (int16_t)volumes, 1, 1, 1}, type = 4;
+  const float zooms[8] = {1, 2, 2, 2, 1500, 0, 0, 0}, offset = 352, slope = 0.5F, shift = 10;
+  const int32_t size = 348;
+  int16_t data[24];
+  char bytes[352 + sizeof data];
+  memcpy(h, &size, 4);
+  memcpy(h + 40, dims, sizeof dims);
+  memcpy(h + 70, &type, 2);
+  memcpy(h + 76, zooms, sizeof zooms);
+  memcpy(h + 108, &offset, 4);
+  memcpy(h + 112, &slope, 4);
+  memcpy(h + 116, &shift, 4);
+  h[123] = 2 | 16; /* mm, ms */
+  memcpy(h + 344, "n+1", 4);
+  for (int i = 0; i < 6 * volumes; i++)
+    data[i] = voxels ? voxels[i] : (int16_t)(100 * (i / 6) + i % 6);
+  memcpy(bytes, h, 352);
+  memcpy(bytes + 352, data, 12 * (size_t)volumes);
+  put(folder, name, bytes, 352 + 12 * (size_t)volumes);
+}
+
+static void image_with_parcels_gives_their_means_in_scaled_units(void **state) {
+  (void)state;
+  static const int16_t parcels[6] = {0, 2, 2, 0, 7, 7}, one[6] = {0, 1, 0, 0, 0, 1};
+  char folder[] = FOLDER, path[NX_PATH_SIZE];
+  float x[4];
+  assert_non_null(mkdtemp(folder));
+  write_image(folder, "a.nii", 4, NULL);
+  nx_path_join(path, folder, "a.nii", NULL);
+  for (int step = 0; step < 3; step++) {
+    struct nx_recording *recording = NULL;
+    if (step)
+      write_image(folder, "a_mask.nii", 1, step == 1 ? parcels : one);
+    assert_int_equal(nx_recording_open(path, &recording, NULL), 0);
+    const struct nx_recording_info *info = nx_recording_info(recording);
+    assert_int_equal(info->n_channels, step ? 2 : 6);
+    assert_true(info->channels[0].rate_hz > 0.66 && info->channels[0].rate_hz < 0.67); /* ms */
+    assert_int_equal(nx_recording_read(recording, (uint32_t[]){1}, 1, 1, 3, x, NULL), 0);
+    /* voxel 1; the mean of voxels 4 and 5; voxel 5: times 0.5, plus 10 */
+    assert_true(x[0] == (step == 0 ? 60.5F : step == 1 ? 62.25F : 62.5F));
+    assert_true(x[2] - x[0] == 100);
+    nx_recording_close(recording);
+  }
+  write_image(folder, "a_mask.nii", 4, NULL);
+  expect(folder, "a.nii", 0, "");
+  write_image(folder, "a_mask.nii", 1, (int16_t[6]){0});
+  expect(folder, "a.nii", NX_E_FORMAT, "mask is empty");
+  put(folder, "a_mask.nii", "short", 5);
+  expect(folder, "a.nii", NX_E_FORMAT, "too early");
+  remove_files(folder, (const char *[]){"a.nii", "a_mask.nii"}, 2);
 }
 
 int main(void) {
@@ -240,6 +299,7 @@ int main(void) {
       cmocka_unit_test(real_files_read_as_reference_readers_read_them),
       cmocka_unit_test(brainvision_headers_are_read_or_refused_with_the_place),
       cmocka_unit_test(npy_of_odd_shapes_is_refused),
+      cmocka_unit_test(image_with_parcels_gives_their_means_in_scaled_units),
       cmocka_unit_test(mutated_files_never_break_a_reader),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,15 +27,18 @@ static void assert_same(const char *path) {
   assert_memory_equal(a->channels, b->channels, a->n_channels * sizeof *a->channels);
   if (a->n_events)
     assert_memory_equal(a->events, b->events, a->n_events * sizeof *a->events);
-  for (uint32_t c = 0; c < a->n_channels; c++) {
-    size_t n = (size_t)a->channels[c].n_samples;
-    float *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
-    assert_int_equal(nx_recording_read(inside, &c, 1, 0, n, x, NULL), 0);
-    assert_int_equal(nx_recording_read(outside, &c, 1, 0, n, y, NULL), 0);
-    assert_memory_equal(x, y, n * sizeof *x);
-    free(x);
-    free(y);
-  }
+  size_t n = (size_t)a->channels[0].n_samples, n_picks = 0;
+  uint32_t *picks = calloc(a->n_channels, sizeof *picks);
+  for (uint32_t c = 0; c < a->n_channels; c++)
+    if (a->channels[c].rate_hz == a->channels[0].rate_hz)
+      picks[n_picks++] = c;
+  float *x = malloc(n * n_picks * sizeof *x), *y = malloc(n * n_picks * sizeof *y);
+  assert_int_equal(nx_recording_read(inside, picks, n_picks, 0, n, x, NULL), 0);
+  assert_int_equal(nx_recording_read(outside, picks, n_picks, 0, n, y, NULL), 0);
+  assert_memory_equal(x, y, n * n_picks * sizeof *x);
+  free(x);
+  free(y);
+  free(picks);
   nx_recording_close(inside);
   nx_recording_close(outside);
 }
@@ -46,6 +49,9 @@ static void sandboxed_reading_gives_the_same_values(void **state) {
       "eegmat_100Hz/Subject00_rest.edf",
       "mne_formats/mnepy/edf/test.bdf",
       "mne_formats/mnepy/brainvision/test.vhdr", /* asks for two siblings */
+      "mne_formats/EEGLAB/test_raw_2021.set",
+      "monkey_m1_dad/DAD_mihi_demo.mat",
+      "fmri_haxby_pymvpa/bold.nii.gz",
       "mne_formats/SSS/sample_audvis_trunc_raw_sss.fif",
       "lfp_neurodsp/sample_data_2_rat_hpc_lfp_1000Hz.npy",
       "human_ieeg_mne_misc/sub-pat01_ses-test_acq-seeg_ieeg.edf"};

@@ -44,3 +44,28 @@ for name in ["sample_data_1_human_M1_ecog_1000Hz", "sample_data_2_rat_hpc_lfp_10
     path = f"lfp_neurodsp/{name}.npy"
     print("file", path, 1, 0, sep="\t")
     channel(path, 0, "1", "misc", 1, np.load(f"{ROOT}/{path}").ravel())
+
+import nibabel, scipy.io
+
+raw = mne.io.read_raw_eeglab(f"{ROOT}/mne_formats/EEGLAB/test_raw_2021.set")
+path = "mne_formats/EEGLAB/test_raw_2021.set"
+print("file", path, len(raw.ch_names), len(raw.annotations), sep="\t")
+for i in range(len(raw.ch_names)):
+    channel(path, i, None, "eeg", raw.info["sfreq"], raw.get_data()[i])
+for i, note in enumerate(raw.annotations):
+    print("event", path, i, "%.9g" % note["onset"], "%.9g" % note["duration"], note["description"], sep="\t")
+
+path = "monkey_m1_dad/DAD_mihi_demo.mat"
+matrix = scipy.io.loadmat(f"{ROOT}/{path}")["Yte"]
+print("file", path, matrix.shape[1], 0, sep="\t")
+for i in range(matrix.shape[1]):
+    channel(path, i, None, "misc", 1, matrix[:, i])
+
+for path in ["fmri_haxby_pymvpa/bold.nii.gz",
+             "fmri_haxby_pymvpa/haxby2001/sub001/BOLD/task001_run001/bold_25mm.nii.gz"]:
+    image = nibabel.load(f"{ROOT}/{path}")
+    data = image.get_fdata()
+    data = data.reshape(-1, data.shape[-1], order="F")
+    print("file", path, len(data), 0, sep="\t")
+    for i in range(0, len(data), 37):
+        channel(path, i, None, "bold", 1 / image.header.get_zooms()[3], data[i])

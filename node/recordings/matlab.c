@@ -1,0 +1,238 @@
+/* MATLAB files: EEGLAB's .set (fields at the top or in a struct EEG, samples inside or in a
+ * .fdt beside it), else any level-5 file, of which the largest matrix of real numbers is the
+ * recording: its longer side is time, its rate a scalar named fs, Fs, srate, sfreq or rate, else
+ * one sample a second. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/size.h"
+#include "node/recordings/flat.h"
+#include "node/recordings/mat5.h"
+
+struct matlab {
+  struct nx_mat_file file;
+  struct nx_flat flat; /* samples in a .fdt */
+  bool has_flat;
+  unsigned type; /* samples in memory */
+  struct nx_bytes data;
+  size_t n_channels;
+  uint64_t n_samples;
+  bool channels_are_columns;
+};
+
+static bool probe_matlab(const char *path, const uint8_t *head, size_t size) {
+  (void)path;
+  return nx_mat_probe(head, size);
+}
+
+/* A field of the data set, wherever it keeps its fields. */
+static bool get(const struct nx_mat_file *file, const char *name, struct nx_mat *out) {
+  const struct nx_mat *whole = nx_mat_find(file, "EEG"), *field = nx_mat_find(file, name);
+  if (whole)
+    return nx_mat_field(whole, name, 0, out);
+  if (field)
+    *out = *field;
+  return field != NULL;
+}
+
+static double get_scalar(const struct nx_mat_file *file, const char *name) {
+  struct nx_mat mat;
+  return get(file, name, &mat) ? nx_mat_scalar(&mat) : NAN;
+}
+
+static int make_channels(struct nx_recording *recording, double rate, const char *unit,
+                         struct nx_error *err) {
+  struct matlab *m = recording->state;
+  recording->channels = calloc(m->n_channels + 1, sizeof *recording->channels);
+  if (!recording->channels)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  recording->info.n_channels = m->n_channels;
+  recording->info.duration_s = (double)m->n_samples / rate;
+  for (size_t i = 0; i < m->n_channels; i++) {
+    struct nx_channel *channel = &recording->channels[i];
+    snprintf(channel->name, sizeof channel->name, "%zu", i + 1);
+    snprintf(channel->unit, sizeof channel->unit, "%s", unit);
+    channel->rate_hz = rate;
+    channel->n_samples = m->n_samples;
+  }
+  return 0;
+}
+
+/* chanlocs: labels, and X (nose), Y (left ear), Z in millimetres where they are of that size. */
+static void name_channels(struct nx_recording *recording, const struct nx_mat *places) {
+  for (size_t i = 0; i < recording->info.n_channels; i++) {
+    struct nx_channel *channel = &recording->channels[i];
+    struct nx_mat field;
+    char name[NX_CHANNEL_NAME_SIZE] = "";
+    if (nx_mat_field(places, "labels", i, &field))
+      nx_mat_text(&field, name, sizeof name);
+    if (name[0])
+      nx_text_clean(name, strlen(name), channel->name, sizeof channel->name);
+    double at[3] = {NAN, NAN, NAN};
+    for (int k = 0; k < 3; k++)
+      if (nx_mat_field(places, (const char *[]){"X", "Y", "Z"}[k], i, &field))
+        at[k] = nx_mat_scalar(&field);
+    double radius = sqrt(at[0] * at[0] + at[1] * at[1] + at[2] * at[2]);
+    if (radius > 40 && radius < 200) {
+      channel->position_m[0] = (float)(-at[1] / 1000);
+      channel->position_m[1] = (float)(at[0] / 1000);
+      channel->position_m[2] = (float)(at[2] / 1000);
+      channel->frame = NX_FRAME_HEAD;
+    }
+  }
+}
+
+static int add_events(struct nx_recording *recording, const struct nx_mat *events, double rate,
+                      struct nx_error *err) {
+  uint64_t n = events->rows * events->columns;
+  for (uint64_t i = 0; i < n && i < 20000; i++) { /* fields are found by walking: keep it short */
+    struct nx_mat field;
+    char text[NX_EVENT_TEXT_SIZE] = "";
+    double latency = NAN, duration = 0;
+    if (nx_mat_field(events, "latency", i, &field))
+      latency = nx_mat_scalar(&field);
+    if (nx_mat_field(events, "duration", i, &field))
+      duration = nx_mat_scalar(&field);
+    if (nx_mat_field(events, "type", i, &field)) {
+      if (field.class == NX_MAT_CHAR)
+        nx_mat_text(&field, text, sizeof text);
+      else
+        snprintf(text, sizeof text, "%.10g", nx_mat_scalar(&field));
+    }
+    if (!isfinite(latency))
+      continue;
+    int r =
+        nx_recording_add_event(recording, (latency - 1) / rate,
+                               isfinite(duration) ? duration / rate : 0, text, strlen(text), err);
+    if (r < 0)
+      return r;
+  }
+  recording->info.events_dropped |= n > 20000;
+  nx_recording_sort_events(recording);
+  return 0;
+}
+
+static int find_samples(struct nx_recording *recording, const struct nx_mat *data,
+                        struct nx_error *err) {
+  struct matlab *m = recording->state;
+  if (data->class == NX_MAT_CHAR) {
+    char name[256];
+    int fd = -1;
+    nx_mat_text(data, name, sizeof name);
+    m->flat = (struct nx_flat){
+        .fd = -1, .n_channels = m->n_channels, .n_samples = m->n_samples, .type = NX_FLAT_F32};
+    int r = nx_recording_sibling(recording, name, &fd, err);
+    if (!r)
+      r = nx_flat_open(&m->flat, fd, &recording->info.truncated, err);
+    m->has_flat = r == 0;
+    m->n_samples = m->flat.n_samples;
+    return r;
+  }
+  if (!nx_mat_is_number(data) || data->complex || data->rows != m->n_channels ||
+      data->columns != m->n_samples || !nx_mat_numbers(data, &m->type, &m->data))
+    return nx_fail(err, NX_E_FORMAT,
+                   "its data are no matrix of nbchan x pnts real numbers: save it again");
+  return 0;
+}
+
+static int open_eeglab(struct nx_recording *recording, const struct nx_mat *data,
+                       struct nx_error *err) {
+  struct matlab *m = recording->state;
+  struct nx_mat field;
+  double n = get_scalar(&m->file, "nbchan"), points = get_scalar(&m->file, "pnts");
+  double trials = get_scalar(&m->file, "trials"), rate = get_scalar(&m->file, "srate");
+  if (!(n >= 1 && n <= NX_RECORDING_CHANNELS && points >= 1 && points < 0x1p40 && rate > 0 &&
+        isfinite(rate)))
+    return nx_fail(err, NX_E_FORMAT, "nbchan, pnts or srate are missing or impossible");
+  if (trials > 1)
+    return nx_fail(err, NX_E_UNSUPPORTED, "holds %g epochs: save the continuous recording", trials);
+  recording->info.format = "EEGLAB";
+  m->n_channels = (size_t)n;
+  m->n_samples = (uint64_t)points;
+  int r = find_samples(recording, data, err);
+  if (!r)
+    r = make_channels(recording, rate, "uV", err);
+  if (r < 0)
+    return r;
+  if (get(&m->file, "chanlocs", &field))
+    name_channels(recording, &field);
+  for (size_t i = 0; i < m->n_channels; i++)
+    recording->channels[i].type = nx_channel_guess_type(recording->channels[i].name, "uV");
+  r = nx_recording_unique_names(recording, err);
+  if (!r && get(&m->file, "event", &field))
+    r = add_events(recording, &field, rate, err);
+  return r;
+}
+
+static int open_matrix(struct nx_recording *recording, struct nx_error *err) {
+  static const char *const rates[] = {"fs", "Fs", "srate", "sfreq", "rate"};
+  struct matlab *m = recording->state;
+  const struct nx_mat *largest = NULL;
+  double rate = NAN;
+  for (size_t i = 0; i < m->file.n; i++) {
+    const struct nx_mat *mat = &m->file.variables[i];
+    if (nx_mat_is_number(mat) && !mat->complex && mat->n_dims == 2 &&
+        nx_mat_numbers(mat, &m->type, &m->data) && mat->rows * mat->columns > 1 &&
+        (!largest || mat->rows * mat->columns > largest->rows * largest->columns))
+      largest = mat;
+  }
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(rates) && !(rate > 0); i++)
+    if (nx_mat_find(&m->file, rates[i]))
+      rate = nx_mat_scalar(nx_mat_find(&m->file, rates[i]));
+  if (!largest || !nx_mat_numbers(largest, &m->type, &m->data))
+    return nx_fail(err, NX_E_UNSUPPORTED, "holds no matrix of real numbers: export one");
+  m->channels_are_columns = largest->rows > largest->columns;
+  m->n_channels = (size_t)NX_MIN(largest->rows, largest->columns);
+  m->n_samples = NX_MAX(largest->rows, largest->columns);
+  if (m->n_channels > NX_RECORDING_CHANNELS)
+    return nx_fail(err, NX_E_LIMIT, "matrix %s has more than %d channels", largest->name,
+                   NX_RECORDING_CHANNELS);
+  return make_channels(recording, rate > 0 && isfinite(rate) ? rate : 1, "", err);
+}
+
+static int open_matlab(struct nx_recording *recording, struct nx_error *err) {
+  struct matlab *m = calloc(1, sizeof *m);
+  struct nx_mat data;
+  if (!m)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  m->flat.fd = -1;
+  recording->state = m;
+  int r = nx_mat_open(recording, &m->file, err);
+  if (r < 0)
+    return r;
+  bool eeglab = get(&m->file, "nbchan", &data) && get(&m->file, "data", &data);
+  return eeglab ? open_eeglab(recording, &data, err) : open_matrix(recording, err);
+}
+
+static int read_matlab(struct nx_recording *recording, const uint32_t *channels, size_t n_channels,
+                       uint64_t first, size_t n, float *out, struct nx_error *err) {
+  struct matlab *m = recording->state;
+  if (m->has_flat)
+    return nx_flat_read(&m->flat, channels, n_channels, first, n, out, err);
+  for (size_t c = 0; c < n_channels; c++)
+    for (size_t i = 0; i < n; i++) {
+      uint64_t at = m->channels_are_columns ? channels[c] * m->n_samples + first + i
+                                            : (first + i) * m->n_channels + channels[c];
+      out[c * n + i] = (float)nx_mat_value(m->type, m->data.data, at);
+    }
+  return 0;
+}
+
+static void close_matlab(struct nx_recording *recording) {
+  struct matlab *m = recording->state;
+  if (!m)
+    return;
+  nx_mat_finish(&m->file);
+  nx_flat_finish(&m->flat);
+  free(m);
+}
+
+const struct nx_format nx_format_matlab = {
+    .name = "MAT",
+    .probe = probe_matlab,
+    .open = open_matlab,
+    .read = read_matlab,
+    .close = close_matlab,
+};
