@@ -4,6 +4,7 @@
 #include "common/plan.h"
 #include "coordinator/admin/manifest.h"
 #include "coordinator/coordinator_internal.h"
+#include "coordinator/run_model.h"
 
 /* Ends a call with the status as it is now, or with the error. */
 static void answer_status(struct nx_coordinator *c, struct nx_stream *stream, int r,
@@ -48,9 +49,15 @@ static int seal_once(struct nx_coordinator *c, struct nx_error *err) {
 }
 
 /* A plan that could not run is refused before anything is sealed for it. */
-static int check_plan(struct nx_bytes text, struct nx_error *err) {
+static int check_plan(struct nx_coordinator *c, struct nx_bytes text, struct nx_error *err) {
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
-  return nx_plan_parse("plan", text, &plan, err);
+  int r = nx_plan_parse("plan", text, &plan, err);
+  if (r < 0)
+    return r;
+  pthread_mutex_lock(&c->directory_lock);
+  size_t n = c->sealed ? c->n_founders : c->n_members;
+  pthread_mutex_unlock(&c->directory_lock);
+  return nx_plan_check(plan, (uint32_t)n, err);
 }
 
 static int start(struct nx_coordinator *c, struct nx_bytes plan, struct nx_error *err) {
@@ -64,7 +71,7 @@ static int start(struct nx_coordinator *c, struct nx_bytes plan, struct nx_error
     return nx_fail(err, NX_E_STATE, "run %lld (%s) is under way: stop it first",
                    (long long)status.run, status.plan_name);
   }
-  int r = check_plan(plan, err);
+  int r = check_plan(c, plan, err);
   if (r < 0 || (r = seal_once(c, err)) < 0)
     return r;
   nx_training_run_destroy(nx_steal(&c->run));

@@ -1,5 +1,6 @@
 /* neurox-coordinator: finds the verb, prints help, turns errors into one line and an exit
  * code. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,6 +50,7 @@ static int run(const struct nx_coordinator_verb *verb, int argc, char *const *ar
 }
 
 int main(int argc, char **argv) {
+  signal(SIGXFSZ, SIG_IGN); /* a full quota is an error to tell and clean up after, no death */
   const char *name = argc > 1 ? argv[1] : NULL;
   if (name && (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))) {
     print_help(stdout);

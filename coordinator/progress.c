@@ -4,8 +4,10 @@
 
 #include "common/aux_lanes.h"
 #include "coordinator/coordinator_internal.h"
+#include "coordinator/run_metrics.h"
 
 #define INTERVAL (200 * NX_MILLISECOND) /* watchers are told at most this often */
+#define HISTORY 200                     /* rounds that were sealed before somebody came to watch */
 
 static void fill_run(const struct nx_run_status *run, struct nx_admin_status *out) {
   out->run_state = run->run ? run->state : 0;
@@ -79,22 +81,6 @@ static struct nx_admin_event new_event(struct nx_coordinator *c, const char *nam
   return event;
 }
 
-void nx_progress_add_watcher(struct nx_coordinator *c, struct nx_stream *stream) {
-  struct nx_error err = {0};
-  for (size_t i = 0; i < NX_WATCHERS; i++) {
-    if (c->watchers[i] && atomic_load(&c->watchers[i]->closed))
-      drop_watcher(c, i);
-    if (!c->watchers[i]) {
-      c->watchers[i] = nx_stream_ref(stream);
-      c->progress_due = true;
-      c->next_progress = 0;
-      return;
-    }
-  }
-  nx_fail(&err, NX_E_LIMIT, "%d others watch already", NX_WATCHERS);
-  nx_stream_refuse(stream, &err);
-}
-
 void nx_progress_changed(struct nx_coordinator *c) {
   c->progress_due = true;
 }
@@ -120,32 +106,77 @@ int64_t nx_progress_publish(struct nx_coordinator *c, int64_t now) {
   return NX_NEVER;
 }
 
+static struct nx_admin_sealed describe(const struct nx_store_sealed *sealed,
+                                       const struct nx_run_metrics *metrics) {
+  return (struct nx_admin_sealed){
+      .round = sealed->round,
+      .attempt = sealed->attempt,
+      .kind = sealed->kind,
+      .n_cohort = sealed->n_cohort,
+      .n_survivors = sealed->n_survivors,
+      .n_recovered = sealed->n_recovered,
+      .train_loss = sealed->kind == NX_ROUND_TRAIN ? metrics->train_loss : NAN,
+      .held_out_loss = metrics->held_out_loss,
+      .auroc = metrics->auroc,
+      .balanced_accuracy = metrics->balanced_accuracy,
+      .seconds = (double)(sealed->sealed - sealed->opened) / 1e9,
+      .bytes_up = sealed->bytes_up,
+      .model = sealed->model_hash,
+      .sum = sealed->sum_hash,
+  };
+}
+
 /* The sums of a sealed round, for those who watch; and who is in them. */
 void nx_progress_sealed(void *context) {
   struct nx_coordinator *c = context;
   const struct nx_opened_attempt *opened = nx_training_run_opened(c->run);
   struct nx_store_sealed sealed;
-  struct nx_error err = {0};
-  if (!opened || nx_run_store_last_sealed(c->federation->store, &sealed, &err) < 0)
+  struct nx_run_metrics metrics;
+  if (!opened || nx_run_store_last_sealed(c->federation->store, &sealed, NULL) < 0 ||
+      nx_run_metrics_of_round(c->federation->store, sealed.round, &metrics, NULL) < 0)
     return;
   for (size_t i = 0; i < opened->n_members; i++)
     c->last_round[opened->members[i]] = sealed.round;
   struct nx_admin_event event = new_event(c, "round.sealed");
   event.has_sealed = true;
-  event.sealed = (struct nx_admin_sealed){
-      .round = sealed.round,
-      .attempt = sealed.attempt,
-      .kind = sealed.kind,
-      .n_cohort = sealed.n_cohort,
-      .n_survivors = sealed.n_survivors,
-      .n_recovered = sealed.n_recovered,
-      .train_loss = sealed.kind == NX_ROUND_TRAIN ? event.status.train_loss : NAN,
-      .held_out_loss = event.status.held_out_loss,
-      .auroc = event.status.auroc,
-      .balanced_accuracy = event.status.balanced_accuracy,
-      .seconds = (double)(sealed.sealed - sealed.opened) / 1e9,
-      .bytes_up = sealed.bytes_up,
-      .model = sealed.model_hash,
-      .sum = sealed.sum_hash};
+  event.sealed = describe(&sealed, &metrics);
   tell(c, &event);
+}
+
+/* Rounds of the run that were sealed before somebody came to watch. */
+static void tell_history(struct nx_coordinator *c, struct nx_stream *stream) {
+  struct nx_admin_event event = new_event(c, "round.sealed");
+  uint64_t end = event.status.first_round + event.status.n_sealed;
+  uint64_t begin = event.status.n_sealed > HISTORY ? end - HISTORY : event.status.first_round;
+  event.has_sealed = true;
+  for (uint64_t round = begin; round < end; round++) {
+    _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
+    struct nx_store_sealed sealed;
+    struct nx_run_metrics metrics;
+    if (nx_run_store_sealed(c->federation->store, round, &sealed, NULL) < 0 ||
+        nx_run_metrics_of_round(c->federation->store, round, &metrics, NULL) < 0)
+      continue;
+    event.sealed = describe(&sealed, &metrics);
+    event.time = sealed.sealed;
+    event.has_status = true;
+    if (nx_admin_event_encode(&event, &bytes, NULL) == 0)
+      nx_stream_send(stream, &bytes);
+  }
+}
+
+void nx_progress_add_watcher(struct nx_coordinator *c, struct nx_stream *stream) {
+  struct nx_error err = {0};
+  for (size_t i = 0; i < NX_WATCHERS; i++) {
+    if (c->watchers[i] && atomic_load(&c->watchers[i]->closed))
+      drop_watcher(c, i);
+    if (!c->watchers[i]) {
+      tell_history(c, stream);
+      c->watchers[i] = nx_stream_ref(stream);
+      c->progress_due = true;
+      c->next_progress = 0;
+      return;
+    }
+  }
+  nx_fail(&err, NX_E_LIMIT, "%d others watch already", NX_WATCHERS);
+  nx_stream_refuse(stream, &err);
 }

@@ -25,3 +25,17 @@ struct nx_run_metrics nx_run_metrics(const uint64_t *aux, size_t n_aux) {
       .balanced_accuracy = nx_balanced_accuracy_histogram(negative, positive),
   };
 }
+
+int nx_run_metrics_of_round(struct nx_run_store *store, uint64_t round, struct nx_run_metrics *out,
+                            struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer aux = {0}, survivors = {0};
+  uint64_t lanes[NX_AUX_COMMON] = {0};
+  int r = nx_run_store_sealed_aux(store, round, &aux, &survivors, err);
+  if (r < 0)
+    return r;
+  size_t n = aux.size / 8 < NX_AUX_COMMON ? 0 : NX_AUX_COMMON;
+  for (size_t i = 0; i < n; i++)
+    lanes[i] = nx_load_le64(aux.data + 8 * i);
+  *out = nx_run_metrics(lanes, n);
+  return 0;
+}

@@ -1,9 +1,8 @@
-/* Run metrics: what the opened counters of a round say about the model, federation-wide.
- * Pure; from sums only. */
+/* Run metrics: what the opened counters of a round say about the model, federation-wide:
+ * from sums only. Any thread. */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "coordinator/store/run_store.h"
 
 struct nx_run_metrics {
   uint64_t contributors, train_windows, held_out_windows;
@@ -13,3 +12,6 @@ struct nx_run_metrics {
 
 /* aux[n_aux] as common/aux_lanes.h lays them out; fewer lanes than the common ones: all NaN. */
 struct nx_run_metrics nx_run_metrics(const uint64_t *aux, size_t n_aux);
+/* Those of a sealed round, from the store. */
+int nx_run_metrics_of_round(struct nx_run_store *store, uint64_t round,
+                            struct nx_run_metrics *metrics_out, struct nx_error *err);

@@ -1,7 +1,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "common/aux_lanes.h"
 #include "common/clock.h"
 #include "common/size.h"
 #include "coordinator/training_run_internal.h"
@@ -67,21 +66,6 @@ void nx_training_run_status(const struct nx_training_run *run, struct nx_run_sta
   snprintf(out->note, sizeof out->note, "%s", run->note);
 }
 
-static int last_metrics(struct nx_run_store *store, uint64_t round, struct nx_run_metrics *out,
-                        struct nx_error *err) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer aux = {0}, survivors = {0};
-  uint64_t lanes[NX_AUX_COMMON];
-  int r = nx_run_store_sealed_aux(store, round, &aux, &survivors, err);
-  if (r < 0)
-    return r;
-  if (aux.size < 8 * NX_AUX_COMMON)
-    return 0;
-  for (size_t i = 0; i < NX_AUX_COMMON; i++)
-    lanes[i] = nx_load_le64(aux.data + 8 * i);
-  *out = nx_run_metrics(lanes, NX_AUX_COMMON);
-  return 0;
-}
-
 /* The newest sums of a run; the training loss is that of its newest training round. */
 static int measure(struct nx_run_store *store, const struct nx_run_status *status,
                    struct nx_run_metrics *out, struct nx_error *err) {
@@ -90,9 +74,9 @@ static int measure(struct nx_run_store *store, const struct nx_run_status *statu
   uint64_t last = status->first_round + status->n_sealed - 1;
   if (!status->n_sealed)
     return 0;
-  int r = last_metrics(store, last, out, err);
+  int r = nx_run_metrics_of_round(store, last, out, err);
   if (r == 0 && isnan(out->train_loss) && status->n_sealed > 1) {
-    r = last_metrics(store, last - 1, &before, err);
+    r = nx_run_metrics_of_round(store, last - 1, &before, err);
     out->train_loss = before.train_loss;
   }
   return r;

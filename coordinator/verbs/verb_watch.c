@@ -21,6 +21,7 @@ struct watch {
   bool terminal;
   bool over, good; /* the run has ended; as planned */
   char last_note[512];
+  uint64_t shown; /* the last sealed round that was printed */
 };
 
 /* What came: an event's bytes, or the end of the stream. */
@@ -76,8 +77,11 @@ static void append_figure(char *line, size_t size, const char *name, double valu
     snprintf(line + n, size - n, "  %s %.4f", name, value);
 }
 
-static void print_sealed(const struct watch *watch, const struct nx_admin_event *event) {
+static void print_sealed(struct watch *watch, const struct nx_admin_event *event) {
   const struct nx_admin_sealed *s = &event->sealed;
+  if (s->round <= watch->shown)
+    return; /* told again after the line was cut */
+  watch->shown = s->round;
   char line[256], recovered[48] = "";
   if (s->n_recovered)
     snprintf(recovered, sizeof recovered, ", %u recovered", s->n_recovered);
@@ -154,8 +158,8 @@ static int show(struct watch *watch, struct nx_bytes bytes, struct nx_error *err
     return r;
   if (event.has_sealed)
     print_sealed(watch, &event);
-  if (!event.has_status)
-    return 0;
+  if (!event.has_status || (event.has_sealed && event.status.ended))
+    return 0; /* history of a run that is over: its end follows */
   print_note(watch, &event.status);
   if (event.status.run_state && event.status.ended)
     print_end(watch, &event.status);
