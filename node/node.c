@@ -298,6 +298,9 @@ int nx_node_run(const struct nx_node_options *options, struct nx_error *err) {
   pthread_mutex_init(&node->lock_hello, NULL);
   setrlimit(RLIMIT_CORE, &no_core); /* secrets live in memory */
   mallopt(M_ARENA_MAX, 2);
+  /* Fixed, or it would grow with what a round frees, and the big blocks of the next round
+   * would leave holes in the heap of an idle node. */
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
   block_signals();
   int r = run(node, err);
   close_node(node);

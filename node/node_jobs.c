@@ -1,4 +1,5 @@
 /* Jobs: what the worker does for the owner, and how the answers come back. */
+#include <malloc.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -218,6 +219,7 @@ static void log_opened(const struct node_job *job) {
 
 static int on_released(struct nx_node *node) {
   nx_worker_destroy(nx_steal(&node->worker));
+  malloc_trim(0);
   NX_LOG(NX_LOG_DEBUG, "node.idle", NX_STR("memory", "released"));
   return 0;
 }

@@ -59,6 +59,6 @@ report connected
 sed -e 's/^  rounds: .*/  rounds: 2/' "$root/configs/plan-eegmat.yaml" >"$work/plan.yaml"
 "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1
 "$coordinator" watch --home "$hub" >"$work/watch.log" 2>&1
-sleep 12 # what a round needed is given back ten seconds after it
+sleep 20 # fifteen seconds after a round a node gives back what the round needed
 report "after a run"
 [ -z "$json" ] || printf '[\n%s\n]\n' "$rows" >"$json"
