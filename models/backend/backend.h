@@ -89,6 +89,29 @@ struct nx_kernels {
   void (*swiglu_backward)(struct nx_stream *stream, size_t rows, size_t f, const nx_real *x,
                           const nx_real *dy, nx_real *dx, int acc);
 
+  /* ops/gelu.c: x Phi(x) */
+  void (*gelu)(struct nx_stream *stream, size_t n, const nx_real *x, nx_real *y);
+  void (*gelu_backward)(struct nx_stream *stream, size_t n, const nx_real *x, const nx_real *dy,
+                        nx_real *dx, int acc);
+  /* ops/layer_norm.c: moments[rows, 2] = mean, 1 / deviation */
+  void (*layer_norm)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *x,
+                     const nx_real *gain, const nx_real *bias, nx_real *y, nx_real *moments);
+  void (*layer_norm_backward)(struct nx_stream *stream, size_t rows, size_t columns,
+                              const nx_real *x, const nx_real *gain, const nx_real *moments,
+                              const nx_real *dy, nx_real *dx, int acc, nx_real *dgain,
+                              nx_real *dbias);
+  /* ops/unit_norm.c: inverse[rows] = 1 / |x| */
+  void (*unit_norm)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *x,
+                    nx_real *y, nx_real *inverse);
+  void (*unit_norm_backward)(struct nx_stream *stream, size_t rows, size_t columns,
+                             const nx_real *x, const nx_real *inverse, const nx_real *dy,
+                             nx_real *dx, int acc);
+  /* ops/gather.c: y[i, :] = x[rows[i], :], and back: dx[rows[i], :] += dy[i, :] */
+  void (*gather)(struct nx_stream *stream, size_t n, size_t columns, const nx_real *x,
+                 const uint32_t *rows, nx_real *y);
+  void (*scatter_add)(struct nx_stream *stream, size_t n, size_t columns, const nx_real *dy,
+                      const uint32_t *rows, nx_real *dx);
+
   /* ops/dropout.c: mask = 0 or 1 / keep; y = x + f mask (x NULL: 0, mask NULL: 1). */
   void (*dropout_mask)(struct nx_stream *stream, size_t n, struct nx_rng *rng, double drop,
                        nx_real *mask);
@@ -134,6 +157,14 @@ struct nx_kernels {
   void (*square_error)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *x,
                        const nx_real *target, const uint8_t *skip, nx_real scale, nx_real *loss,
                        nx_real *dx);
+  void (*class_entropy)(struct nx_stream *stream, size_t rows, size_t classes,
+                        const nx_real *logits, const uint32_t *labels, nx_real *loss,
+                        nx_real *dlogits);
+  void (*poisson)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *x,
+                  const nx_real *counts, const uint8_t *skip, nx_real scale, nx_real *loss,
+                  nx_real *dx);
+  void (*half_dot)(struct nx_stream *stream, size_t n, const nx_real *x, const nx_real *y,
+                   nx_real *loss);
   /* dx = s d, or += */
   void (*scale)(struct nx_stream *stream, size_t n, nx_real s, const nx_real *d, nx_real *dx,
                 int acc);

@@ -3,7 +3,10 @@
 #include "models/ops/add_rows_kernels.h"
 #include "models/ops/attention_kernels.h"
 #include "models/ops/dropout_kernels.h"
+#include "models/ops/gather_kernels.h"
+#include "models/ops/gelu_kernels.h"
 #include "models/ops/inputs_kernels.h"
+#include "models/ops/layer_norm_kernels.h"
 #include "models/ops/linear_kernels.h"
 #include "models/ops/loss_kernels.h"
 #include "models/ops/pool_kernels.h"
@@ -11,6 +14,7 @@
 #include "models/ops/rope_kernels.h"
 #include "models/ops/silu_kernels.h"
 #include "models/ops/unify_kernels.h"
+#include "models/ops/unit_norm_kernels.h"
 #include "models/optim/adamw_kernels.h"
 
 const struct nx_kernels NX_CPU_TABLE = {
@@ -43,6 +47,17 @@ const struct nx_kernels NX_CPU_TABLE = {
     .square_error = square_error,
     .scale = scale,
     .standardise = standardise,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
+    .layer_norm = layer_norm,
+    .layer_norm_backward = layer_norm_backward,
+    .unit_norm = unit_norm,
+    .unit_norm_backward = unit_norm_backward,
+    .gather = gather,
+    .scatter_add = scatter_add,
+    .class_entropy = class_entropy,
+    .poisson = poisson,
+    .half_dot = half_dot,
     .square_sum = square_sum,
     .adamw = adamw,
 };

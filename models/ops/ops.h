@@ -21,6 +21,18 @@ struct nx_tensor *nx_op_silu(struct nx_tape *tape, struct nx_tensor *x);
 /* [u, v][R, 2 f] → silu(u) v [R, f] (Shazeer 2020) */
 struct nx_tensor *nx_op_swiglu(struct nx_tape *tape, struct nx_tensor *x);
 
+/* x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016) */
+struct nx_tensor *nx_op_gelu(struct nx_tape *tape, struct nx_tensor *x);
+/* (x - mean) / sqrt(variance + 1e-5) * gain[1, d] + bias[1, d], by row (Ba et al. 2016) */
+struct nx_tensor *nx_op_layer_norm(struct nx_tape *tape, struct nx_tensor *x,
+                                   struct nx_tensor *gain, struct nx_tensor *bias);
+/* x / |x|, by row: unit vectors for prototype contrast */
+struct nx_tensor *nx_op_unit_norm(struct nx_tape *tape, struct nx_tensor *x);
+/* Rows rows[n] of x, each as often as it is named: an embedding's look-up, or the visible
+ * tokens of many. rows must outlive the step. */
+struct nx_tensor *nx_op_gather(struct nx_tape *tape, struct nx_tensor *x, const uint32_t *rows,
+                               size_t n);
+
 /* Zeroes with probability drop, divides the rest by 1 - drop; x itself without an rng. */
 struct nx_tensor *nx_op_dropout(struct nx_tape *tape, struct nx_tensor *x, double drop);
 /* x + dropout(f) */
@@ -71,6 +83,19 @@ struct nx_tensor *nx_op_cross_entropy(struct nx_tape *tape, struct nx_tensor *lo
 struct nx_tensor *nx_op_square_error(struct nx_tape *tape, struct nx_tensor *x,
                                      const struct nx_tensor *target, const uint8_t *skip,
                                      nx_real scale);
+
+/* Mean of -log softmax(logits[R, classes])[labels[r]] → [1, 1] */
+struct nx_tensor *nx_op_class_entropy(struct nx_tape *tape, struct nx_tensor *logits,
+                                      const uint32_t *labels);
+/* Negative Poisson log likelihood of counts at rates e^x, without its constant:
+ * scale * sum over the rows with skip[r] == 0 of e^x - count x → [1, 1] */
+struct nx_tensor *nx_op_poisson(struct nx_tape *tape, struct nx_tensor *x,
+                                const struct nx_tensor *counts, const uint8_t *skip, nx_real scale);
+/* scale * sum over the rows with skip[r] == 0 of r^T M r, r = x - target, M[n, n] symmetric
+ * (frequency-weighted reconstruction: M = I + F^T D F) → [1, 1]. x alone gets a gradient. */
+struct nx_tensor *nx_op_quadratic(struct nx_tape *tape, struct nx_tensor *x,
+                                  const struct nx_tensor *target, const struct nx_tensor *m,
+                                  const uint8_t *skip, nx_real scale);
 
 /* Network inputs, without gradients: [patch, (spectrum - mean) / sd], [R, n + f]. n or f may
  * be 0. */

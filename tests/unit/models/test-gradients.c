@@ -176,6 +176,34 @@ static struct nx_tensor *build_square_error(struct nx_tape *tape, struct nx_tens
   static const uint8_t skip[] = {0, 1, 0, 0, 1};
   return nx_op_square_error(tape, in[0], nx_op_zeros(tape, 5, 3), skip, 0.2);
 }
+static struct nx_tensor *build_gelu(struct nx_tape *tape, struct nx_tensor *const *in) {
+  return nx_op_gelu(tape, in[0]);
+}
+static struct nx_tensor *build_layer_norm(struct nx_tape *tape, struct nx_tensor *const *in) {
+  return nx_op_layer_norm(tape, in[0], in[1], in[2]);
+}
+static struct nx_tensor *build_unit_norm(struct nx_tape *tape, struct nx_tensor *const *in) {
+  return nx_op_unit_norm(tape, in[0]);
+}
+static struct nx_tensor *build_gather(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const uint32_t rows[] = {3, 0, 3, 1, 3};
+  return nx_op_gather(tape, in[0], rows, 5);
+}
+static struct nx_tensor *build_class_entropy(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const uint32_t labels[] = {2, 0, 3};
+  return nx_op_class_entropy(tape, in[0], labels);
+}
+static struct nx_tensor *build_poisson(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const nx_real counts[] = {0, 2, 1, 5, 0, 1};
+  static const uint8_t skip[] = {0, 1, 0};
+  return nx_op_poisson(tape, in[0], nx_tape_constant(tape, counts, 3, 2), skip, 0.3);
+}
+static struct nx_tensor *build_quadratic(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const nx_real m[] = {2, 0.5, -1, 0.5, 3, 0.25, -1, 0.25, 4};
+  static const uint8_t skip[] = {0, 1, 0, 0};
+  return nx_op_quadratic(tape, in[0], nx_op_zeros(tape, 4, 3), nx_tape_constant(tape, m, 3, 3),
+                         skip, 0.3);
+}
 /* One tensor read twice: gradients add up. */
 static struct nx_tensor *build_shared(struct nx_tape *tape, struct nx_tensor *const *in) {
   struct nx_tensor *a = nx_op_silu(tape, in[0]);
@@ -209,6 +237,13 @@ OP_TEST(values, {4, 6}, {12, 6})
 OP_TEST(pool, {12, 1}, {18, 18})
 OP_TEST(cross_entropy, {5}, {1})
 OP_TEST(square_error, {5}, {3})
+OP_TEST(gelu, {3}, {37})
+OP_TEST(layer_norm, {4, 1, 1}, {19, 19, 19})
+OP_TEST(unit_norm, {4}, {21})
+OP_TEST(gather, {4}, {6})
+OP_TEST(class_entropy, {3}, {4})
+OP_TEST(poisson, {3}, {2})
+OP_TEST(quadratic, {4}, {3})
 OP_TEST(shared, {4, 1, 20}, {20, 20, 10})
 
 /* ---- Whole networks ---- */
@@ -396,6 +431,13 @@ int main(void) {
       cmocka_unit_test(gradient_of_pool),
       cmocka_unit_test(gradient_of_cross_entropy),
       cmocka_unit_test(gradient_of_square_error),
+      cmocka_unit_test(gradient_of_gelu),
+      cmocka_unit_test(gradient_of_layer_norm),
+      cmocka_unit_test(gradient_of_unit_norm),
+      cmocka_unit_test(gradient_of_gather),
+      cmocka_unit_test(gradient_of_class_entropy),
+      cmocka_unit_test(gradient_of_poisson),
+      cmocka_unit_test(gradient_of_quadratic),
       cmocka_unit_test(gradient_of_shared),
       cmocka_unit_test(gradients_of_the_classifier),
       cmocka_unit_test(gradients_of_the_reconstruction),

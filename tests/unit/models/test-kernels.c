@@ -164,10 +164,45 @@ static void exponentials_are_accurate_over_their_range(void **state) {
   }
 }
 
+/* PyTorch 1.13: F.gelu, F.layer_norm, F.normalize, F.cross_entropy, F.poisson_nll_loss(full =
+ * False, log_input = True, reduction = "sum") */
+static void ops_give_pytorchs_values(void **state) {
+  (void)state;
+  static const float x[] = {-3, -1, -0.5f, 0, 0.25f, 2}, ones[] = {1, 1, 1},
+                     half[] = {0.5f, 0.5f, 0.5f};
+  static const float counts[] = {0, 1, 2, 3, 1, 0};
+  static const uint32_t labels[] = {2, 0};
+  static const double gelu[] = {-0.004049694095, -0.1586552539, -0.1542687694, 0,
+                                0.1496765814,    1.954499736};
+  static const double layer[] = {-0.888724198,  0.962908066,    1.425816132,
+                                 -0.3429219067, -0.06194793782, 1.904869845};
+  static const double unit[] = {-0.9370425713, -0.3123475238, -0.1561737619, 0,
+                                0.1240347346,  0.9922778767};
+  struct nx_tape tape;
+  assert_int_equal(nx_tape_init(&tape, nx_backend_cpu(), NULL), 0);
+  nx_tape_begin(&tape, false, NULL);
+  struct nx_tensor *in = nx_tape_constant(&tape, x, 2, 3);
+  struct nx_tensor *gain = nx_tape_constant(&tape, ones, 1, 3);
+  struct nx_tensor *y = nx_op_gelu(&tape, in);
+  struct nx_tensor *l = nx_op_layer_norm(&tape, in, gain, nx_tape_constant(&tape, half, 1, 3));
+  struct nx_tensor *u = nx_op_unit_norm(&tape, in);
+  for (int i = 0; i < 6; i++) {
+    assert_float_equal(y->value[i], gelu[i], 3e-7);
+    assert_float_equal(l->value[i], layer[i], 2e-6);
+    assert_float_equal(u->value[i], unit[i], 2e-7);
+  }
+  assert_float_equal(*nx_op_class_entropy(&tape, in, labels)->value, 1.396627991, 1e-6);
+  assert_float_equal(
+      *nx_op_poisson(&tape, in, nx_tape_constant(&tape, counts, 2, 3), NULL, 1)->value, 12.44727868,
+      1e-5);
+  nx_tape_finish(&tape);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(avx2_kernels_agree_with_plain_ones),
       cmocka_unit_test(avx512_kernels_agree_with_plain_ones),
+      cmocka_unit_test(ops_give_pytorchs_values),
       cmocka_unit_test(exponentials_are_accurate_over_their_range),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
