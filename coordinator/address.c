@@ -82,3 +82,18 @@ int nx_address_probe(struct nx_address *address, struct nx_error *err) {
     return nx_fail(err, NX_E_INVALID, "%s is no address of this machine", text);
   return e ? nx_fail_errno(err, -e, "listen on %s", text) : 0;
 }
+
+bool nx_address_answers(const struct nx_address *address) {
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+  char port[8];
+  snprintf(port, sizeof port, "%u", (unsigned)address->port);
+  const char *host = !strcmp(address->host, "0.0.0.0") ? "127.0.0.1"
+                     : !strcmp(address->host, "::")    ? "::1"
+                                                       : address->host;
+  if (getaddrinfo(host, port, &hints, &found))
+    return false;
+  _cleanup_fd_ int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool answers = fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0;
+  freeaddrinfo(found);
+  return answers;
+}

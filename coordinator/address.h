@@ -23,3 +23,5 @@ bool nx_address_is_numeric(const struct nx_address *address);
 /* Whether the address can be bound now; port 0 is replaced by one that is free. NX_E_STATE
  * when the port is taken, NX_E_INVALID when the host is not one of this machine. */
 int nx_address_probe(struct nx_address *address, struct nx_error *err);
+/* Whether somebody accepts connections there; asked on this machine when it is "any". */
+bool nx_address_answers(const struct nx_address *address);

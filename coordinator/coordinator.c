@@ -11,7 +11,8 @@
 #include "coordinator/coordinator_internal.h"
 #include "proto/codec/codec_manifest.h"
 
-#define TICK_MS 250           /* how often the main thread looks for new invitations */
+#define TICK_MS 250 /* how often the main thread looks for new invitations */
+#define ENROLMENT_RETRY (2 * NX_SECOND)
 #define DRAIN (3 * NX_SECOND) /* how long calls in progress may take when we stop */
 
 void nx_coordinator_fail(struct nx_coordinator *c, const struct nx_error *err) {
@@ -116,7 +117,8 @@ static void *run_files_thread(void *context) {
 
 static const struct nx_rpc_method enrol_methods[] = {{NX_METHOD_ENROL, nx_enrol_open}};
 
-static int open_enrolment(struct nx_coordinator *c, struct nx_error *err) {
+/* A port that cannot be had now is tried for again: members who are here lose nothing. */
+static void open_enrolment(struct nx_coordinator *c) {
   const struct nx_federation *f = c->federation;
   struct nx_rpc_server_config config = {
       .address = f->config->enrol_listen,
@@ -130,11 +132,17 @@ static int open_enrolment(struct nx_coordinator *c, struct nx_error *err) {
       .send_queue_cap = NX_MESSAGE_CAP_ENROL,
       .streams_per_connection = 2,
   };
-  int r = nx_rpc_server_create(&config, &c->enrolment, err);
-  if (r < 0)
-    return nx_error_prefix(err, r, "open the enrolment port");
-  NX_LOG(NX_LOG_INFO, "enrolment.opened", NX_STR("address", f->config->enrol_address));
-  return 0;
+  struct nx_error err = {0};
+  int64_t now = nx_clock_monotonic();
+  if (now < c->next_enrolment)
+    return;
+  c->next_enrolment = 0;
+  if (nx_rpc_server_create(&config, &c->enrolment, &err) == 0) {
+    NX_LOG(NX_LOG_INFO, "enrolment.opened", NX_STR("address", f->config->enrol_address));
+    return;
+  }
+  NX_LOG(NX_LOG_WARNING, "enrolment.unopened", NX_STR("why", err.text));
+  c->next_enrolment = now + ENROLMENT_RETRY;
 }
 
 static void close_enrolment(struct nx_coordinator *c) {
@@ -169,8 +177,8 @@ static int tick(struct nx_coordinator *c, struct nx_error *err) {
     return r;
   atomic_store(&c->n_invited, pending);
   if (pending && !c->enrolment)
-    return open_enrolment(c, err);
-  if (!pending)
+    open_enrolment(c);
+  else if (!pending)
     close_enrolment(c);
   return 0;
 }

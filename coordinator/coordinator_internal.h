@@ -60,6 +60,7 @@ struct nx_coordinator {
   pthread_t round_thread, files_thread;
   struct nx_rpc_server *server;
   struct nx_rpc_server *enrolment; /* main thread; NULL while nobody is invited */
+  int64_t next_enrolment;          /* main thread: when its port is tried for again */
   atomic_uint n_invited;           /* pending invitations */
   atomic_bool failed;              /* the round or files thread cannot go on */
   struct nx_error failure;         /* why; written once, before failed */

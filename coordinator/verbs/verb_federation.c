@@ -90,7 +90,7 @@ static void wait_for_port(const struct nx_federation *f) {
   struct nx_address address;
   for (int i = 0; i < 60 && is_served(f->home); i++) {
     if (nx_address_parse(f->config->enrol_listen, &address, NULL) < 0 ||
-        nx_address_probe(&address, NULL) == NX_E_STATE)
+        nx_address_answers(&address))
       return;
     nx_clock_sleep(50 * NX_MILLISECOND);
   }

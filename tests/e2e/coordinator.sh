@@ -88,7 +88,7 @@ cp -r "$work/hub" "$work/stranger"
 cp "$work"/other/operator/* "$work/stranger/operator/"
 refuses "" status --home "$work/stranger"
 check "an operator of another federation gets nothing answered" $?
-closed() { ! openssl s_client -connect "127.0.0.1:$1" </dev/null >/dev/null 2>&1; }
+closed() { ! openssl s_client -connect "127.0.0.1:$1" </dev/null 2>/dev/null | grep -q '^CONNECTED'; }
 closed "$enrol_port"
 check "the enrolment port is closed while nobody is invited" $?
 openssl s_client -connect "127.0.0.1:$port" -tls1_2 </dev/null >"$work/tls12.txt" 2>&1
