@@ -40,7 +40,7 @@ static int run(const struct nx_verb *verb, int argc, char *const *argv) {
           r == NX_VERB_USAGE ? verb->name : "", err.text);
   if (r == NX_VERB_USAGE)
     fprintf(stderr, "neurox-node %s --help explains it\n", verb->name);
-  return r == NX_VERB_USAGE ? 2 : 1;
+  return r == NX_VERB_USAGE || r == NX_VERB_REFUSED ? 2 : 1;
 }
 
 int main(int argc, char **argv) {

@@ -31,8 +31,8 @@ enum kind {
   KIND_FIRST_SAMPLE = 208,
   KIND_DATA_BUFFER = 300,
   KIND_DATA_SKIP = 301,
-  KIND_ONSETS = 3757,
-  KIND_ENDS = 3758
+  KIND_ONSETS = 3568,
+  KIND_ENDS = 3569
 };
 
 #define DEPTH 32 /* of blocks; deeper ones are not looked into */

@@ -7,7 +7,8 @@
 #include "common/options.h"
 #include "common/size.h"
 
-#define NX_VERB_USAGE 2 /* the command line itself was wrong; err says how */
+#define NX_VERB_USAGE 2   /* the command line itself was wrong; err says how */
+#define NX_VERB_REFUSED 3 /* inspect: a file was refused; exit code 2 */
 
 #define NX_NODE_HOME "./neurox-node"
 
@@ -15,7 +16,7 @@ struct nx_verb {
   const char *name;
   const char *summary; /* one line of `neurox-node --help` */
   const char *help;    /* what `neurox-node NAME --help` teaches */
-  /* argv without the verb. 0, NX_VERB_USAGE or NX_E_*. */
+  /* argv without the verb. 0, NX_VERB_USAGE, NX_VERB_REFUSED or NX_E_*. */
   int (*run)(int argc, char *const *argv, struct nx_error *err);
 };
 

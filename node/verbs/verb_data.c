@@ -1,68 +1,10 @@
-/* Verbs on recordings, which need no federation: inspect, synth, cut. */
+/* Verbs that make recordings and need no federation: synth, cut. */
 #include <stdio.h>
 
 #include "common/size.h"
 #include "node/dataset/physionet.h"
 #include "node/dataset/synth.h"
-#include "node/recordings/sandbox.h"
 #include "node/verbs/verb.h"
-
-/* ---- inspect ------------------------------------------------------------------------- */
-
-static void print_channels(const struct nx_recording_info *info) {
-  for (size_t i = 0; i < info->n_channels; i++) {
-    const struct nx_channel *channel = &info->channels[i];
-    printf("  %-16s %-9s %-6s %8.6g Hz %12llu samples\n", channel->name,
-           nx_channel_type_name(channel->type), channel->unit, channel->rate_hz,
-           (unsigned long long)channel->n_samples);
-  }
-}
-
-static int inspect_file(const char *path, struct nx_error *err) {
-  _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
-  int r = nx_recording_open_guarded(path, &recording, err);
-  if (r < 0)
-    return r;
-  const struct nx_recording_info *info = nx_recording_info(recording);
-  printf("%s: %s, %.6g s, %zu channels, %zu events%s%s\n", path, info->format, info->duration_s,
-         info->n_channels, info->n_events, info->truncated ? ", TRUNCATED" : "",
-         info->synthetic ? ", SYNTHETIC" : "");
-  print_channels(info);
-  return 0;
-}
-
-static int run_inspect(int argc, char *const *argv, struct nx_error *err) {
-  const char *paths[256];
-  size_t n_paths;
-  if (nx_options_parse(argc, argv, NULL, 0, paths, NX_ARRAY_LENGTH(paths), &n_paths, err) < 0)
-    return NX_VERB_USAGE;
-  if (!n_paths) {
-    nx_fail(err, NX_E_INVALID, "name at least one recording");
-    return NX_VERB_USAGE;
-  }
-  int refused = 0;
-  for (size_t i = 0; i < n_paths; i++) {
-    struct nx_error one = {0};
-    int r = inspect_file(paths[i], &one);
-    if (r < 0 && n_paths > 1)
-      fprintf(stderr, "neurox-node: %s\n", one.text);
-    if (r < 0 && !refused) {
-      refused = r;
-      *err = one;
-    }
-  }
-  return refused;
-}
-
-const struct nx_verb nx_verb_inspect = {
-    .name = "inspect",
-    .summary = "what a recording holds: channels, units, rates, length",
-    .help = "usage: neurox-node inspect FILE…\n\n"
-            "Prints what the node's reader sees in a recording: format, length, every channel\n"
-            "with its type, unit and rate. Never a name, a birth date or a start time. A file\n"
-            "that training would refuse is refused here with the same words.\n",
-    .run = run_inspect,
-};
 
 /* ---- synth --------------------------------------------------------------------------- */
 

@@ -190,6 +190,38 @@ static void npy_of_odd_shapes_is_refused(void **state) {
   remove_files(folder, (const char *[]){"a.npy"}, 1);
 }
 
+/* Small files that scipy and MNE wrote; they are also the fuzzer's seeds. */
+static void small_files_of_other_writers_are_read(void **state) {
+  (void)state;
+  struct nx_recording *recording = NULL;
+  float x[5];
+  assert_int_equal(nx_recording_open("tests/fuzz/corpus-recording/raw.fif", &recording, NULL), 0);
+  const struct nx_recording_info *info = nx_recording_info(recording);
+  assert_int_equal(info->n_events, 2);
+  assert_true(fabs(info->events[1].onset_s - 0.05) < 1e-6);
+  assert_true(fabs(info->events[1].duration_s - 0.02) < 1e-6);
+  assert_string_equal(info->events[1].text, "b");
+  nx_recording_close(recording);
+  assert_int_equal(nx_recording_open("tests/fuzz/corpus-recording/eeglab.set", &recording, NULL),
+                   0);
+  info = nx_recording_info(recording);
+  assert_string_equal(info->format, "EEGLAB");
+  assert_string_equal(info->channels[1].name, "Cz");
+  assert_int_equal(info->n_events, 1);
+  assert_string_equal(info->events[0].text, "x");
+  assert_int_equal(nx_recording_read(recording, (uint32_t[]){1}, 1, 0, 5, x, NULL), 0);
+  assert_true(x[0] == 5 && x[4] == 9);
+  nx_recording_close(recording);
+  assert_int_equal(
+      nx_recording_open("tests/fuzz/corpus-recording/compressed.mat", &recording, NULL), 0);
+  info = nx_recording_info(recording);
+  assert_int_equal(info->n_channels, 3);
+  assert_true(info->channels[0].rate_hz == 100);
+  assert_int_equal(nx_recording_read(recording, (uint32_t[]){2}, 1, 1, 3, x, NULL), 0);
+  assert_true(x[0] == 9 && x[2] == 11);
+  nx_recording_close(recording);
+}
+
 /* Flips bytes of a real file's head; whatever opens must also read. */
 static void mutate(const char *name, size_t head, const char *as) {
   char source[512], folder[] = FOLDER, path[NX_PATH_SIZE];
@@ -300,6 +332,7 @@ int main(void) {
       cmocka_unit_test(brainvision_headers_are_read_or_refused_with_the_place),
       cmocka_unit_test(npy_of_odd_shapes_is_refused),
       cmocka_unit_test(image_with_parcels_gives_their_means_in_scaled_units),
+      cmocka_unit_test(small_files_of_other_writers_are_read),
       cmocka_unit_test(mutated_files_never_break_a_reader),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* libFuzzer: any bytes as an EDF file, opened and read to the end. */
+/* libFuzzer: any bytes as a recording of any format, opened and read to the end. */
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
