@@ -22,7 +22,8 @@ struct seen_attempt {
   struct nx_hash certified;
   /* shares given away, by dealer and holder: 1 b, 2 s */
   uint8_t released[NX_ID_END][NX_ID_END];
-  bool opened;
+  bool releaser[NX_ID_END];
+  bool opened; /* or could be, by a coordinator that lies */
   bool u3[NX_ID_END];
 };
 
@@ -93,6 +94,24 @@ static void check_shares(struct sim *sim, struct seen_attempt *seen, uint32_t de
     sim_fail(sim, "I1: %u b-shares and %u s-shares of member %u are out", b, s, dealer);
 }
 
+static void check_differences(struct sim *sim, const struct seen_attempt *seen);
+
+/* With this many releases out, a coordinator that has n_C members on its side can open the
+ * sum, whatever the honest one does with them. */
+static void check_openable(struct sim *sim, struct seen_attempt *seen, uint32_t holder,
+                           const struct nx_release *release) {
+  uint32_t n = (uint32_t)sim->coordinator.n_cohort, releases = 0;
+  seen->releaser[holder] = true;
+  for (uint32_t id = 1; id < NX_ID_END; id++)
+    releases += seen->releaser[id];
+  if (seen->opened || releases + nx_threshold_corrupt(n) < nx_threshold_quorum(n))
+    return;
+  for (size_t i = 0; i < release->n_b; i++)
+    seen->u3[release->b_shares[i].id] = true;
+  seen->opened = true;
+  check_differences(sim, seen);
+}
+
 static void watch_release(struct sim *sim, uint32_t id, struct nx_bytes body) {
   struct nx_release release;
   const struct sim_coordinator *coordinator = &sim->coordinator;
@@ -118,6 +137,7 @@ static void watch_release(struct sim *sim, uint32_t id, struct nx_bytes body) {
       sim_fail(sim, "I1: node %u released both shares of member %u", id, dealer);
     check_shares(sim, seen, dealer, (uint32_t)coordinator->n_cohort);
   }
+  check_openable(sim, seen, id, &release);
 }
 
 void sim_watch_node_sends(struct sim *sim, const struct sim_node *node, struct nx_bytes raw) {
