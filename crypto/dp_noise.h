@@ -27,7 +27,7 @@ struct nx_noise; /* opaque: constant after creation, for any number of threads *
 /* Skellam of variance mu in [1, NX_NOISE_VARIANCE_MAX]; NX_E_INVALID otherwise. Closed under
  * sums: shares of variance mu_1 … mu_n add up to exactly one Skellam of their sum, and above
  * what a 64 MiB table can hold a sample is the sum of several. Takes 16 bytes and 16 steps
- * for every unit of sqrt(mu): half a second and 64 MiB at most. */
+ * for every unit of sqrt(mu): 64 MiB and about a second at most. */
 int nx_noise_create_skellam(double mu, struct nx_noise **noise_out, struct nx_error *err);
 /* Real Gaussian of standard deviation NX_GAUSSIAN_DEVIATION grid steps, rounded: 3.5 MB. */
 int nx_noise_create_gaussian(struct nx_noise **noise_out, struct nx_error *err);
