@@ -203,6 +203,17 @@ static int evidence(struct nx_node *node, const struct nx_participant_action *ac
   return r < 0 ? r : nx_audit_log_checkpoint(node->audit, err);
 }
 
+/* What happens in every round is for those who look for it. */
+static void note(const struct nx_participant_action *action) {
+  static const char *const ordinary[] = {"uploaded", "stale", "restored"};
+  enum nx_log_level level = NX_LOG_INFO;
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(ordinary); i++)
+    if (!strcmp(action->kind, ordinary[i]))
+      level = NX_LOG_DEBUG;
+  NX_LOG(level, "note", NX_STR("kind", action->kind), NX_U64("round", action->round),
+         NX_STR("why", action->reason));
+}
+
 static int carry_out(struct nx_node *node, struct nx_participant_action *action,
                      struct nx_error *err) {
   switch (action->type) {
@@ -238,8 +249,7 @@ static int carry_out(struct nx_node *node, struct nx_participant_action *action,
   case NX_PARTICIPANT_EVIDENCE:
     return evidence(node, action, err);
   case NX_PARTICIPANT_NOTE:
-    NX_LOG(NX_LOG_INFO, "note", NX_STR("kind", action->kind), NX_U64("round", action->round),
-           NX_STR("why", action->reason));
+    note(action);
     return 0;
   }
   return nx_fail(err, NX_E_STATE, "action %d of the participant is not known", (int)action->type);

@@ -310,6 +310,7 @@ static int on_prepared(struct nx_node *node, const struct node_job *job, struct 
   node->is_prepared = true;
   node->prepared = job->round.plan;
   node->prepared_round = job->round.round;
+  nx_participant_set_spot_checks(node->participant, job->spot_checks);
   nx_participant_progress(node->participant, &progress);
   int r = 0;
   if (nx_hash_equal(&job->model, &job->round.model) &&

@@ -36,6 +36,22 @@ bool nx_node_stop_asked(void *context) {
   return false;
 }
 
+/* May the plan run here? The log has every decision once, not every time it is asked for. */
+static int judge(struct nx_node *node, const struct node_job *job, struct nx_error *err) {
+  const struct nx_plan *plan = nx_site_work_current_plan(node->work);
+  struct nx_error late;
+  int r = nx_policy_judge_plan(&node->policy, plan, &job->round.plan,
+                               (uint32_t)node->pinned.manifest.n_members, err);
+  if (node->judged && node->judgement == r && nx_hash_equal(&node->judged_plan, &job->round.plan))
+    return r;
+  int told = nx_site_audit_plan(node->audit, &job->round.plan, plan->name, r < 0 ? err->text : NULL,
+                                r < 0 ? &late : err);
+  node->judged = told == 0;
+  node->judgement = r;
+  node->judged_plan = job->round.plan;
+  return r < 0 ? r : told;
+}
+
 static int prepare(struct nx_node *node, struct node_job *job, struct nx_error *err) {
   char approvals[NX_PATH_SIZE];
   int r = nx_site_work_plan(node->work, &job->round.plan, &job->model, err);
@@ -43,16 +59,11 @@ static int prepare(struct nx_node *node, struct node_job *job, struct nx_error *
     r = nx_path_join(approvals, node->options.home, NX_HOME_APPROVALS, err);
   if (r == 0)
     r = nx_policy_reload(&node->policy, node->config, approvals, err);
+  if (r == 0)
+    r = judge(node, job, err);
   if (r < 0)
     return r;
-  const struct nx_plan *plan = nx_site_work_current_plan(node->work);
-  struct nx_error late;
-  r = nx_policy_judge_plan(&node->policy, plan, &job->round.plan,
-                           (uint32_t)node->pinned.manifest.n_members, err);
-  int told = nx_site_audit_plan(node->audit, &job->round.plan, plan->name, r < 0 ? err->text : NULL,
-                                r < 0 ? &late : err);
-  if (r < 0 || told < 0)
-    return r < 0 ? r : told;
+  job->spot_checks = nx_site_work_current_plan(node->work)->aggregation.spot_checks;
   if (job->round.kind == NX_ROUND_STATISTICS && nx_hash_equal(&job->model, &job->round.model))
     r = nx_site_work_begins(node->work, job->round.round, err);
   return r;
@@ -211,10 +222,15 @@ static struct nx_participant_event answer(const struct node_job *job,
 
 static void log_opened(const struct node_job *job) {
   const struct nx_site_sum *sum = &job->opened;
-  NX_LOG(NX_LOG_INFO, "sum.checked", NX_U64("round", job->round.round),
-         NX_STR("kind", nx_node_kind_name(job->round.kind)),
-         NX_U64("contributors", sum->contributors), NX_F64("loss", sum->train_loss),
-         NX_F64("auroc", sum->auroc), NX_U64("tiles", job->n_tiles));
+  struct nx_log_field fields[6] = {
+      NX_U64("round", job->round.round), NX_STR("kind", nx_node_kind_name(job->round.kind)),
+      NX_U64("contributors", sum->contributors), NX_U64("tiles", job->n_tiles)};
+  size_t n = 4;
+  if (!isnan(sum->train_loss))
+    fields[n++] = NX_F64("loss", sum->train_loss);
+  if (!isnan(sum->auroc))
+    fields[n++] = NX_F64("auroc", sum->auroc);
+  nx_log_write(NX_LOG_INFO, "sum.checked", fields, n);
 }
 
 static int on_released(struct nx_node *node) {

@@ -74,6 +74,7 @@ struct node_job {
   int code;
   struct nx_error err;
   struct nx_hash model;
+  uint32_t spot_checks; /* PREPARE: what the plan asks for */
   struct nx_protected protected;
   struct nx_site_sum opened;
 };
@@ -108,6 +109,9 @@ struct nx_node {
   struct nx_policy policy;   /* the worker's */
   struct nx_site_work *work; /* the worker's */
   struct node_job *running;  /* the worker's */
+  bool judged;               /* the worker's: what the policy said of which plan, last */
+  int judgement;
+  struct nx_hash judged_plan;
   atomic_uint_fast64_t work_generation, upload_generation;
   atomic_bool stopping;
 

@@ -289,9 +289,16 @@ static bool same_update(const struct nx_site_work *work, const struct nx_site_ro
          nx_hash_equal(&work->update_round.model, &round->model);
 }
 
-static uint64_t training_round(const struct nx_site_work *work, uint64_t round) {
+/* Rounds of the run before this one: 0 for its statistics round. Nothing random may depend on
+ * the federation's own count of rounds, or a plan that is run again would end elsewhere. */
+static uint64_t rounds_before(const struct nx_site_work *work, uint64_t round) {
   uint64_t first = work->first_round ? work->first_round : 1;
-  return round > first ? round - first - 1 : 0;
+  return round > first ? round - first : 0;
+}
+
+static uint64_t training_round(const struct nx_site_work *work, uint64_t round) {
+  uint64_t before = rounds_before(work, round);
+  return before ? before - 1 : 0;
 }
 
 static int encode(struct nx_site_work *work, const struct nx_plan *plan,
@@ -302,7 +309,7 @@ static int encode(struct nx_site_work *work, const struct nx_plan *plan,
                                        .value_bits = aggregation->value_bits,
                                        .value_range = aggregation->value_range,
                                        .clip_norm = aggregation->update_clip_norm};
-  uint64_t stream = round->round << 8 | work->cfg.member;
+  uint64_t stream = (rounds_before(work, round->round) + 1) << 8 | work->cfg.member;
   return nx_encode(&quantize, update->delta, update->n_values, update->aux, update->n_aux,
                    plan->seed, stream, &work->update, err);
 }

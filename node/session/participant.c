@@ -46,6 +46,10 @@ void nx_participant_destroy(struct nx_participant *p) {
   free(p);
 }
 
+void nx_participant_set_spot_checks(struct nx_participant *p, uint32_t n) {
+  p->cfg.spot_checks = NX_MAX(n, 1u);
+}
+
 void nx_participant_actions_reset(struct nx_participant_actions *actions) {
   for (size_t i = 0; i < actions->n; i++)
     nx_mask_destroy(actions->items[i].mask);

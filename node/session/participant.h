@@ -156,6 +156,10 @@ int nx_participant_step(struct nx_participant *participant,
                         const struct nx_participant_event *event, int64_t now,
                         struct nx_participant_actions *actions, struct nx_error *err);
 
+/* How many tiles to check of every sum opened from now on, at least 1: what the plan that
+ * people approved asks for. */
+void nx_participant_set_spot_checks(struct nx_participant *participant, uint32_t n);
+
 struct nx_participant_progress {
   const char *phase;
   uint64_t round; /* 0: none */
