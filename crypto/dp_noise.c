@@ -1,5 +1,6 @@
 #include "crypto/dp_noise.h"
 
+#include <assert.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ int nx_noise_create_skellam(double mu, struct nx_noise **noise_out, struct nx_er
   int r = nx_skellam_table(noise->variance, &noise->table, err);
   if (r)
     return r;
+  assert((double)noise->table.n * noise->draws <= INT32_MAX);
   *noise_out = nx_steal(&noise);
   return 0;
 }

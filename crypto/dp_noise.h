@@ -22,7 +22,7 @@
 
 struct nx_noise; /* opaque: constant after creation, for any number of threads */
 
-#define NX_NOISE_VARIANCE_MAX 1e15 /* Skellam, of one share */
+#define NX_NOISE_VARIANCE_MAX 4e13 /* Skellam, of one share: no sum of draws leaves an int32_t */
 
 /* Skellam of variance mu in [1, NX_NOISE_VARIANCE_MAX]; NX_E_INVALID otherwise. Closed under
  * sums: shares of variance mu_1 … mu_n add up to exactly one Skellam of their sum, and above

@@ -147,6 +147,15 @@ static void variance_beyond_one_table_is_a_sum_of_draws(void **state) {
   assert_moments(samples, 50000, 2e11, 3);
 }
 
+static void the_largest_variance_does_not_leave_31_bits(void **state) {
+  (void)state;
+  _cleanup_(nx_noise_destroyp) struct nx_noise *noise = skellam(NX_NOISE_VARIANCE_MAX);
+  struct nx_noise_info info = nx_noise_info(noise);
+  assert_true(info.magnitude_max > 1 << 30);
+  _cleanup_free_ int32_t *samples = draw(noise, 401, 1000);
+  assert_moments(samples, 1000, NX_NOISE_VARIANCE_MAX, 3);
+}
+
 static void gaussian_samples_have_its_moments_and_its_shape(void **state) {
   (void)state;
   _cleanup_(nx_noise_table_finish) struct nx_noise_table table = {0};
@@ -323,6 +332,7 @@ int main(void) {
       cmocka_unit_test(skellam_samples_pass_a_chi_square_test_and_wrong_ones_do_not),
       cmocka_unit_test(shares_add_up_to_one_skellam),
       cmocka_unit_test(variance_beyond_one_table_is_a_sum_of_draws),
+      cmocka_unit_test(the_largest_variance_does_not_leave_31_bits),
       cmocka_unit_test(gaussian_samples_have_its_moments_and_its_shape),
       cmocka_unit_test(the_system_gives_other_noise_every_time),
       cmocka_unit_test(noise_is_added_in_the_ring_and_to_plain_sums_alike),

@@ -77,6 +77,40 @@ static void steps_of_a_mechanism_are_the_same_step_to_a_ledger(void **state) {
   assert_true(fabs(epsilon - 7.091839) < 1e-6);
 }
 
+static void the_table_of_docs_privacy_md_is_true(void **state) {
+  (void)state;
+  static const struct {
+    double q, z;
+    uint64_t n_steps;
+    double local, shared; /* as printed, two decimals */
+  } rows[] = {
+      {1, 5, 10, 2.60, 2.81},       {1, 5, 100, 10.01, 10.80},  {.2, 2, 100, 5.56, 8.19},
+      {.2, 5, 100, 1.77, 5.40},     {.2, 5, 1000, 6.40, 11.76}, {.02, 1.1, 100, 1.49, 1.72},
+      {.02, 1.1, 1000, 3.59, 4.22}, {.02, 2, 1000, 1.46, 1.92},
+  };
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(rows); i++) {
+    struct nx_privacy_mechanism g = site_local(), s = distributed();
+    g.clip_norm = 1;
+    g.sampling_rate = s.sampling_rate = rows[i].q;
+    g.noise_multiplier = s.noise_multiplier = rows[i].z;
+    g.dimension = s.dimension = 100000;
+    double local, shared;
+    assert_int_equal(0, nx_privacy_mechanism_epsilon(&g, rows[i].n_steps, &local, NULL));
+    assert_int_equal(0, nx_privacy_mechanism_epsilon(&s, rows[i].n_steps, &shared, NULL));
+    assert_true(fabs(local - rows[i].local) <= .00501);
+    assert_true(fabs(shared - rows[i].shared) <= .00501);
+  }
+  static const double grids[][2] = {{0x1p8, 8.64}, {0x1p10, 7.19}, {0x1p14, 7.09}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(grids); i++) {
+    struct nx_privacy_mechanism s = distributed();
+    s.dimension = 100000;
+    s.scale = grids[i][0];
+    double epsilon;
+    assert_int_equal(0, nx_privacy_mechanism_epsilon(&s, 50, &epsilon, NULL));
+    assert_true(fabs(epsilon - grids[i][1]) <= .00501);
+  }
+}
+
 #define ASSERT_REFUSED(base, field, value, word)                                                   \
   do {                                                                                             \
     struct nx_privacy_mechanism m_ = base();                                                       \
@@ -128,6 +162,7 @@ int main(void) {
       cmocka_unit_test(rounding_makes_a_gaussian_plan_a_little_dearer_than_its_formula),
       cmocka_unit_test(scale_and_bound_belong_to_the_noise),
       cmocka_unit_test(steps_of_a_mechanism_are_the_same_step_to_a_ledger),
+      cmocka_unit_test(the_table_of_docs_privacy_md_is_true),
       cmocka_unit_test(a_setting_out_of_range_is_refused_by_name),
       cmocka_unit_test(it_is_told_in_one_line),
   };
