@@ -80,7 +80,7 @@ int main(int argc, char **argv) {
     }
   }
   if (optind < argc || !settings.rounds || (settings.n_nodes && settings.n_nodes < 3) ||
-      settings.n_nodes > 200)
+      settings.n_nodes > 252)
     return usage(stderr, 2);
   int64_t began = nx_clock_monotonic();
   int r = sim_run(&settings, &totals);
