@@ -242,6 +242,7 @@ void nx_training_run_destroy(struct nx_training_run *run) {
     return;
   nx_training_run_drop_attempt(run);
   nx_round_destroy(run->previous);
+  nx_buffer_finish(&run->certificate);
   nx_round_actions_finish(&run->actions);
   nx_buffer_finish(&run->aux);
   nx_model_destroy(run->model);

@@ -54,6 +54,7 @@ static struct nx_round_config core_config(struct nx_training_run *run) {
       .minimum_members = run->plan->aggregation.minimum_members,
       .phase_seconds = run->plan->deadlines.phase_seconds,
       .training_seconds = run->plan->deadlines.training_seconds,
+      .previous_certificate = nx_buffer_view(&run->certificate),
   };
   memcpy(core.federation, config->federation->row.id, sizeof core.federation);
   return core;
@@ -249,6 +250,7 @@ static int move_on(struct nx_training_run *run, const struct nx_round_action *fi
   run->previous_round = run->round;
   nx_training_run_drop_attempt(run);
   memset(run->excluded, 0, sizeof run->excluded);
+  run->certificate.size = 0;
   run->round++;
   run->attempt = 0;
   run->config.sealed(run->config.context);
@@ -262,6 +264,11 @@ static int note_failure(struct nx_training_run *run, const struct nx_round_actio
                         struct nx_error *err) {
   uint32_t values[1 + NX_STORE_MEMBERS] = {(uint32_t)finished->outcome};
   size_t n = 1;
+  run->certificate.size = 0;
+  int r = nx_buffer_append(&run->certificate, finished->certificate.data,
+                           finished->certificate.size, err);
+  if (r < 0)
+    return r;
   memset(run->excluded, 0, sizeof run->excluded);
   for (size_t i = 0; i < finished->n_accused && n < NX_STORE_MEMBERS; i++) {
     values[n++] = finished->accused[i];
@@ -269,7 +276,7 @@ static int note_failure(struct nx_training_run *run, const struct nx_round_actio
   }
   NX_LOG(NX_LOG_WARNING, "round.failed", NX_U64("round", run->round),
          NX_U64("attempt", run->attempt), NX_STR("why", finished->reason));
-  int r = nx_training_run_write_record(run, NX_RECORD_ATTEMPT_ENDED, values, n, err);
+  r = nx_training_run_write_record(run, NX_RECORD_ATTEMPT_ENDED, values, n, err);
   if (r < 0)
     return r;
   return NX_AUDIT_APPEND(run->config.audit, err, "round.failed", NX_AUDIT_UINT("round", run->round),

@@ -28,6 +28,7 @@ struct nx_training_run {
   struct nx_round *core;              /* NULL between attempts */
   struct nx_round *previous;          /* the last sealed one: late M11 are checked by it */
   uint64_t previous_round;
+  struct nx_buffer certificate; /* M8 that aborted the attempt before; told again with M0 */
   struct nx_round_actions actions;
   int64_t core_deadline, next_try, gather_until;
   bool pausing, stopping;
