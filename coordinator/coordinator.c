@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "coordinator/address.h"
@@ -137,6 +138,7 @@ static void open_enrolment(struct nx_coordinator *c) {
   if (now < c->next_enrolment)
     return;
   c->next_enrolment = 0;
+  atomic_store(&c->n_refusals, 0);
   if (nx_rpc_server_create(&config, &c->enrolment, &err) == 0) {
     NX_LOG(NX_LOG_INFO, "enrolment.opened", NX_STR("address", f->config->enrol_address));
     return;
@@ -345,11 +347,21 @@ static int serve(struct nx_coordinator *c, const char *home, struct nx_error *er
   return r;
 }
 
+/* A descriptor a connection, and a few a stream: as many as we may have. */
+static void raise_descriptors(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
 int nx_coordinator_serve(const char *home, struct nx_error *err) {
   struct nx_coordinator *c = calloc(1, sizeof *c);
   if (!c)
     return nx_fail(err, NX_E_NOMEM, "serve");
   mallopt(M_ARENA_MAX, 2); /* many threads, little memory */
+  raise_descriptors();
   c->lock_fd = -1;
   c->started = nx_clock_monotonic();
   pthread_mutex_init(&c->directory_lock, NULL);

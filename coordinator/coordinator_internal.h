@@ -16,7 +16,8 @@
 
 #define NX_COORDINATOR_SOFTWARE "neurox-coordinator 0.1.0"
 #define NX_WATCHERS 16
-#define NX_TASKS 8192 /* room of a mailbox; a call that finds none is cancelled */
+#define NX_STREAMS_MOST 64 /* calls of one member at once; of all without a certificate, too */
+#define NX_TASKS 8192      /* room of a mailbox; a call that finds none is cancelled */
 
 struct nx_coordinator;
 
@@ -64,6 +65,9 @@ struct nx_coordinator {
   atomic_uint n_invited;           /* pending invitations */
   atomic_bool failed;              /* the round or files thread cannot go on */
   struct nx_error failure;         /* why; written once, before failed */
+
+  atomic_uint n_streams[256]; /* calls in progress by member id; 0: operators and enrolment */
+  atomic_uint n_refusals;     /* enrolments refused since the port was opened */
 
   /* Who may call: any thread, under the lock. */
   pthread_mutex_t directory_lock;

@@ -5,6 +5,7 @@
 #include "coordinator/coordinator_internal.h"
 
 static void free_stream(struct nx_stream *stream) {
+  atomic_fetch_sub(&stream->coordinator->n_streams[stream->member], 1);
   nx_upload_writer_destroy(stream->writer);
   nx_buffer_finish(&stream->header);
   nx_blob_file_close(&stream->blob);
@@ -27,9 +28,13 @@ void nx_stream_unref(struct nx_stream *stream) {
 static enum nx_rpc_status open_stream(struct nx_coordinator *c, struct nx_rpc_call *call,
                                       uint32_t member, struct nx_stream **stream_out,
                                       const char **text_out) {
-  struct nx_stream *stream = calloc(1, sizeof *stream);
+  /* One member, or everybody without a certificate together, cannot take all there is. */
+  bool crowded = atomic_fetch_add(&c->n_streams[member], 1) >= NX_STREAMS_MOST;
+  struct nx_stream *stream = crowded ? NULL : calloc(1, sizeof *stream);
   if (!stream) {
-    *text_out = "out of memory: try again later";
+    atomic_fetch_sub(&c->n_streams[member], 1);
+    *text_out =
+        crowded ? "too many calls at once: try again later" : "out of memory: try again later";
     return NX_RPC_RESOURCE_EXHAUSTED;
   }
   atomic_init(&stream->references, 1);

@@ -5,6 +5,8 @@
 #include "coordinator/coordinator_internal.h"
 #include "proto/codec/codec_enrol.h"
 
+#define REFUSALS_TOLD 20 /* in the logs, while the port is open */
+
 static int check_version(const struct nx_enrol_request *request, struct nx_error *err) {
   if (request->protocol == NX_PROTOCOL_VERSION)
     return 0;
@@ -49,6 +51,14 @@ static int answer(struct nx_coordinator *c, struct nx_stream *stream,
   return 0;
 }
 
+/* Anybody can be refused as often as he likes, but not fill our disk with it. */
+static void note_refusal(struct nx_coordinator *c, const struct nx_error *why) {
+  if (atomic_fetch_add(&c->n_refusals, 1) >= REFUSALS_TOLD)
+    return;
+  NX_LOG(NX_LOG_WARNING, "enrolment.refused", NX_STR("why", why->text));
+  NX_AUDIT_APPEND(c->audit, NULL, "enrolment.refused", NX_AUDIT_STR("why", why->text));
+}
+
 /* Files thread. */
 static void take_request(struct nx_coordinator *c, struct nx_stream *stream,
                          struct nx_bytes bytes) {
@@ -57,8 +67,7 @@ static void take_request(struct nx_coordinator *c, struct nx_stream *stream,
   struct nx_error err = {0};
   int r = admit(c, bytes, &member, &certificate, &err);
   if (r < 0) {
-    NX_LOG(NX_LOG_WARNING, "enrolment.refused", NX_STR("why", err.text));
-    NX_AUDIT_APPEND(c->audit, NULL, "enrolment.refused", NX_AUDIT_STR("why", err.text));
+    note_refusal(c, &err);
     nx_stream_refuse(stream, &err);
     return;
   }
