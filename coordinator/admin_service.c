@@ -126,14 +126,14 @@ static void fill_member(struct nx_coordinator *c, const struct nx_store_member *
                         struct nx_admin_member *out) {
   const struct nx_stream *seat = c->seats[member->id];
   *out = (struct nx_admin_member){.id = member->id,
-                                  .state = NX_MEMBER_AWAY,
+                                  .state = member->revoked ? NX_MEMBER_REVOKED : NX_MEMBER_AWAY,
                                   .identity = member->identity,
                                   .spki = member->spki,
                                   .since = member->enrolled,
                                   .last_seen = c->last_seen[member->id],
                                   .last_round = c->last_round[member->id]};
   memcpy(out->name, member->name, sizeof out->name);
-  if (!seat)
+  if (!seat || member->revoked)
     return;
   out->state = seat->heartbeat.round ? NX_MEMBER_WORKING : NX_MEMBER_IDLE;
   out->done = seat->heartbeat.done;

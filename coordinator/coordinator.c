@@ -171,11 +171,30 @@ static int log_invitations(struct nx_coordinator *c, struct nx_error *err) {
   return 0;
 }
 
+static int log_revocations(struct nx_coordinator *c, struct nx_error *err) {
+  struct nx_store_member member;
+  char reason[NX_STORE_REASON_SIZE];
+  int r;
+  while (nx_run_store_unlogged_revocation(c->federation->store, &member, reason, NULL) == 0) {
+    if ((r = nx_coordinator_read_members(c, err)) < 0 ||
+        (r = NX_AUDIT_APPEND(c->audit, err, "member.revoked", NX_AUDIT_UINT("member", member.id),
+                             NX_AUDIT_STR("name", member.name), NX_AUDIT_HASH("spki", &member.spki),
+                             NX_AUDIT_STR("why", reason))) < 0 ||
+        (r = nx_run_store_mark_revocation_logged(c->federation->store, member.id, err)) < 0)
+      return r;
+    NX_LOG(NX_LOG_WARNING, "member.revoked", NX_U64("member", member.id),
+           NX_STR("name", member.name), NX_STR("why", reason));
+    nx_task_post_plain(c, c->round_box, nx_session_close_revoked);
+  }
+  return 0;
+}
+
 static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
   int r = log_invitations(c, err);
-  if (r < 0 || (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(),
-                                                     &pending, err)) < 0)
+  if (r < 0 || (r = log_revocations(c, err)) < 0 ||
+      (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(), &pending, err)) <
+          0)
     return r;
   atomic_store(&c->n_invited, pending);
   if (pending && !c->enrolment)

@@ -114,6 +114,8 @@ enum nx_rpc_status nx_stream_open_operator(struct nx_coordinator *c, struct nx_r
                                            struct nx_stream **stream_out, const char **text_out);
 enum nx_rpc_status nx_stream_open_anyone(struct nx_coordinator *c, struct nx_rpc_call *call,
                                          struct nx_stream **stream_out, const char **text_out);
+/* False: the member was revoked since it opened the stream, which is ended. */
+bool nx_stream_is_welcome(struct nx_stream *stream);
 struct nx_stream *nx_stream_ref(struct nx_stream *stream);
 void nx_stream_unref(struct nx_stream *stream);
 /* The usual on_closed. */
@@ -157,6 +159,9 @@ enum nx_rpc_status nx_enrol_open(void *context, struct nx_rpc_call *call,
 void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message);
 /* Ends every session with a word; members come back by themselves. */
 void nx_session_close_all(struct nx_coordinator *c, const char *text);
+/* Ends the sessions of members who were revoked. */
+void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream,
+                              struct nx_bytes bytes);
 void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text);
 
 /* progress.c, round thread */

@@ -56,10 +56,24 @@ static uint32_t look_up(struct nx_coordinator *c, const struct nx_hash *spki) {
   uint32_t id = 0;
   pthread_mutex_lock(&c->directory_lock);
   for (size_t i = 0; i < c->n_members; i++)
-    if (nx_hash_equal(&c->members[i].spki, spki))
+    if (nx_hash_equal(&c->members[i].spki, spki) && !c->members[i].revoked)
       id = c->members[i].id;
   pthread_mutex_unlock(&c->directory_lock);
   return id;
+}
+
+bool nx_stream_is_welcome(struct nx_stream *stream) {
+  struct nx_coordinator *c = stream->coordinator;
+  bool revoked = false;
+  pthread_mutex_lock(&c->directory_lock);
+  for (size_t i = 0; i < c->n_members; i++)
+    if (c->members[i].id == stream->member)
+      revoked = c->members[i].revoked != 0;
+  pthread_mutex_unlock(&c->directory_lock);
+  if (revoked)
+    nx_rpc_call_finish(stream->call, NX_RPC_PERMISSION_DENIED,
+                       "this member's certificate was revoked: ask the federation's operator");
+  return !revoked;
 }
 
 enum nx_rpc_status nx_stream_open_member(struct nx_coordinator *c, struct nx_rpc_call *call,

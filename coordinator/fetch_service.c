@@ -59,6 +59,8 @@ static void send_blob(struct nx_coordinator *c, struct nx_stream *stream, struct
 static void open_blob(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
   struct nx_blob_request request;
   struct nx_error err = {0};
+  if (!nx_stream_is_welcome(stream))
+    return;
   int r = nx_blob_request_decode(bytes, &request, &err);
   if (r == 0)
     r = nx_model_registry_open(&c->registry, &request.hash, &stream->blob, &err);
@@ -144,6 +146,8 @@ static void open_tiles(struct nx_coordinator *c, struct nx_stream *stream, struc
   struct nx_tile_request request;
   struct nx_error err = {0};
   const struct nx_opened_attempt *opened = c->run ? nx_training_run_opened(c->run) : NULL;
+  if (!nx_stream_is_welcome(stream))
+    return;
   int r = nx_arena_create(NX_SESSION_ARENA, &arena, &err);
   if (r == 0)
     r = nx_tile_request_decode(bytes, arena, &request, &err);

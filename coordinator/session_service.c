@@ -37,6 +37,14 @@ void nx_session_close_all(struct nx_coordinator *c, const char *text) {
       nx_rpc_call_finish(c->seats[id]->call, NX_RPC_UNAVAILABLE, text);
 }
 
+void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream,
+                              struct nx_bytes bytes) {
+  (void)stream, (void)bytes;
+  for (uint32_t id = 1; id < 256; id++)
+    if (c->seats[id])
+      nx_stream_is_welcome(c->seats[id]);
+}
+
 /* The M11 signatures of the last sealed round, copied out of the store. */
 struct seals {
   struct nx_buffer bytes;
@@ -180,6 +188,8 @@ static void arrive(struct nx_coordinator *c, struct nx_stream *stream, struct nx
     return;
   if (stream->greeted && c->seats[stream->member] != stream)
     return; /* its seat was taken by a newer line */
+  if (!nx_stream_is_welcome(stream))
+    return;
   if (nx_arena_create(NX_SESSION_ARENA, &arena, &err) < 0 ||
       nx_session_up_decode(bytes, arena, &message, &err) < 0) {
     nx_stream_refuse(stream, &err);

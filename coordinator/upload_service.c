@@ -32,6 +32,8 @@ static void count_in(struct nx_coordinator *c, struct nx_stream *stream, struct 
   struct nx_bytes header = nx_buffer_view(&stream->header);
   struct nx_error err = {0};
   (void)bytes;
+  if (!nx_stream_is_welcome(stream))
+    return;
   int r = c->run ? nx_training_run_check_upload(c->run, stream->member, header, &spool,
                                                 &stream->announced, &err)
                  : nx_fail(&err, NX_E_STATE, "no run is under way");
@@ -70,7 +72,7 @@ static int write_chunk(struct nx_stream *stream, struct nx_bytes bytes, struct n
 
 static void take_chunk(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
   struct nx_error err = {0};
-  if (atomic_load(&stream->closed))
+  if (atomic_load(&stream->closed) || !nx_stream_is_welcome(stream))
     return;
   int r = write_chunk(stream, bytes, &err);
   if (r == 0) {

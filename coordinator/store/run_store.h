@@ -54,6 +54,7 @@ struct nx_store_member {
   struct nx_public_key identity;
   struct nx_hash spki;
   int64_t enrolled;
+  int64_t revoked; /* 0: its certificate is valid */
 };
 
 /* Members in order of id; out holds NX_STORE_MEMBERS. */
@@ -62,6 +63,18 @@ int nx_run_store_members(struct nx_run_store *store, struct nx_store_member *out
 /* NX_E_NOT_FOUND when no member has this key. */
 int nx_run_store_member_by_spki(struct nx_run_store *store, const struct nx_hash *spki,
                                 struct nx_store_member *member_out, struct nx_error *err);
+
+#define NX_STORE_REASON_SIZE 257
+
+/* From now on the member's certificate is worth nothing here. It stays in the manifest, which
+ * all have signed for. NX_E_NOT_FOUND: no such member, or revoked already. */
+int nx_run_store_revoke(struct nx_run_store *store, const char *name, const char *reason,
+                        int64_t now, struct nx_error *err);
+/* As for invitations: what the coordinator has not put into its audit log yet. */
+int nx_run_store_unlogged_revocation(struct nx_run_store *store, struct nx_store_member *member_out,
+                                     char reason_out[NX_STORE_REASON_SIZE], struct nx_error *err);
+int nx_run_store_mark_revocation_logged(struct nx_run_store *store, uint32_t member,
+                                        struct nx_error *err);
 
 struct nx_store_invitation {
   struct nx_hash token_hash;

@@ -44,6 +44,9 @@ static const char *const migrations[] = {
     "CREATE TABLE signatures(round INTEGER NOT NULL, member INTEGER NOT NULL REFERENCES "
     "members(id),"
     " message BLOB NOT NULL, PRIMARY KEY(round, member));",
+    "ALTER TABLE members ADD COLUMN revoked INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE members ADD COLUMN reason TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE members ADD COLUMN logged INTEGER NOT NULL DEFAULT 1;",
 };
 
 static int64_t pragma(struct nx_run_store *store, const char *sql, struct nx_error *err) {
@@ -68,6 +71,19 @@ static int migrate_one(struct nx_run_store *store, int64_t version, struct nx_er
   return nx_transaction_commit(&transaction, err);
 }
 
+/* A copy as it was, PATH.schema-N, before anything is changed. */
+static int back_up(struct nx_run_store *store, const char *path, int64_t version,
+                   struct nx_error *err) {
+  char copy[NX_PATH_SIZE];
+  if (snprintf(copy, sizeof copy, "%s.schema-%d", path, (int)version) >= (int)sizeof copy)
+    return nx_fail(err, NX_E_LIMIT, "path is too long: %.64s…", path);
+  unlink(copy);
+  int r = nx_sql_run(store, err, "VACUUM INTO ?", "s", copy);
+  if (r == 0 && chmod(copy, 0600))
+    r = nx_fail_errno(err, errno, "back up %s", path);
+  return r < 0 ? nx_error_prefix(err, r, "back up %s before migrating it", path) : 0;
+}
+
 static int migrate(struct nx_run_store *store, const char *path, struct nx_error *err) {
   int64_t version = pragma(store, "PRAGMA user_version", err);
   const int64_t newest = (int64_t)NX_ARRAY_LENGTH(migrations);
@@ -78,7 +94,10 @@ static int migrate(struct nx_run_store *store, const char *path, struct nx_error
                    "store %s was written by a newer version (schema %d, this program knows %d): "
                    "update this program",
                    path, (int)version, (int)newest);
-  for (int r; version < newest; version++)
+  int r = version && version < newest ? back_up(store, path, version, err) : 0;
+  if (r < 0)
+    return r;
+  for (; version < newest; version++)
     if ((r = migrate_one(store, version, err)) < 0)
       return nx_error_prefix(err, r, "migrate %s to schema %d", path, (int)version + 1);
   return 0;
@@ -189,7 +208,8 @@ int nx_run_store_federation(struct nx_run_store *store, struct nx_store_federati
 static int read_member(sqlite3_stmt *s, struct nx_store_member *out, struct nx_error *err) {
   int r;
   *out = (struct nx_store_member){.id = (uint32_t)sqlite3_column_int64(s, 0),
-                                  .enrolled = sqlite3_column_int64(s, 4)};
+                                  .enrolled = sqlite3_column_int64(s, 4),
+                                  .revoked = sqlite3_column_int64(s, 5)};
   if ((r = nx_sql_column_text(s, 1, out->name, sizeof out->name, err)) < 0 ||
       (r = nx_sql_column_bytes(s, 2, &out->identity, 32, err)) < 0 ||
       (r = nx_sql_column_bytes(s, 3, &out->spki, 32, err)) < 0)
@@ -197,7 +217,7 @@ static int read_member(sqlite3_stmt *s, struct nx_store_member *out, struct nx_e
   return 0;
 }
 
-#define MEMBER_COLUMNS "SELECT id, name, identity_pk, spki, enrolled FROM members "
+#define MEMBER_COLUMNS "SELECT id, name, identity_pk, spki, enrolled, revoked FROM members "
 
 int nx_run_store_members(struct nx_run_store *store, struct nx_store_member *out, size_t *n_out,
                          struct nx_error *err) {
@@ -219,6 +239,40 @@ int nx_run_store_member_by_spki(struct nx_run_store *store, const struct nx_hash
     return r;
   return r ? read_member(s, out, err)
            : nx_fail(err, NX_E_NOT_FOUND, "no member of this federation has this certificate key");
+}
+
+int nx_run_store_revoke(struct nx_run_store *store, const char *name, const char *reason,
+                        int64_t now, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  int r = nx_sql_run(store, err,
+                     "UPDATE members SET revoked = ?, reason = ?, logged = 0"
+                     " WHERE name = ? AND revoked = 0",
+                     "iss", now, reason, name);
+  if (r == 0 && !sqlite3_changes(store->db))
+    return nx_fail(err, NX_E_NOT_FOUND, "there is no member %s whose certificate is valid", name);
+  return r;
+}
+
+int nx_run_store_unlogged_revocation(struct nx_run_store *store, struct nx_store_member *out,
+                                     char reason[NX_STORE_REASON_SIZE], struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT id, name, identity_pk, spki, enrolled, revoked, reason"
+                         " FROM members WHERE logged = 0 ORDER BY id LIMIT 1",
+                         "");
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  if (r == 0)
+    return nx_fail(err, NX_E_NOT_FOUND, "every revocation is logged");
+  r = read_member(s, out, err);
+  return r < 0 ? r : nx_sql_column_text(s, 6, reason, NX_STORE_REASON_SIZE, err);
+}
+
+int nx_run_store_mark_revocation_logged(struct nx_run_store *store, uint32_t member,
+                                        struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  return nx_sql_run(store, err, "UPDATE members SET logged = 1 WHERE id = ?", "i", (int64_t)member);
 }
 
 /* --- invitations ------------------------------------------------------------------- */
@@ -381,14 +435,14 @@ static int find_issued(struct nx_run_store *store, const struct nx_store_invitat
                        struct nx_store_member *member_out, struct nx_buffer *certificate_out,
                        struct nx_error *err) {
   _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int r =
-      nx_sql_prepare(store, &s, err,
-                     "SELECT id, name, identity_pk, spki, enrolled, certificate FROM members"
-                     " WHERE id = ? AND identity_pk = ? AND spki = ?",
-                     "ibb", (int64_t)invitation->member, identity, (size_t)32, spki, (size_t)32);
+  int r = nx_sql_prepare(
+      store, &s, err,
+      "SELECT id, name, identity_pk, spki, enrolled, revoked, certificate FROM members"
+      " WHERE id = ? AND identity_pk = ? AND spki = ?",
+      "ibb", (int64_t)invitation->member, identity, (size_t)32, spki, (size_t)32);
   if (r < 0 || (r = nx_sql_step(store, s, err)) <= 0)
     return r;
-  struct nx_bytes certificate = nx_sql_column_blob(s, 5);
+  struct nx_bytes certificate = nx_sql_column_blob(s, 6);
   if ((r = read_member(s, member_out, err)) < 0 ||
       (r = nx_buffer_append(certificate_out, certificate.data, certificate.size, err)) < 0)
     return r;
@@ -402,9 +456,11 @@ static int add_member(struct nx_run_store *store, const struct nx_store_invitati
                      member->enrolled, &invitation->token_hash, (size_t)32);
   if (r < 0)
     return r;
-  r = nx_sql_run(store, err, "INSERT INTO members VALUES(?, ?, ?, ?, ?, ?)", "isbbbi",
-                 (int64_t)member->id, member->name, &member->identity, (size_t)32, &member->spki,
-                 (size_t)32, certificate.data, certificate.size, member->enrolled);
+  r = nx_sql_run(store, err,
+                 "INSERT INTO members(id, name, identity_pk, spki, certificate, enrolled)"
+                 " VALUES(?, ?, ?, ?, ?, ?)",
+                 "isbbbi", (int64_t)member->id, member->name, &member->identity, (size_t)32,
+                 &member->spki, (size_t)32, certificate.data, certificate.size, member->enrolled);
   if (r == NX_E_EXISTS)
     return nx_fail(err, NX_E_EXISTS, "another member has this name or these keys: make new keys");
   return r;

@@ -253,11 +253,10 @@ const struct nx_coordinator_verb nx_coordinator_start = {
 /* --- members ------------------------------------------------------------------------------- */
 
 static const char *state_name(uint32_t state) {
-  static const char *const names[] = {[NX_MEMBER_INVITED] = "invited",
-                                      [NX_MEMBER_EXPIRED] = "invitation expired",
-                                      [NX_MEMBER_AWAY] = "away",
-                                      [NX_MEMBER_IDLE] = "connected",
-                                      [NX_MEMBER_WORKING] = "working"};
+  static const char *const names[] = {
+      [NX_MEMBER_INVITED] = "invited", [NX_MEMBER_EXPIRED] = "invitation expired",
+      [NX_MEMBER_AWAY] = "away",       [NX_MEMBER_IDLE] = "connected",
+      [NX_MEMBER_WORKING] = "working", [NX_MEMBER_REVOKED] = "revoked"};
   return state < NX_ARRAY_LENGTH(names) && names[state] ? names[state] : "?";
 }
 

@@ -184,7 +184,7 @@ static int check_member(const struct nx_admin_member *m, uint32_t after, int cod
   if (m->id <= after || m->id > NX_ADMIN_MEMBERS)
     return nx_fail(err, code, "member %u behind member %u: ids are 1 to 255, ascending", m->id,
                    after);
-  if (m->state < NX_MEMBER_INVITED || m->state > NX_MEMBER_WORKING)
+  if (m->state < NX_MEMBER_INVITED || m->state > NX_MEMBER_REVOKED)
     return nx_fail(err, code, "member %u: unknown state %u", m->id, m->state);
   return 0;
 }

@@ -72,7 +72,8 @@ enum nx_member_state {
   NX_MEMBER_EXPIRED = 2, /* its invitation has */
   NX_MEMBER_AWAY = 3,    /* enrolled, not connected */
   NX_MEMBER_IDLE = 4,
-  NX_MEMBER_WORKING = 5 /* in the current round */
+  NX_MEMBER_WORKING = 5, /* in the current round */
+  NX_MEMBER_REVOKED = 6  /* its certificate is worth nothing any more */
 };
 
 struct nx_admin_member {

@@ -168,6 +168,15 @@ wait_for 20 same
 check "every node holds the very same model" $?
 refuses "over already\|no run is under way" stop --home "$work/hub"
 check "a run that is over cannot be stopped" $?
+refuses "no member" revoke nobody --home "$work/hub"
+check "only a member can be revoked" $?
+"$coordinator" revoke site-2 --reason "lost laptop" --home "$work/hub" >/dev/null 2>&1
+turned_away() { grep -q "revoked" "$work/site-2.log"; }
+wait_for 10 turned_away
+check "a revoked member is sent away at once" $?
+gone() { "$coordinator" members --home "$work/hub" | grep -q "site-2 *revoked" && [ "$("$coordinator" status --json --home "$work/hub" | grep -c '"connected":.*2')" = 1 ]; }
+wait_for 10 gone
+check "and is not answered again" $?
 kill "$hub"; wait "$hub"
 check "the coordinator stops cleanly" $?
 hub=

@@ -176,6 +176,31 @@ static void members_are_found_by_certificate_key(void **state) {
                    NX_E_NOT_FOUND);
 }
 
+static void revocation_is_kept_and_told_once(void **state) {
+  struct place *place = *state;
+  struct nx_store_member members[NX_STORE_MEMBERS], revoked;
+  char reason[NX_STORE_REASON_SIZE];
+  size_t n;
+  invite(place, "alpha", 1000);
+  invite(place, "beta", 1000);
+  enrol(place, "alpha", "alpha", 200, "cert", "cert");
+  enrol(place, "beta", "beta", 200, "cert", "cert");
+  assert_int_equal(nx_run_store_unlogged_revocation(place->store, &revoked, reason, NULL),
+                   NX_E_NOT_FOUND);
+  assert_int_equal(nx_run_store_revoke(place->store, "gamma", "", 300, NULL), NX_E_NOT_FOUND);
+  assert_int_equal(nx_run_store_revoke(place->store, "beta", "lost laptop", 300, NULL), 0);
+  assert_int_equal(nx_run_store_revoke(place->store, "beta", "again", 400, NULL), NX_E_NOT_FOUND);
+  reopen(place);
+  assert_int_equal(nx_run_store_members(place->store, members, &n, NULL), 0);
+  assert_true(members[0].revoked == 0 && members[1].revoked == 300);
+  assert_int_equal(nx_run_store_unlogged_revocation(place->store, &revoked, reason, NULL), 0);
+  assert_string_equal(revoked.name, "beta");
+  assert_string_equal(reason, "lost laptop");
+  assert_int_equal(nx_run_store_mark_revocation_logged(place->store, revoked.id, NULL), 0);
+  assert_int_equal(nx_run_store_unlogged_revocation(place->store, &revoked, reason, NULL),
+                   NX_E_NOT_FOUND);
+}
+
 static struct nx_store_run start_run(struct place *place) {
   struct nx_store_run run = {.plan_hash = hash_of("plan"),
                              .state = NX_RUN_RUNNING,
@@ -326,6 +351,28 @@ static void foreign_and_newer_files_are_refused(void **state) {
   assert_int_equal(nx_run_store_open("/nowhere/store", &other, NULL), NX_E_NOT_FOUND);
 }
 
+/* The first schema had no revocations. */
+static void older_store_is_lifted_and_its_copy_kept(void **state) {
+  struct place *place = *state;
+  struct nx_store_member members[NX_STORE_MEMBERS];
+  char copy[128];
+  size_t n;
+  invite(place, "alpha", 1000);
+  enrol(place, "alpha", "alpha", 200, "cert", "cert");
+  nx_run_store_destroy(place->store);
+  place->store = NULL;
+  execute(place->path, "ALTER TABLE members DROP COLUMN revoked;"
+                       "ALTER TABLE members DROP COLUMN reason;"
+                       "ALTER TABLE members DROP COLUMN logged; PRAGMA user_version = 1");
+  assert_int_equal(nx_run_store_open(place->path, &place->store, NULL), 0);
+  assert_int_equal(nx_run_store_members(place->store, members, &n, NULL), 0);
+  assert_int_equal(n, 1);
+  assert_true(members[0].revoked == 0);
+  snprintf(copy, sizeof copy, "%s.schema-1", place->path);
+  execute(copy, "SELECT certificate FROM members WHERE id = 1");
+  assert_int_equal(unlink(copy), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_place, remove_place)
 
 int main(void) {
@@ -337,12 +384,14 @@ int main(void) {
       TEST(sealed_manifest_closes_enrolment),
       TEST(ids_end_at_255),
       TEST(members_are_found_by_certificate_key),
+      TEST(revocation_is_kept_and_told_once),
       TEST(one_run_at_a_time),
       TEST(run_of_unknown_plan_is_refused),
       TEST(records_come_back_in_order_until_sealed),
       TEST(sealed_round_keeps_its_sums),
       TEST(two_different_signatures_are_evidence),
       TEST(foreign_and_newer_files_are_refused),
+      TEST(older_store_is_lifted_and_its_copy_kept),
   };
   return cmocka_run_group_tests_name("run store", tests, NULL, NULL);
 }
