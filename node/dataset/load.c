@@ -89,8 +89,7 @@ static int filter(const struct nx_plan_preprocessing *p, double rate, double *x,
                                err);
   }
   for (size_t s = 0; !r && s < n_stages; s++)
-    for (size_t c = 0; !r && c < loaded->n_channels; c++)
-      r = nx_filter_zero_phase(&stages[s], x + c * n, n, err);
+    r = nx_filter_zero_phase_all(&stages[s], x, loaded->n_channels, n, err);
   return r;
 }
 

@@ -69,10 +69,13 @@ static void convolve(const double *x, size_t n, const double *bank, size_t n_tap
     size_t j = last + 1 >= n_taps ? 0 : n_taps - 1 - last; /* first tap inside of x */
     size_t end = last < n ? n_taps : n_taps - (last - n + 1);
     const double *from = x + (last + 1 + j - n_taps);
-    double sum = 0;
+    double sums[4] = {0}; /* four at once: one sum would wait for itself */
+    for (; j + 4 <= end; j += 4, from += 4)
+      for (int k = 0; k < 4; k++)
+        sums[k] += taps[j + (size_t)k] * from[k];
     for (; j < end; j++)
-      sum += taps[j] * *from++;
-    out[m] = sum;
+      sums[0] += taps[j] * *from++;
+    out[m] = sums[0] + sums[1] + (sums[2] + sums[3]);
   }
 }
 

@@ -6,13 +6,19 @@
 #include "node/dataset/quality.h"
 
 void nx_reference_average(double *x, size_t n_channels, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    double sum = 0;
+  enum { BLOCK = 512 }; /* samples whose mean stays in the cache */
+  double mean[BLOCK];
+  for (size_t first = 0; first < n; first += BLOCK) {
+    size_t here = n - first < BLOCK ? n - first : BLOCK;
+    memset(mean, 0, sizeof mean);
     for (size_t c = 0; c < n_channels; c++)
-      sum += x[c * n + i];
-    sum /= (double)n_channels;
+      for (size_t i = 0; i < here; i++)
+        mean[i] += x[c * n + first + i];
+    for (size_t i = 0; i < here; i++)
+      mean[i] /= (double)n_channels;
     for (size_t c = 0; c < n_channels; c++)
-      x[c * n + i] -= sum;
+      for (size_t i = 0; i < here; i++)
+        x[c * n + first + i] -= mean[i];
   }
 }
 

@@ -58,6 +58,24 @@ static void band_pass_is_scipys_sosfiltfilt(void **state) {
   free(want);
 }
 
+static void channels_filtered_together_are_as_each_alone(void **state) {
+  (void)state;
+  enum { ROWS = 11, N = 300 };
+  double together[ROWS * N], alone[N];
+  struct nx_sos sos;
+  nx_filter_butterworth4(NX_FILTER_BAND_PASS, 1, 40, 200, &sos, NULL);
+  for (size_t i = 0; i < ROWS * N; i++)
+    together[i] = sin(0.37 * (double)(i * i % 977));
+  for (size_t c = 0; c < ROWS; c += 5) {
+    double copy[ROWS * N];
+    memcpy(copy, together, sizeof copy);
+    memcpy(alone, together + c * N, sizeof alone);
+    assert_int_equal(nx_filter_zero_phase_all(&sos, copy, ROWS, N, NULL), 0);
+    assert_int_equal(nx_filter_zero_phase(&sos, alone, N, NULL), 0);
+    assert_memory_equal(copy + c * N, alone, sizeof alone);
+  }
+}
+
 static void notch_is_scipys_filtfilt(void **state) {
   (void)state;
   double *x = golden("in_500Hz_uV", CHANNELS * SAMPLES), *ba = golden("iirnotch50_ba", 6);
@@ -235,6 +253,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(butterworth_sections_are_scipys),
       cmocka_unit_test(band_pass_is_scipys_sosfiltfilt),
+      cmocka_unit_test(channels_filtered_together_are_as_each_alone),
       cmocka_unit_test(notch_is_scipys_filtfilt),
       cmocka_unit_test(resampling_is_scipys_resample_poly),
       cmocka_unit_test(average_reference_is_the_mean_over_channels),
