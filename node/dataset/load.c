@@ -88,8 +88,8 @@ static int filter(const struct nx_plan_preprocessing *p, double rate, double *x,
     r = nx_filter_butterworth4(kind, p->high_pass_hz, p->low_pass_hz, rate, &stages[n_stages++],
                                err);
   }
-  for (size_t s = 0; !r && s < n_stages; s++)
-    r = nx_filter_zero_phase_all(&stages[s], x, loaded->n_channels, n, err);
+  if (!r && n_stages)
+    r = nx_filter_zero_phase_all(stages, n_stages, x, loaded->n_channels, n, err);
   return r;
 }
 

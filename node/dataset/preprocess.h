@@ -27,9 +27,10 @@ int nx_filter_butterworth4(enum nx_filter_kind kind, double low_hz, double high_
 /* sosfiltfilt in place with scipy's default odd padding (for one section that is filtfilt).
  * NX_E_INVALID when n is not more than the padding. */
 int nx_filter_zero_phase(const struct nx_sos *sos, double *x, size_t n, struct nx_error *err);
-/* The same for x[n_channels][n]: eight channels at a time, each bit for bit as alone. */
-int nx_filter_zero_phase_all(const struct nx_sos *sos, double *x, size_t n_channels, size_t n,
-                             struct nx_error *err);
+/* The same for x[n_channels][n] and several filters one after the other: eight channels at a
+ * time, each bit for bit as alone, on every processor. */
+int nx_filter_zero_phase_all(const struct nx_sos *stages, size_t n_stages, double *x,
+                             size_t n_channels, size_t n, struct nx_error *err);
 
 /* iirnotch(frequency, quality) as one section. */
 int nx_filter_notch(double notch_hz, double quality, double rate_hz, struct nx_sos *sos_out,

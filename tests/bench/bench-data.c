@@ -91,13 +91,12 @@ static double decode(const char *path, float *out, size_t n) {
 /* In place; y gets [CHANNELS][n / 4]. Returns the seconds. */
 static double run_chain(double *x, size_t n, double *y) {
   struct nx_error err = {0};
-  struct nx_sos notch, band;
+  struct nx_sos stages[2];
   double start = bench_seconds();
   nx_reference_average(x, CHANNELS, n);
-  if (nx_filter_notch(50, 30, RATE, &notch, &err) < 0 ||
-      nx_filter_butterworth4(NX_FILTER_BAND_PASS, 0.5, 40, RATE, &band, &err) < 0 ||
-      nx_filter_zero_phase_all(&notch, x, CHANNELS, n, &err) < 0 ||
-      nx_filter_zero_phase_all(&band, x, CHANNELS, n, &err) < 0)
+  if (nx_filter_notch(50, 30, RATE, &stages[0], &err) < 0 ||
+      nx_filter_butterworth4(NX_FILTER_BAND_PASS, 0.5, 40, RATE, &stages[1], &err) < 0 ||
+      nx_filter_zero_phase_all(stages, 2, x, CHANNELS, n, &err) < 0)
     bench_fail("%s", err.text);
   for (size_t c = 0; c < CHANNELS; c++)
     if (nx_resample(x + c * n, n, 1, 4, y + c * (n / 4), &err) < 0)

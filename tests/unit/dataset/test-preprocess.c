@@ -70,7 +70,7 @@ static void channels_filtered_together_are_as_each_alone(void **state) {
     double copy[ROWS * N];
     memcpy(copy, together, sizeof copy);
     memcpy(alone, together + c * N, sizeof alone);
-    assert_int_equal(nx_filter_zero_phase_all(&sos, copy, ROWS, N, NULL), 0);
+    assert_int_equal(nx_filter_zero_phase_all(&sos, 1, copy, ROWS, N, NULL), 0);
     assert_int_equal(nx_filter_zero_phase(&sos, alone, N, NULL), 0);
     assert_memory_equal(copy + c * N, alone, sizeof alone);
   }
