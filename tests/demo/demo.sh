@@ -130,7 +130,7 @@ plan_for_demo() {
   [ -z "$rounds" ] || sed -i "s/^  rounds: .*/  rounds: $rounds/" "$work/plan.yaml"
   [ -z "$seed" ] || sed -i "s/^seed: .*/seed: $seed/" "$work/plan.yaml"
   total_rounds=$(sed -n 's/^  rounds: *\([0-9]*\).*/\1/p' "$work/plan.yaml")
-  [ -z "$drop" ] || [ "$total_rounds" -ge 4 ] || die "--drop-one needs at least 4 rounds"
+  [ -z "$drop" ] || [ "$total_rounds" -ge 5 ] || die "--drop-one needs at least 5 rounds"
 }
 
 # Runs a node until it is told to stop. One that dies in its drill is started again, without
@@ -253,5 +253,5 @@ for fold in $run_folds; do
 done
 # shellcheck disable=SC2086
 "$report" "$work" "$(($(date +%s) - started))" "${json:--}" $run_folds
-cat "$work"/fold-*/audit.txt | grep -v verified >&2 || true
+cat "$work"/fold-*/audit.txt | grep -v ': VERIFIED' >&2 || true
 [ -z "$keep" ] || say "kept in $work: logs, models, scores.tsv"
