@@ -121,9 +121,10 @@ int nx_enrol(const struct nx_invitation *invitation, struct nx_bytes key_pem,
   if (r < 0) {
     nx_enrolled_finish(&enrolled);
     return nx_error_prefix(err, r, "enrol at %s%s", invitation->enrol_address,
-                           r == NX_E_PEER ? " (open only while an invitation is unused and has "
-                                            "not expired: is this one?)"
-                                          : "");
+                           r == NX_E_PEER || r == NX_E_CANCELLED
+                               ? " (open only while an invitation is unused and has "
+                                 "not expired: is this one?)"
+                               : "");
   }
   *enrolled_out = enrolled;
   return 0;

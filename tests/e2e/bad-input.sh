@@ -48,7 +48,7 @@ refused "a port that is taken" "listen|port" "$coordinator" serve --home "$work/
 sed 's/^  rounds: .*/  runds: 3/' configs/plan-eegmat.yaml >"$work/typo.yaml"
 refused "a plan with a mistyped key is named with its line" "typo.yaml:[0-9]+.*runds|runds" \
   "$coordinator" start "$work/typo.yaml" --home "$hub"
-refused "a plan for too few members" "member" "$coordinator" start configs/plan-eegmat.yaml --home "$hub"
+refused "a plan for too few members" "at least 3" "$coordinator" start configs/plan-eegmat.yaml --home "$hub"
 refused "an operator of another folder" "no such|init|not" "$coordinator" status --home "$work/nowhere"
 
 # A coordinator of another federation behind the node's address.
