@@ -187,21 +187,30 @@ static int feed_message(struct nx_node *node, const struct node_message *message
   return nx_node_feed(node, &event, err);
 }
 
-/* An honest invitation whose plan is not prepared yet: true, and what it says. */
-static bool wants_plan(struct nx_node *node, const struct node_message *message,
-                       struct nx_invite *invite) {
+/* Is it an honest invitation? Then what it says, until the node's arena is wiped. */
+static bool read_invite(struct nx_node *node, const struct node_message *message,
+                        struct nx_invite *invite) {
   struct nx_signed_message signed_message;
-  bool wants = false;
-  if (nx_signed_message_decode(nx_buffer_view(&message->bytes), node->arena, &signed_message,
-                               NULL) == 0 &&
-      signed_message.type == NX_M0_INVITE && signed_message.signer == NX_COORDINATOR &&
-      nx_signed_message_verify(&signed_message, &node->coordinator, NULL) == 0 &&
-      nx_invite_decode(signed_message.body, node->arena, invite, NULL) == 0) {
-    bool same = node->is_prepared && nx_hash_equal(&node->prepared, &invite->plan);
-    wants = !same || invite->parameters.kind == NX_ROUND_STATISTICS;
-    wants = wants && !(same && node->prepared_round == invite->round);
-  }
-  return wants;
+  return nx_signed_message_decode(nx_buffer_view(&message->bytes), node->arena, &signed_message,
+                                  NULL) == 0 &&
+         signed_message.type == NX_M0_INVITE && signed_message.signer == NX_COORDINATOR &&
+         nx_signed_message_verify(&signed_message, &node->coordinator, NULL) == 0 &&
+         nx_invite_decode(signed_message.body, node->arena, invite, NULL) == 0;
+}
+
+/* A plan that is not here yet, or that begins anew. */
+static bool wants_plan(const struct nx_node *node, const struct nx_invite *invite) {
+  if (!node->is_prepared || !nx_hash_equal(&node->prepared, &invite->plan))
+    return true;
+  return invite->parameters.kind == NX_ROUND_STATISTICS && node->prepared_round != invite->round;
+}
+
+/* Rounds were sealed without this node while it was connected, for it had refused them. */
+static bool must_catch_up(const struct nx_node *node, const struct nx_invite *invite) {
+  struct nx_participant_progress progress;
+  nx_participant_progress(node->participant, &progress);
+  return progress.round == 0 && invite->round > progress.last_sealed &&
+         !nx_hash_equal(&progress.model, &invite->model) && node->redialled_round != invite->round;
 }
 
 static int start_prepare(struct nx_node *node, const struct nx_invite *invite,
@@ -244,9 +253,30 @@ static void drill_on_bundle(struct nx_node *node, const struct node_message *mes
   }
 }
 
+static int on_invite(struct nx_node *node, struct node_message *message,
+                     const struct nx_invite *invite, struct nx_error *err) {
+  if (wants_plan(node, invite)) {
+    int r = start_prepare(node, invite, err);
+    if (r == 0)
+      return hold(node, message, err);
+    nx_node_message_destroy(message);
+    return r;
+  }
+  int r = 0;
+  if (must_catch_up(node, invite)) {
+    node->redialled_round = invite->round; /* the coordinator invites again */
+    nx_session_redial(node->session);
+  } else {
+    r = feed_message(node, message, err);
+  }
+  nx_node_message_destroy(message);
+  return r;
+}
+
 /* Takes the message over. */
 static int on_message(struct nx_node *node, struct node_message *message, struct nx_error *err) {
   struct nx_invite invite;
+  int r;
   if (!node->participant) {
     nx_node_message_destroy(message);
     return 0;
@@ -254,12 +284,13 @@ static int on_message(struct nx_node *node, struct node_message *message, struct
   drill_on_bundle(node, message);
   if (node->holding)
     return hold(node, message, err);
-  bool prepare = wants_plan(node, message, &invite);
-  int r = prepare ? start_prepare(node, &invite, err) : feed_message(node, message, err);
+  if (read_invite(node, message, &invite)) {
+    r = on_invite(node, message, &invite, err);
+  } else {
+    r = feed_message(node, message, err);
+    nx_node_message_destroy(message);
+  }
   nx_arena_wipe(node->arena);
-  if (prepare && r == 0)
-    return hold(node, message, err);
-  nx_node_message_destroy(message);
   return r;
 }
 

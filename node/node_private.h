@@ -121,7 +121,8 @@ struct nx_node {
   uint64_t prepared_round; /* of the invitation that was prepared last */
   struct nx_hash prepared; /* its plan */
   bool is_prepared;
-  unsigned holding; /* jobs that messages wait for */
+  uint64_t redialled_round; /* the invitation for which we asked anew what was sealed */
+  unsigned holding;         /* jobs that messages wait for */
   struct node_message **held;
   size_t n_held;
 

@@ -284,6 +284,15 @@ int nx_session_send(struct nx_session *session, struct nx_bytes message, struct 
   return r;
 }
 
+void nx_session_redial(struct nx_session *session) {
+  pthread_mutex_lock(&session->lock);
+  struct nx_rpc_call *call = session->call ? nx_rpc_call_ref(session->call) : NULL;
+  pthread_mutex_unlock(&session->lock);
+  if (call)
+    nx_rpc_call_cancel(call);
+  nx_rpc_call_unref(call);
+}
+
 struct nx_rpc_client *nx_session_client(struct nx_session *session) {
   return session->client;
 }
