@@ -63,10 +63,18 @@ static int add(struct nx_subject_files *files, const char *file, const char *sub
   return 0;
 }
 
+static bool is_recording(const char *extension) {
+  static const char *const known[] = {".edf", ".bdf", ".vhdr", ".fif", ".set"};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(known); i++)
+    if (!strcasecmp(extension, known[i]))
+      return true;
+  return false;
+}
+
 static int take_name(const struct nx_dataset_options *options, const struct nx_plan *plan,
                      const char *name, struct nx_subject_files *files, struct nx_error *err) {
   const char *dot = strrchr(name, '.'), *line = strrchr(name, '_');
-  if (!dot || !line || line > dot || strcasecmp(dot, ".edf"))
+  if (!dot || !line || line > dot || !is_recording(dot))
     return 0;
   size_t n_subject = (size_t)(line - name);
   int label = label_of(plan, line + 1, (size_t)(dot - line - 1), true);

@@ -150,6 +150,41 @@ static void bad_folders_end_in_one_clear_line(void **state) {
   remove_folder(folder);
 }
 
+static void write_brainvision(const char *folder, const float *samples, size_t n) {
+  static const char header[] =
+      "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nDataFile=S1.eeg\n"
+      "DataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels=1\n"
+      "SamplingInterval=10000\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n"
+      "[Channel Infos]\nCh1=Fz,,1,uV\n";
+  char path[NX_PATH_SIZE];
+  nx_path_join(path, folder, "S1_rest.vhdr", NULL);
+  nx_file_replace(path, nx_bytes(header, sizeof header - 1), 0644, NULL);
+  nx_path_join(path, folder, "S1.eeg", NULL);
+  nx_file_replace(path, nx_bytes(samples, n * sizeof *samples), 0644, NULL);
+}
+
+static void value_that_is_no_number_is_refused_with_its_place(void **state) {
+  (void)state;
+  char folder[] = FOLDER;
+  float samples[1000];
+  struct nx_plan *plan = load_plan();
+  struct nx_dataset *dataset = NULL;
+  make_folder(folder);
+  for (int i = 0; i < 1000; i++)
+    samples[i] = (float)sin(0.3 * i);
+  write_brainvision(folder, samples, 1000);
+  assert_int_equal(open_folder(folder, plan, &dataset, NULL), 0);
+  nx_dataset_destroy(dataset);
+  samples[777] = NAN;
+  write_brainvision(folder, samples, 1000);
+  expect(folder, plan, NX_E_FORMAT, "channel Fz is not a number at sample 777");
+  samples[777] = INFINITY;
+  write_brainvision(folder, samples, 1000);
+  expect(folder, plan, NX_E_FORMAT, "channel Fz is not a number at sample 777");
+  nx_plan_destroy(plan);
+  remove_folder(folder);
+}
+
 static void held_out_name_without_recordings_is_refused(void **state) {
   (void)state;
   char folder[] = FOLDER;
@@ -360,6 +395,7 @@ int main(void) {
       cmocka_unit_test(synthetic_cohort_is_read_split_and_called_synthetic),
       cmocka_unit_test(manifest_changes_with_files_and_pipeline_but_not_names),
       cmocka_unit_test(bad_folders_end_in_one_clear_line),
+      cmocka_unit_test(value_that_is_no_number_is_refused_with_its_place),
       cmocka_unit_test(held_out_name_without_recordings_is_refused),
       cmocka_unit_test(table_of_labels_is_used_and_checked),
       cmocka_unit_test(batches_are_balanced_reproducible_and_inside),
