@@ -40,13 +40,25 @@ static int make_run(const struct nx_training_run_config *config, struct nx_bytes
   return 0;
 }
 
-/* The first round of a new run: behind whatever was sealed before. */
+static int see_round(void *context, const struct nx_store_record *record, struct nx_error *err) {
+  uint64_t *round = context;
+  (void)err;
+  *round = NX_MAX(*round, record->round + 1);
+  return 0;
+}
+
+/* The first round of a new run: behind whatever was sealed before, and behind a round that an
+ * earlier run began and never sealed: members joined it, and never go back to it. */
 static int number_rounds(struct nx_training_run *run, struct nx_error *err) {
   struct nx_store_sealed last;
   int r = nx_run_store_last_sealed(run->config.federation->store, &last, err);
   if (r < 0 && r != NX_E_NOT_FOUND)
     return r;
-  run->row.first_round = run->round = r == 0 ? last.round + 1 : 1;
+  uint64_t round = r == 0 ? last.round + 1 : 1;
+  r = nx_run_store_visit_records(run->config.federation->store, round, see_round, &round, err);
+  if (r < 0)
+    return r;
+  run->row.first_round = run->round = round;
   run->row.n_rounds = nx_plan_rounds(run->plan);
   return 0;
 }
