@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,19 +12,88 @@
 #include "models/ops/ops.h"
 
 /* Windows go through the tape in slices of about this many tokens: what a slice leaves
- * behind for backward stays near the processor, and memory does not grow with the batch. */
+ * behind for backward stays near the processor, and memory does not grow with the batch.
+ * Slices are what threads share out. Each draws dropout from a sequence of its own, and their
+ * gradients are added in order, so results do not depend on the number of threads. */
 #define SLICE_TOKENS 1024
+
+/* What one thread works with. */
+struct lane {
+  struct nx_tape tape;
+  struct nx_nano *nano;
+  float *gradients; /* of a slice that is not the first; made when first needed */
+};
 
 struct nx_network {
   struct nx_model_shape shape;
   struct nx_model_tensor *tensors;
-  struct nx_nano *nano;
-  struct nx_tape tape;
   size_t n_tensors, n_params;
   float *gradients;
+  struct nx_pool *pool; /* NULL: this thread alone */
+  enum nx_precision precision;
+  size_t n_lanes;
+  struct lane *lanes;
   uint8_t *visible; /* masks of a batch */
   size_t n_visible; /* room */
 };
+
+enum work { WORK_LOGITS, WORK_CLASSIFY, WORK_RECONSTRUCT, WORK_RECONSTRUCTION_LOSS };
+
+/* One call: what all slices read, and where they leave their results, one after another. */
+struct batch {
+  enum work work;
+  struct nx_network *network;
+  const struct nx_model *model;
+  const struct nx_network_input *input;
+  size_t slice_windows, n_slices;
+  double smoothing, scale;
+  uint64_t dropout_seed;
+  float *logits;
+  pthread_mutex_t lock;
+  pthread_cond_t turn;
+  size_t finished; /* slices whose results are in */
+  double loss;
+  int code; /* of the first slice that failed */
+  struct nx_error err;
+};
+
+/* ---- Lanes ---- */
+
+static float *new_gradients(size_t n) {
+  return aligned_alloc(64, (n * sizeof(float) + 63) & ~(size_t)63);
+}
+
+static void lane_finish(struct lane *lane) {
+  nx_nano_destroy(lane->nano);
+  nx_tape_finish(&lane->tape);
+  free(lane->gradients);
+}
+
+static int lane_init(struct lane *lane, const struct nx_network *network, struct nx_error *err) {
+  int r = nx_tape_init(&lane->tape, nx_backend_cpu(), err);
+  if (!r)
+    r = lane->tape.kernels->set_precision(lane->tape.stream, network->precision, err);
+  if (!r)
+    r = nx_nano_create(&network->shape, network->tensors, network->n_tensors, &lane->nano, err);
+  return r;
+}
+
+static int make_lanes(struct nx_network *network, size_t n, struct nx_error *err) {
+  struct lane *lanes = realloc(network->lanes, n * sizeof *lanes);
+  if (!lanes)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a network of %zu threads", n);
+  network->lanes = lanes;
+  for (int r; network->n_lanes < n; network->n_lanes++) {
+    struct lane *lane = &lanes[network->n_lanes];
+    *lane = (struct lane){0};
+    r = lane_init(lane, network, err);
+    if (r < 0) {
+      lane_finish(lane);
+      return r;
+    }
+  }
+  return 0;
+}
 
 int nx_network_create(const struct nx_model *model, struct nx_network **network_out,
                       struct nx_error *err) {
@@ -34,16 +104,13 @@ int nx_network_create(const struct nx_model *model, struct nx_network **network_
   network->n_tensors = model->n_tensors;
   network->n_params = model->n_params;
   network->tensors = calloc(model->n_tensors, sizeof *network->tensors);
-  size_t bytes = (model->n_params * sizeof(float) + 63) & ~(size_t)63;
-  network->gradients = aligned_alloc(64, bytes);
+  network->gradients = new_gradients(model->n_params);
   if (!network->tensors || !network->gradients)
     return nx_fail(err, NX_E_NOMEM, "out of memory for the gradients of %zu parameters",
                    model->n_params);
   memcpy(network->tensors, model->tensors, model->n_tensors * sizeof *model->tensors);
-  memset(network->gradients, 0, bytes);
-  int r = nx_tape_init(&network->tape, nx_backend_cpu(), err);
-  if (!r)
-    r = nx_nano_create(&network->shape, network->tensors, network->n_tensors, &network->nano, err);
+  memset(network->gradients, 0, model->n_params * sizeof(float));
+  int r = make_lanes(network, 1, err);
   if (r < 0)
     return r;
   *network_out = nx_steal(&network);
@@ -53,8 +120,9 @@ int nx_network_create(const struct nx_model *model, struct nx_network **network_
 void nx_network_destroy(struct nx_network *network) {
   if (!network)
     return;
-  nx_nano_destroy(network->nano);
-  nx_tape_finish(&network->tape);
+  for (size_t i = 0; i < network->n_lanes; i++)
+    lane_finish(&network->lanes[i]);
+  free(network->lanes);
   free(network->tensors);
   free(network->gradients);
   free(network->visible);
@@ -62,8 +130,22 @@ void nx_network_destroy(struct nx_network *network) {
   malloc_trim(0); /* activations are large: an idle node gives them back to its host */
 }
 
+int nx_network_use_pool(struct nx_network *network, struct nx_pool *pool, struct nx_error *err) {
+  int r = make_lanes(network, NX_MAX(network->n_lanes, pool ? nx_pool_threads(pool) : 1), err);
+  if (!r)
+    network->pool = pool;
+  return r;
+}
+
 int nx_network_use_bf16(struct nx_network *network, struct nx_error *err) {
-  return network->tape.kernels->set_precision(network->tape.stream, NX_PRECISION_BF16, err);
+  for (size_t i = 0; i < network->n_lanes; i++) {
+    struct nx_tape *tape = &network->lanes[i].tape;
+    int r = tape->kernels->set_precision(tape->stream, NX_PRECISION_BF16, err);
+    if (r < 0)
+      return r;
+  }
+  network->precision = NX_PRECISION_BF16;
+  return 0;
 }
 
 float *nx_network_gradients(struct nx_network *network) {
@@ -71,9 +153,153 @@ float *nx_network_gradients(struct nx_network *network) {
 }
 
 size_t nx_network_memory(const struct nx_network *network) {
-  return sizeof *network + network->n_params * sizeof(float) + network->n_visible +
-         nx_arena_used(network->tape.arena);
+  size_t total = sizeof *network + network->n_params * sizeof(float) + network->n_visible;
+  for (size_t i = 0; i < network->n_lanes; i++)
+    total += nx_arena_used(network->lanes[i].tape.arena) +
+             (network->lanes[i].gradients ? network->n_params * sizeof(float) : 0);
+  return total;
 }
+
+/* ---- Slices ---- */
+
+static size_t tokens_of_window(const struct nx_network *network,
+                               const struct nx_network_input *input) {
+  return input->n_channels * network->shape.patches;
+}
+
+static struct nx_network_input slice_of(const struct batch *b, size_t index) {
+  const struct nx_model_shape *s = &b->network->shape;
+  struct nx_network_input part = *b->input;
+  size_t first = index * b->slice_windows, tokens = tokens_of_window(b->network, b->input);
+  part.n_windows = NX_MIN(b->slice_windows, b->input->n_windows - first);
+  part.patches += first * tokens * s->patch_samples;
+  part.spectra += first * tokens * s->bins;
+  part.stats += first * b->input->n_channels * s->stats;
+  if (part.labels)
+    part.labels += first;
+  return part;
+}
+
+/* The part of the mean loss that this slice is: weighted by its share of the windows. */
+static struct nx_tensor *classify(const struct batch *b, struct lane *lane,
+                                  const struct nx_nano_pass *pass, double *weight) {
+  size_t n = pass->input->n_windows;
+  struct nx_tensor *logits = nx_nano_classify(lane->nano, &lane->tape, pass);
+  float *targets = nx_tape_memory(&lane->tape, n, sizeof *targets, "targets");
+  for (size_t i = 0; targets && i < n; i++)
+    targets[i] = (float)((pass->input->labels[i] != 0) * (1 - b->smoothing) + 0.5 * b->smoothing);
+  *weight = (double)n / (double)b->input->n_windows;
+  return nx_op_cross_entropy(&lane->tape, logits, targets);
+}
+
+static int logits_of(const struct batch *b, struct lane *lane, const struct nx_nano_pass *pass,
+                     size_t first, struct nx_error *err) {
+  struct nx_tensor *logits = nx_nano_classify(lane->nano, &lane->tape, pass);
+  int r = nx_tape_check(&lane->tape, err);
+  for (size_t i = 0; !r && i < pass->input->n_windows; i++) {
+    b->logits[first + i] = logits->value[i];
+    if (!isfinite(logits->value[i]))
+      r = nx_fail(err, NX_E_STATE,
+                  "a logit is not finite: the model diverged, or a window holds NaN");
+  }
+  return r;
+}
+
+/* Runs slice `index`; its gradients are added to gradients (NULL: none). */
+static int run_slice(const struct batch *b, struct lane *lane, size_t index, float *gradients,
+                     double *loss, struct nx_error *err) {
+  struct nx_network_input part = slice_of(b, index);
+  size_t first = index * b->slice_windows;
+  struct nx_nano_pass pass = {.params = b->model->params,
+                              .gradients = gradients,
+                              .feature_mean = b->model->feature_mean,
+                              .feature_sd = b->model->feature_sd,
+                              .input = &part};
+  struct nx_rng rng;
+  double weight = 1;
+  nx_rng_init(&rng, b->dropout_seed, index);
+  nx_tape_begin(&lane->tape, gradients != NULL, gradients ? &rng : NULL);
+  if (b->work == WORK_LOGITS)
+    return logits_of(b, lane, &pass, first, err);
+  struct nx_tensor *part_loss;
+  if (b->work == WORK_CLASSIFY)
+    part_loss = classify(b, lane, &pass, &weight);
+  else {
+    pass.visible = b->network->visible + first * tokens_of_window(b->network, b->input);
+    part_loss = nx_nano_reconstruct(lane->nano, &lane->tape, &pass, (float)b->scale);
+  }
+  if (gradients)
+    nx_tape_backward(&lane->tape, part_loss, (float)weight);
+  int r = nx_tape_check(&lane->tape, err);
+  *loss = r ? 0 : weight * (double)*part_loss->value;
+  return r;
+}
+
+/* Where slice `index` adds its gradients. The first has the result to itself until it is
+ * finished; later ones fill their lane's and add that when it is their turn. */
+static float *gradients_for(const struct batch *b, struct lane *lane, size_t index) {
+  size_t n = b->network->n_params;
+  if (index == 0)
+    return b->network->gradients;
+  if (!lane->gradients)
+    lane->gradients = new_gradients(n);
+  return lane->gradients ? memset(lane->gradients, 0, n * sizeof(float)) : NULL;
+}
+
+static void wait_for_turn(struct batch *b, size_t index) {
+  pthread_mutex_lock(&b->lock);
+  while (b->finished != index)
+    pthread_cond_wait(&b->turn, &b->lock);
+  pthread_mutex_unlock(&b->lock);
+}
+
+static void end_turn(struct batch *b) {
+  pthread_mutex_lock(&b->lock);
+  b->finished++;
+  pthread_cond_broadcast(&b->turn);
+  pthread_mutex_unlock(&b->lock);
+}
+
+static void slice_task(void *context, size_t index, size_t worker) {
+  struct batch *b = context;
+  struct lane *lane = &b->network->lanes[worker];
+  bool train = b->work == WORK_CLASSIFY || b->work == WORK_RECONSTRUCT;
+  float *gradients = train ? gradients_for(b, lane, index) : NULL;
+  struct nx_error err = {0};
+  double loss = 0;
+  int r = train && !gradients ? nx_fail(&err, NX_E_NOMEM, "out of memory for gradients")
+                              : run_slice(b, lane, index, gradients, &loss, &err);
+  wait_for_turn(b, index);
+  if (r < 0 && !b->code) {
+    b->code = r;
+    b->err = err;
+  }
+  if (train && index && !b->code)
+    lane->tape.kernels->add(lane->tape.stream, b->network->n_params, gradients,
+                            b->network->gradients);
+  b->loss += loss;
+  end_turn(b);
+}
+
+static int run_batch(struct batch *b, struct nx_error *err) {
+  size_t tokens = tokens_of_window(b->network, b->input), n = b->input->n_windows;
+  b->slice_windows = NX_MAX(1, SLICE_TOKENS / tokens);
+  b->n_slices = (n + b->slice_windows - 1) / b->slice_windows;
+  pthread_mutex_init(&b->lock, NULL);
+  pthread_cond_init(&b->turn, NULL);
+  if (b->network->pool)
+    nx_pool_run(b->network->pool, b->n_slices, slice_task, b);
+  else
+    for (size_t i = 0; i < b->n_slices && !b->code; i++)
+      slice_task(b, i, 0);
+  pthread_cond_destroy(&b->turn);
+  pthread_mutex_destroy(&b->lock);
+  if (b->code && err)
+    *err = b->err;
+  return b->code;
+}
+
+/* ---- Calls ---- */
 
 static int check_input(const struct nx_network *network, const struct nx_model *model,
                        const struct nx_network_input *input, struct nx_error *err) {
@@ -91,35 +317,6 @@ static int check_input(const struct nx_network *network, const struct nx_model *
   return 0;
 }
 
-static size_t tokens_of_window(const struct nx_network *network,
-                               const struct nx_network_input *input) {
-  return input->n_channels * network->shape.patches;
-}
-
-/* Windows first .. of the input, as many as make a slice. */
-static struct nx_network_input slice(const struct nx_network *network,
-                                     const struct nx_network_input *input, size_t first) {
-  struct nx_network_input part = *input;
-  size_t tokens = tokens_of_window(network, input);
-  size_t most = NX_MAX(1, SLICE_TOKENS / tokens);
-  part.n_windows = NX_MIN(most, input->n_windows - first);
-  part.patches += first * tokens * network->shape.patch_samples;
-  part.spectra += first * tokens * network->shape.bins;
-  part.stats += first * input->n_channels * network->shape.stats;
-  if (part.labels)
-    part.labels += first;
-  return part;
-}
-
-static struct nx_nano_pass pass_of(const struct nx_model *model,
-                                   const struct nx_network_input *input, float *gradients) {
-  return (struct nx_nano_pass){.params = model->params,
-                               .gradients = gradients,
-                               .feature_mean = model->feature_mean,
-                               .feature_sd = model->feature_sd,
-                               .input = input};
-}
-
 int nx_network_forward(struct nx_network *network, const struct nx_model *model,
                        const struct nx_network_input *input, float *logits_out,
                        struct nx_error *err) {
@@ -128,61 +325,19 @@ int nx_network_forward(struct nx_network *network, const struct nx_model *model,
     return r;
   if (model->shape.objective != NX_OBJECTIVE_CLASSIFICATION)
     return nx_fail(err, NX_E_INVALID, "a model made for reconstruction has no logits");
-  for (size_t first = 0; first < input->n_windows;) {
-    struct nx_network_input part = slice(network, input, first);
-    struct nx_nano_pass pass = pass_of(model, &part, NULL);
-    nx_tape_begin(&network->tape, /*recording=*/false, NULL);
-    struct nx_tensor *logits = nx_nano_classify(network->nano, &network->tape, &pass);
-    r = nx_tape_check(&network->tape, err);
-    if (r < 0)
-      return r;
-    for (size_t i = 0; i < part.n_windows; i++, first++) {
-      logits_out[first] = logits->value[i];
-      if (!isfinite(logits_out[first]))
-        return nx_fail(err, NX_E_STATE,
-                       "a logit is not finite: the model diverged, or a window holds NaN");
-    }
-  }
-  return 0;
+  struct batch b = {.work = WORK_LOGITS,
+                    .network = network,
+                    .model = model,
+                    .input = input,
+                    .logits = logits_out};
+  return run_batch(&b, err);
 }
 
-/* Adds a slice's part of the mean loss, weighted by its share of the windows. */
-static int classify_slice(struct nx_network *network, const struct nx_nano_pass *pass,
-                          double smoothing, struct nx_rng *rng, double share, double *loss,
-                          struct nx_error *err) {
-  struct nx_tape *tape = &network->tape;
-  nx_tape_begin(tape, /*recording=*/true, rng);
-  struct nx_tensor *logits = nx_nano_classify(network->nano, tape, pass);
-  size_t n = pass->input->n_windows;
-  float *targets = nx_tape_memory(tape, n, sizeof *targets, "targets");
-  for (size_t i = 0; targets && i < n; i++)
-    targets[i] = (float)((pass->input->labels[i] != 0) * (1 - smoothing) + 0.5 * smoothing);
-  struct nx_tensor *mean = nx_op_cross_entropy(tape, logits, targets);
-  nx_tape_backward(tape, mean, (float)share);
-  int r = nx_tape_check(tape, err);
-  if (!r)
-    *loss += share * (double)*mean->value;
-  return r;
-}
-
-static int reconstruct_slice(struct nx_network *network, const struct nx_nano_pass *pass,
-                             struct nx_rng *rng, double scale, bool train, double *loss,
-                             struct nx_error *err) {
-  struct nx_tape *tape = &network->tape;
-  nx_tape_begin(tape, train, train ? rng : NULL);
-  struct nx_tensor *sum = nx_nano_reconstruct(network->nano, tape, pass, (float)scale);
-  if (train)
-    nx_tape_backward(tape, sum, 1);
-  int r = nx_tape_check(tape, err);
-  if (!r)
-    *loss += (double)*sum->value;
-  return r;
-}
-
-/* Masks for a whole batch, so that the mean over hidden inputs is one mean. */
+/* Masks for a whole batch, so that the mean over hidden inputs is one mean: *scale is one over
+ * their number. */
 static int draw_masks(struct nx_network *network, const struct nx_network_input *input,
-                      struct nx_rng *rng, size_t *hidden, struct nx_error *err) {
-  size_t tokens = tokens_of_window(network, input), n = input->n_windows * tokens;
+                      struct nx_rng *rng, double *scale, struct nx_error *err) {
+  size_t tokens = tokens_of_window(network, input), n = input->n_windows * tokens, hidden = 0;
   if (network->n_visible < n) {
     uint8_t *larger = realloc(network->visible, n);
     if (!larger)
@@ -193,74 +348,54 @@ static int draw_masks(struct nx_network *network, const struct nx_network_input 
   for (size_t i = 0; i < input->n_windows; i++)
     nx_masking_draw(input->positions, input->n_channels, network->shape.patches, rng,
                     network->visible + i * tokens);
-  *hidden = 0;
   for (size_t i = 0; i < n; i++)
-    *hidden += !network->visible[i];
+    hidden += !network->visible[i];
+  double columns = network->shape.patch_samples + network->shape.bins;
+  *scale = hidden ? 1.0 / ((double)hidden * columns) : 0;
   return 0;
 }
 
-static int reconstruct(struct nx_network *network, const struct nx_model *model,
-                       const struct nx_network_input *input, struct nx_rng *rng, bool train,
-                       double *loss, struct nx_error *err) {
-  size_t hidden = 0, columns = network->shape.patch_samples + network->shape.bins;
-  int r = draw_masks(network, input, rng, &hidden, err);
-  for (size_t first = 0; !r && first < input->n_windows;) {
-    struct nx_network_input part = slice(network, input, first);
-    struct nx_nano_pass pass = pass_of(model, &part, train ? network->gradients : NULL);
-    pass.visible = network->visible + first * tokens_of_window(network, input);
-    double scale = hidden ? 1.0 / ((double)hidden * (double)columns) : 0;
-    r = reconstruct_slice(network, &pass, rng, scale, train, loss, err);
-    first += part.n_windows;
-  }
-  return r;
-}
-
-static int classify(struct nx_network *network, const struct nx_model *model,
-                    const struct nx_network_input *input, double smoothing, struct nx_rng *rng,
-                    double *loss, struct nx_error *err) {
-  int r = input->labels ? 0 : nx_fail(err, NX_E_INVALID, "training windows without labels");
-  for (size_t first = 0; !r && first < input->n_windows;) {
-    struct nx_network_input part = slice(network, input, first);
-    struct nx_nano_pass pass = pass_of(model, &part, network->gradients);
-    double share = (double)part.n_windows / (double)input->n_windows;
-    r = classify_slice(network, &pass, smoothing, rng, share, loss, err);
-    first += part.n_windows;
-  }
-  return r;
+static int finite_loss(const struct batch *b, double *loss_out, struct nx_error *err) {
+  if (!isfinite(b->loss))
+    return nx_fail(err, NX_E_STATE,
+                   "the loss is not finite: training diverged, or a window holds NaN");
+  *loss_out = b->loss;
+  return 0;
 }
 
 int nx_network_train_step(struct nx_network *network, const struct nx_model *model,
                           const struct nx_network_input *input, double label_smoothing,
                           struct nx_rng *rng, double *loss_out, struct nx_error *err) {
+  bool masked = model->shape.objective == NX_OBJECTIVE_RECONSTRUCTION;
+  struct batch b = {.work = masked ? WORK_RECONSTRUCT : WORK_CLASSIFY,
+                    .network = network,
+                    .model = model,
+                    .input = input,
+                    .smoothing = label_smoothing};
   int r = check_input(network, model, input, err);
-  double loss = 0;
+  if (!r && !masked && !input->labels)
+    r = nx_fail(err, NX_E_INVALID, "training windows without labels");
+  if (!r && masked)
+    r = draw_masks(network, input, rng, &b.scale, err);
   if (r < 0)
     return r;
+  b.dropout_seed = nx_rng_u64(rng);
   memset(network->gradients, 0, network->n_params * sizeof *network->gradients);
-  if (model->shape.objective == NX_OBJECTIVE_RECONSTRUCTION)
-    r = reconstruct(network, model, input, rng, /*train=*/true, &loss, err);
-  else
-    r = classify(network, model, input, label_smoothing, rng, &loss, err);
-  if (r < 0)
-    return r;
-  if (!isfinite(loss))
-    return nx_fail(err, NX_E_STATE,
-                   "the loss is not finite: training diverged, or a window holds NaN");
-  *loss_out = loss;
-  return 0;
+  r = run_batch(&b, err);
+  return r < 0 ? r : finite_loss(&b, loss_out, err);
 }
 
 int nx_network_reconstruct(struct nx_network *network, const struct nx_model *model,
                            const struct nx_network_input *input, struct nx_rng *rng,
                            double *loss_out, struct nx_error *err) {
+  struct batch b = {
+      .work = WORK_RECONSTRUCTION_LOSS, .network = network, .model = model, .input = input};
   int r = check_input(network, model, input, err);
-  if (r < 0)
-    return r;
-  if (model->shape.objective != NX_OBJECTIVE_RECONSTRUCTION)
-    return nx_fail(err, NX_E_INVALID, "a model made for classification has no decoder");
-  *loss_out = 0;
-  r = reconstruct(network, model, input, rng, /*train=*/false, loss_out, err);
-  if (!r && !isfinite(*loss_out))
-    return nx_fail(err, NX_E_STATE, "the loss is not finite: a window holds NaN");
-  return r;
+  if (!r && model->shape.objective != NX_OBJECTIVE_RECONSTRUCTION)
+    r = nx_fail(err, NX_E_INVALID, "a model made for classification has no decoder");
+  if (!r)
+    r = draw_masks(network, input, rng, &b.scale, err);
+  if (!r)
+    r = run_batch(&b, err);
+  return r < 0 ? r : finite_loss(&b, loss_out, err);
 }

@@ -1,7 +1,7 @@
 /* Network: one model's forward pass, loss and gradients on the CPU.
  *
- * A network holds the working memory of one thread for one model shape: the tape, the
- * activations, a flat gradient vector. It allocates on the first call of a batch size and
+ * A network holds the working memory for one model shape, a tape for each thread and a flat
+ * gradient vector, and belongs to one thread. It allocates on the first call of a batch size and
  * reuses that memory afterwards: nodes create one when they train and destroy it after, so
  * that an idle node holds none. The model is an argument of every call and only read.
  *
@@ -13,6 +13,7 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/pool.h"
 #include "common/rng.h"
 #include "models/model.h"
 
@@ -34,6 +35,11 @@ int nx_network_create(const struct nx_model *model, struct nx_network **network_
                       struct nx_error *err);
 void nx_network_destroy(struct nx_network *network); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_network *, nx_network_destroy)
+
+/* Shares the slices of a batch out to the pool's threads; the pool must outlive the network's
+ * calls and serve nobody else during them. NULL: this thread alone. Results are the same bits
+ * for any number of threads. */
+int nx_network_use_pool(struct nx_network *network, struct nx_pool *pool, struct nx_error *err);
 
 /* Matrix products in bf16 with float32 sums, weights and gradients: up to twice as fast where
  * the processor has it, NX_E_UNSUPPORTED where not. Float32 until asked. */

@@ -49,6 +49,8 @@ static const struct size sizes[] = {
     {"nano", 64, 2, 4, 4, 192, 5, 100, 20, 19, 200, NX_OBJECTIVE_CLASSIFICATION},
     {"small", 256, 8, 8, 4, 704, 16, 64, 8, 32, 8, NX_OBJECTIVE_RECONSTRUCTION},
     {"base", 512, 12, 16, 8, 1408, 16, 64, 4, 32, 4, NX_OBJECTIVE_RECONSTRUCTION},
+    /* Only when asked for: several GiB, and minutes in PyTorch. */
+    {"large", 1024, 24, 16, 16, 2752, 16, 64, 2, 32, 1, NX_OBJECTIVE_RECONSTRUCTION},
 };
 
 struct result {
@@ -102,7 +104,7 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static struct result train(const struct size *s, size_t steps, int bf16) {
+static struct result train(const struct size *s, size_t steps, int threads, int bf16) {
   struct nx_plan *plan = plan_of(s);
   struct nx_model *model;
   struct nx_network *network;
@@ -116,6 +118,10 @@ static struct result train(const struct size *s, size_t steps, int bf16) {
     bench_fail("out of memory");
   if (bf16 && nx_network_use_bf16(network, NULL))
     return result;
+  struct nx_pool *pool;
+  if (threads > 1 &&
+      (nx_pool_create((size_t)threads, &pool, NULL) || nx_network_use_pool(network, pool, NULL)))
+    bench_fail("out of memory");
   const struct nx_model_shape *shape = &model->shape;
   size_t rows = (size_t)s->windows * s->channels, tokens = rows * s->patches;
   uint8_t *labels = calloc(s->windows, 1);
@@ -142,7 +148,7 @@ static struct result train(const struct size *s, size_t steps, int bf16) {
 }
 
 /* seconds is 0 when the processor has no such precision. */
-static struct result train_apart(const struct size *s, size_t steps, int bf16) {
+static struct result train_apart(const struct size *s, size_t steps, int threads, int bf16) {
   struct result result = {0};
   struct rusage usage;
   int ends[2], status;
@@ -151,7 +157,7 @@ static struct result train_apart(const struct size *s, size_t steps, int bf16) {
     bench_fail("cannot make a pipe");
   pid_t child = fork();
   if (child == 0) {
-    result = train(s, steps, bf16);
+    result = train(s, steps, threads, bf16);
     _exit(write(ends[1], &result, sizeof result) == sizeof result ? 0 : 1);
   }
   close(ends[1]);
@@ -171,7 +177,7 @@ static const char *between(const char *text, const char *key) {
 }
 
 /* seconds is 0 when there is no PyTorch. */
-static struct result train_peer(const struct size *s, size_t steps, int bf16) {
+static struct result train_peer(const struct size *s, size_t steps, int threads, int bf16) {
   struct nx_model_shape shape;
   struct nx_plan *plan = plan_of(s);
   char command[1024], answer[256] = "";
@@ -182,11 +188,11 @@ static struct result train_peer(const struct size *s, size_t steps, int bf16) {
   snprintf(command, sizeof command,
            PEER " '{\"width\":%u,\"blocks\":%u,\"queries\":%u,\"heads\":%u,\"feed_forward\":%u,"
                 "\"patches\":%u,\"patch_samples\":%u,\"bins\":%u,\"stats\":%u,\"windows\":%u,"
-                "\"channels\":%u,\"objective\":\"%s\",\"threads\":1,\"bf16\":%d,\"steps\":%zu}'",
+                "\"channels\":%u,\"objective\":\"%s\",\"threads\":%d,\"bf16\":%d,\"steps\":%zu}'",
            s->width, s->blocks, s->queries, s->heads, s->feed_forward, s->patches,
            shape.patch_samples, shape.bins, shape.stats, s->windows, s->channels,
-           s->objective == NX_OBJECTIVE_RECONSTRUCTION ? "reconstruction" : "classification", bf16,
-           steps);
+           s->objective == NX_OBJECTIVE_RECONSTRUCTION ? "reconstruction" : "classification",
+           threads, bf16, steps);
   FILE *peer = popen(command, "r");
   size_t n = peer ? fread(answer, 1, sizeof answer - 1, peer) : 0;
   answer[n] = 0;
@@ -228,14 +234,14 @@ static void product(int bf16, char a, char b, dnnl_dim_t m, dnnl_dim_t n, dnnl_d
 
 /* FLOP/s of oneDNN at the feed-forward shapes, forward and both gradients; best of several.
  * Zeros: speed does not depend on values, and these do not grow. */
-static double gemm_rate(const struct size *s, int bf16) {
+static double gemm_rate(const struct size *s, int threads, int bf16) {
   dnnl_dim_t rows = 2048, d = s->width, f = 2 * (dnnl_dim_t)s->feed_forward;
   float *x = calloc((size_t)(rows * d), sizeof *x), *w = calloc((size_t)(d * f), sizeof *w);
   float *y = calloc((size_t)(rows * f), sizeof *y), *z = calloc((size_t)(rows * f), sizeof *z);
   double best = INFINITY;
   if (!x || !w || !y || !z)
     bench_fail("out of memory");
-  omp_set_num_threads(1);
+  omp_set_num_threads(threads);
   for (int i = 0; i < 12; i++) {
     double start = bench_seconds();
     product(bf16, 'N', 'T', rows, f, d, x, d, w, d, z);
@@ -250,26 +256,26 @@ static double gemm_rate(const struct size *s, int bf16) {
   return 6.0 * (double)rows * (double)d * (double)f / best;
 }
 
-static void measure(struct bench *bench, const struct size *s, int bf16) {
+static void measure(struct bench *bench, const struct size *s, int threads, int bf16) {
   size_t steps = bench_is_quick(bench) ? 2 : s->steps;
   struct nx_plan *plan = plan_of(s);
   struct nx_model_shape shape;
   if (nx_model_shape_from_plan(plan, &shape, NULL))
     bench_fail("%s: a shape that does not fit", s->name);
   nx_plan_destroy(plan);
-  struct result ours = train_apart(s, steps, bf16);
+  struct result ours = train_apart(s, steps, threads, bf16);
   if (ours.seconds == 0) {
     printf("%s: no bf16 on this processor\n", s->name);
     return;
   }
-  struct result peer = train_peer(s, steps, bf16);
-  double rate = gemm_rate(s, bf16), flop = flop_of(s, &shape);
+  struct result peer = train_peer(s, steps, threads, bf16);
+  double rate = gemm_rate(s, threads, bf16), flop = flop_of(s, &shape);
   double tokens = (double)s->windows * s->patches * s->queries;
   if (!isfinite(ours.last_loss) || ours.last_loss > ours.first_loss * 1.05)
     bench_fail("%s: the loss went from %g to %g", s->name, ours.first_loss, ours.last_loss);
   const char *torch = peer.seconds > 0 ? "torch" : NULL;
   struct bench_row row = {.keys = {{"size", 0, s->name},
-                                   {"threads", 1, NULL},
+                                   {"threads", threads, NULL},
                                    {"precision", 0, bf16 ? "bf16" : "float32"}},
                           .peer = torch};
   row.metric = "tokens_per_s";
@@ -300,13 +306,15 @@ static void measure(struct bench *bench, const struct size *s, int bf16) {
 }
 
 int main(int argc, char **argv) {
-  struct bench *bench = bench_begin("train", "[nano|small|base …]", &argc, argv);
+  struct bench *bench = bench_begin("train", "[nano|small|base|large …]", &argc, argv);
+  int most_threads = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-    int wanted = argc == 1;
+    int wanted = argc == 1 && strcmp(sizes[i].name, "large");
     for (int a = 1; a < argc; a++)
       wanted |= !strcmp(argv[a], sizes[i].name);
-    for (int bf16 = 0; wanted && bf16 < 2; bf16++)
-      measure(bench, &sizes[i], bf16);
+    for (int threads = 1; wanted && threads <= most_threads; threads++)
+      for (int bf16 = 0; bf16 < 2; bf16++)
+        measure(bench, &sizes[i], threads, bf16);
   }
   return bench_end(bench);
 }

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/rng.h"
 #include "models/nets/masking.h"
@@ -78,6 +79,39 @@ static void training_is_deterministic(void **state) {
     train(c, &w, 3, 2);
     assert_memory_equal(a->params, b->params, a->n_params * sizeof(float));
     assert_memory_not_equal(a->params, c->params, a->n_params * sizeof(float));
+    windows_destroy(&w);
+  }
+}
+
+/* 45 windows are five slices, the last a short one. */
+static void threads_do_not_change_a_bit(void **state) {
+  (void)state;
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = fixture_plan();
+  for (int objective = 0; objective < 2; objective++) {
+    plan->training.objective = (enum nx_plan_objective)objective;
+    _cleanup_(nx_model_destroyp) struct nx_model *model = fixture_model(plan);
+    struct windows w = windows_create(model, 45, 19);
+    float *alone = NULL;
+    for (size_t threads = 1; threads <= 3; threads++) {
+      _cleanup_(nx_network_destroyp) struct nx_network *network = NULL;
+      _cleanup_(nx_pool_destroyp) struct nx_pool *pool = NULL;
+      struct nx_rng rng;
+      double loss;
+      nx_rng_init(&rng, 1, 1);
+      assert_int_equal(nx_pool_create(threads, &pool, NULL), 0);
+      assert_int_equal(nx_network_create(model, &network, NULL), 0);
+      if (threads > 1)
+        assert_int_equal(nx_network_use_pool(network, pool, NULL), 0);
+      for (int i = 0; i < 2; i++)
+        assert_int_equal(nx_network_train_step(network, model, &w.input, 0.1, &rng, &loss, NULL),
+                         0);
+      size_t size = model->n_params * sizeof(float);
+      if (alone)
+        assert_memory_equal(alone, nx_network_gradients(network), size);
+      else
+        alone = memcpy(malloc(size), nx_network_gradients(network), size);
+    }
+    free(alone);
     windows_destroy(&w);
   }
 }
@@ -229,6 +263,7 @@ static void masks_hide_half_and_leave_every_patch_a_channel(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(training_is_deterministic),
+      cmocka_unit_test(threads_do_not_change_a_bit),
       cmocka_unit_test(training_learns_by_heart),
       cmocka_unit_test(reconstruction_learns),
       cmocka_unit_test(windows_do_not_depend_on_their_batch),
