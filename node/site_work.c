@@ -238,12 +238,16 @@ static int need_data(struct nx_site_work *work, const struct nx_site_round *roun
                      struct nx_error *err) {
   if (work->dataset)
     return 0;
+  struct nx_error why = {0};
   int r = need_pool(work, err);
-  if (r == 0)
-    r = nx_site_data_open(&work->cfg.node->data, work->plan, work->pool, &work->dataset, err);
-  if (r == 0)
-    r = nx_site_audit_data(work->cfg.audit, round, nx_dataset_summary(work->dataset), err);
-  return r;
+  if (r < 0)
+    return r;
+  r = nx_site_data_open(&work->cfg.node->data, work->plan, work->pool, &work->dataset, &why);
+  if (r < 0) { /* the words name a file, and what fails here is told to the coordinator */
+    NX_LOG(NX_LOG_ERROR, "data.unusable", NX_STR("why", why.text));
+    return nx_fail(err, r, "this site's recordings cannot be used: its own log says why");
+  }
+  return nx_site_audit_data(work->cfg.audit, round, nx_dataset_summary(work->dataset), err);
 }
 
 /* Every number that T0 binds must follow from the plan that people approved. */
