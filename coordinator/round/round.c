@@ -244,11 +244,11 @@ static bool owes_answer(const struct nx_round *round, uint32_t id) {
   const struct round_peer *peer = &round->peers[id];
   switch (round->state) {
   case STATE_ADVERTS:
-    return peer->u0 && !peer->has_advert && !peer->refused;
+    return peer->u0 && !peer->has_advert && !peer->refused && !peer->no_update;
   case STATE_SHARES:
-    return round->u1[id] && !peer->has_shares && !peer->refused;
+    return round->u1[id] && !peer->has_shares && !peer->no_update;
   case STATE_UPLOADS:
-    return round->u2[id] && !peer->has_upload && !peer->refused && !peer->vote;
+    return round->u2[id] && !peer->has_upload && !peer->no_update && !peer->vote;
   case STATE_VOTES:
     return round->u2[id] && !peer->vote;
   case STATE_RELEASES:

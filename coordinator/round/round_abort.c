@@ -127,7 +127,10 @@ int round_on_refusal(struct turn *t) {
     return round_note(t, "bad-refusal", id, why.text);
   if (refusal.code != NX_REFUSAL_RESULT) {
     /* Who has joined or uploaded already cannot take that back. */
-    peer->refused |= refusal.code == NX_REFUSAL_INVITE ? !peer->has_advert : !peer->has_upload;
+    if (refusal.code == NX_REFUSAL_INVITE)
+      peer->refused |= !peer->has_advert;
+    else
+      peer->no_update |= !peer->has_upload;
     return round_note(t, "refused", id, refusal.reason);
   }
   if (round->state != STATE_SEALS || peer->has_seal)

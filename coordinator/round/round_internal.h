@@ -37,7 +37,9 @@ enum round_record {
 };
 
 struct round_peer {
-  bool connected, refused, accused;
+  bool connected, accused;
+  bool refused;          /* takes no part */
+  bool no_update;        /* will upload nothing, or was started again */
   int64_t awaited_until; /* while not connected */
   bool u0, u1, u2, u3;
   struct nx_signed_body advert, shares, upload; /* bodies in the round's arena */
