@@ -81,8 +81,10 @@ static int fill_welcome(struct nx_coordinator *c, struct nx_welcome *welcome, st
                                  .manifest = nx_buffer_view(&c->manifest),
                                  .manifest_signature = c->manifest_signature};
   int r = nx_run_store_last_run(c->federation->store, &run, NULL);
-  if (r == 0)
+  if (r == 0) {
     welcome->plan = run.plan_hash;
+    welcome->first_round = run.first_round;
+  }
   r = nx_run_store_last_sealed(c->federation->store, &last, err);
   if (r < 0)
     return r == NX_E_NOT_FOUND ? 0 : r;

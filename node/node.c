@@ -32,6 +32,8 @@ static bool copy_welcome(struct node_message *message, const struct nx_welcome *
   message->manifest_signature = welcome->manifest_signature;
   message->last_sealed = welcome->last_sealed;
   message->model = welcome->model;
+  message->plan = welcome->plan;
+  message->first_round = welcome->first_round;
   message->seals = calloc(welcome->n_sealed + 1, sizeof *message->seals);
   if (!message->seals)
     return false;

@@ -163,6 +163,8 @@ static int catch_up(struct nx_node *node, const struct node_message *message,
 static int on_connected(struct nx_node *node, const struct node_message *message,
                         struct nx_error *err) {
   NX_LOG(NX_LOG_INFO, "coordinator.connected", NX_U64("last_sealed", message->last_sealed));
+  node->announced_plan = message->plan;
+  node->announced_first = message->first_round;
   if (!message->bytes.size) {
     NX_LOG(NX_LOG_INFO, "federation.waiting",
            NX_STR("for", "the operator to start the first plan: members may still enrol"));
@@ -223,6 +225,8 @@ static int start_prepare(struct nx_node *node, const struct nx_invite *invite,
                                       .kind = (enum nx_round_kind)invite->parameters.kind,
                                       .plan = invite->plan,
                                       .model = invite->model};
+  if (nx_hash_equal(&node->announced_plan, &invite->plan) && node->announced_first <= invite->round)
+    job->first_round = node->announced_first;
   node->holding++;
   return nx_node_start(node, job, err);
 }

@@ -64,9 +64,10 @@ static int prepare(struct nx_node *node, struct node_job *job, struct nx_error *
   if (r < 0)
     return r;
   job->spot_checks = nx_site_work_current_plan(node->work)->aggregation.spot_checks;
-  if (job->round.kind == NX_ROUND_STATISTICS && nx_hash_equal(&job->model, &job->round.model))
-    r = nx_site_work_begins(node->work, job->round.round, err);
-  return r;
+  bool begins =
+      job->round.kind == NX_ROUND_STATISTICS && nx_hash_equal(&job->model, &job->round.model);
+  uint64_t first = begins ? job->round.round : job->first_round;
+  return first ? nx_site_work_begins(node->work, first, err) : 0;
 }
 
 static void drill_in_upload(void *context, uint64_t done, uint64_t total) {

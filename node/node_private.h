@@ -35,8 +35,8 @@ struct node_message {
   struct nx_job *job;
   struct nx_hash spki; /* CONNECTED */
   struct nx_signature manifest_signature;
-  uint64_t last_sealed;
-  struct nx_hash model;
+  uint64_t last_sealed, first_round;
+  struct nx_hash model, plan;
   struct nx_buffer *seals; /* [n_seals] */
   size_t n_seals;
 };
@@ -62,6 +62,7 @@ struct node_job {
   struct nx_site_round round;
   struct nx_transcript_parameters parameters;
   uint32_t variant;
+  uint64_t first_round; /* PREPARE: of the run, as announced; 0: not known */
   struct nx_mask *mask;
   struct nx_buffer header; /* UPLOAD: M5 */
   uint64_t bytes;
@@ -121,6 +122,8 @@ struct nx_node {
   uint64_t prepared_round; /* of the invitation that was prepared last */
   struct nx_hash prepared; /* its plan */
   bool is_prepared;
+  struct nx_hash announced_plan; /* what Welcome said of the present run */
+  uint64_t announced_first;
   uint64_t redialled_round; /* the invitation for which we asked anew what was sealed */
   unsigned holding;         /* jobs that messages wait for */
   struct node_message **held;

@@ -35,7 +35,8 @@ void nx_site_work_release(struct nx_site_work *work);
 int nx_site_work_plan(struct nx_site_work *work, const struct nx_hash *plan,
                       struct nx_hash *first_model_out, struct nx_error *err);
 const struct nx_plan *nx_site_work_current_plan(const struct nx_site_work *work);
-/* The run of the current plan began with this round (its statistics round). Durable. */
+/* The run of the current plan began with this round (its statistics round), from which the
+ * learning-rate schedule counts. Durable. */
 int nx_site_work_begins(struct nx_site_work *work, uint64_t round, struct nx_error *err);
 
 /* May this round run on these recordings? The plan is there already. The round's numbers

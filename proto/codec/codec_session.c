@@ -78,6 +78,7 @@ static int encode_welcome(const struct nx_welcome *m, struct nx_buffer *out, str
   welcome.last_sealed = m->last_sealed;
   welcome.model = nx_codec_hash_field(&m->model);
   welcome.plan = nx_codec_hash_field(&m->plan);
+  welcome.first_round = m->first_round;
   welcome.sealed = sealed;
   welcome.n_sealed = m->n_sealed;
   down.kind_case = NEUROX__V1__SESSION_DOWN__KIND_WELCOME;
@@ -199,6 +200,7 @@ static int decode_welcome(const Neurox__V1__Welcome *wire, struct nx_arena *aren
   if (r < 0 || wire->protocol != NX_PROTOCOL_VERSION)
     return r;
   out->last_sealed = wire->last_sealed;
+  out->first_round = wire->first_round;
   out->manifest = nx_codec_view(wire->manifest);
   if (out->manifest.size)
     r = nx_codec_fixed(wire->manifest_signature, out->manifest_signature.bytes,

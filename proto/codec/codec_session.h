@@ -43,6 +43,7 @@ struct nx_welcome {
   uint64_t last_sealed;          /* round of the federation, 0: none */
   struct nx_hash model;          /* after it; zero: none */
   struct nx_hash plan;           /* SHA-256 of the plan's bytes, to fetch as a blob; zero: none */
+  uint64_t first_round;          /* of the run of that plan; 0: none */
   const struct nx_bytes *sealed; /* encoded SignedMessages of type M11 about last_sealed */
   size_t n_sealed;               /* at most 255 */
 };

@@ -50,6 +50,7 @@ static struct nx_session_message a_welcome(void) {
                                   .software = "neurox-coordinator 0.1.0",
                                   .manifest = nx_bytes("who takes part", 14),
                                   .last_sealed = 9,
+                                  .first_round = 4,
                                   .sealed = two_seals,
                                   .n_sealed = 2};
   fill_bytes(&m.welcome.manifest_signature, sizeof m.welcome.manifest_signature, 3);
@@ -83,6 +84,7 @@ static void welcome_comes_back_as_it_went(void **state) {
   assert_true(nx_hash_equal(&out.welcome.model, &in.welcome.model));
   assert_true(nx_hash_equal(&out.welcome.plan, &in.welcome.plan));
   assert_int_equal(out.welcome.last_sealed, 9);
+  assert_int_equal(out.welcome.first_round, 4);
 }
 
 static void small_messages_come_back_both_ways(void **state) {
