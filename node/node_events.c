@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/size.h"
 #include "node/node_private.h"
 
 void nx_node_message_destroy(void *memory) {
@@ -207,11 +208,12 @@ static bool wants_plan(const struct nx_node *node, const struct nx_invite *invit
   return invite->parameters.kind == NX_ROUND_STATISTICS && node->prepared_round != invite->round;
 }
 
-/* Rounds were sealed without this node while it was connected, for it had refused them. */
+/* Rounds were sealed without this node while it was connected: it had refused them, or could
+ * not finish its check in time. */
 static bool must_catch_up(const struct nx_node *node, const struct nx_invite *invite) {
   struct nx_participant_progress progress;
   nx_participant_progress(node->participant, &progress);
-  return progress.round == 0 && invite->round > progress.last_sealed &&
+  return invite->round > NX_MAX(progress.round, progress.last_sealed) &&
          !nx_hash_equal(&progress.model, &invite->model) && node->redialled_round != invite->round;
 }
 

@@ -110,6 +110,12 @@ static int upload(struct nx_node *node, struct node_job *job, struct nx_error *e
   return r;
 }
 
+/* Only what cannot be honest is held against the coordinator; a check that could not be made
+ * (line cut, tiles gone, disk full) says nothing, and the node catches up by the others' seals. */
+static bool is_verdict(int code) {
+  return code == NX_E_CRYPTO || code == NX_E_PROTOCOL;
+}
+
 static int check(struct nx_node *node, struct node_job *job, struct nx_error *err) {
   const struct nx_site_check check = {.round = job->round,
                                       .parameters = job->parameters,
@@ -121,7 +127,15 @@ static int check(struct nx_node *node, struct node_job *job, struct nx_error *er
                                       .tiles = job->tiles,
                                       .n_tiles = job->n_tiles,
                                       .mask = job->mask};
-  int r = nx_site_work_check(node->work, &check, &job->model, &job->opened, err);
+  int r = 0;
+  for (int i = 0; i < 4; i++) { /* a cut line comes back */
+    r = nx_site_work_check(node->work, &check, &job->model, &job->opened, err);
+    if ((r != NX_E_PEER && r != NX_E_TIMEOUT) || nx_node_stop_asked(node))
+      break;
+    nx_clock_sleep((i + 1) * 500 * NX_MILLISECOND);
+  }
+  if (r < 0 && !is_verdict(r))
+    return r;
   struct nx_error late;
   int told = nx_site_audit_sum(node->audit, &job->round, &job->sum, job->n_tiles,
                                r < 0 ? err->text : NULL, r < 0 ? &late : err);
@@ -234,6 +248,20 @@ static void log_opened(const struct node_job *job) {
   nx_log_write(NX_LOG_INFO, "sum.checked", fields, n);
 }
 
+static int on_checked(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  struct nx_participant_event event = answer(job, NX_PARTICIPANT_RESULT_CHECKED);
+  if (job->code == NX_E_CANCELLED)
+    return 0;
+  if (job->code < 0 && !is_verdict(job->code)) {
+    NX_LOG(NX_LOG_WARNING, "sum.not_checked", NX_U64("round", job->round.round),
+           NX_STR("why", job->err.text));
+    return 0;
+  }
+  if (job->code == 0)
+    log_opened(job);
+  return nx_node_feed(node, &event, err);
+}
+
 static int on_released(struct nx_node *node) {
   nx_worker_destroy(nx_steal(&node->worker));
   malloc_trim(0);
@@ -263,10 +291,7 @@ int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error
     event = answer(job, job->code < 0 ? NX_PARTICIPANT_UPDATE_FAILED : NX_PARTICIPANT_UPLOADED);
     return stopped ? 0 : nx_node_feed(node, &event, err);
   case JOB_CHECK:
-    if (job->code == 0)
-      log_opened(job);
-    event = answer(job, NX_PARTICIPANT_RESULT_CHECKED);
-    return stopped ? 0 : nx_node_feed(node, &event, err);
+    return on_checked(node, job, err);
   case JOB_RELEASE:
     return on_released(node);
   case JOB_ADOPT:
