@@ -59,8 +59,10 @@ static int restore(struct nx_node *node, struct nx_error *err) {
     return nx_fail(err, NX_E_NOMEM, "out of memory for the journal");
   for (size_t i = 0; i < node->n_records; i++)
     records[i] = nx_buffer_view(&node->records[i]);
-  struct nx_participant_event event = {
-      .type = NX_PARTICIPANT_RESTORE, .records = records, .n_records = node->n_records};
+  struct nx_participant_event event = {.type = NX_PARTICIPANT_RESTORE,
+                                       .records = records,
+                                       .n_records = node->n_records,
+                                       .torn = node->journal_torn};
   int r = node->n_records ? nx_node_feed(node, &event, err) : 0;
   free(records);
   nx_participant_progress(node->participant, &progress);

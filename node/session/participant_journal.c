@@ -6,6 +6,7 @@
  *   V  vote:   choice | subject | M7                   before it is sent
  *   R  released                                        before M9 is sent
  *   C  closed: an ABORT certificate was seen
+ *   X  unknown: the tail behind the record before was lost
  *   S  sealed: summary | M11 (empty: caught up)        begins the journal anew
  *
  *   summary = last sealed u64 | model 32 | round u64 | attempt u32 | variant u32 | exposed u32 */
@@ -188,6 +189,13 @@ static int read_joined(struct nx_reader *reader, struct durable *durable, struct
   return set_bytes(&durable->advert, take_bytes(reader), err);
 }
 
+/* What was written last is unknown: it may have been a vote, or an upload. */
+static void fail_closed(struct durable *durable) {
+  durable->exposed = durable->round > durable->last_sealed;
+  if (!durable->vote_choice && durable->exposed)
+    durable->vote_choice = VOTE_UNKNOWN;
+}
+
 static int read_record(struct nx_bytes bytes, struct durable *durable, struct nx_error *err) {
   struct nx_reader reader = nx_reader(bytes);
   struct nx_bytes head = nx_reader_take(&reader, 2);
@@ -213,6 +221,9 @@ static int read_record(struct nx_bytes bytes, struct durable *durable, struct nx
   case 'C':
     durable->exposed = false;
     break;
+  case 'X':
+    fail_closed(durable);
+    break;
   case 'S':
     clear_attempt(durable);
     take_summary(&reader, durable);
@@ -227,20 +238,17 @@ static int read_record(struct nx_bytes bytes, struct durable *durable, struct nx
   return r;
 }
 
-/* What was written last is unknown: it may have been a vote, or an upload. */
-static void fail_closed(struct durable *durable) {
-  durable->exposed = durable->round > durable->last_sealed;
-  if (!durable->vote_choice && durable->exposed)
-    durable->vote_choice = VOTE_UNKNOWN;
-}
-
 int participant_restore(struct turn *t) {
   for (size_t i = 0; i < t->event->n_records; i++) {
     int r = read_record(t->event->records[i], &t->p->durable, t->err);
     if (r < 0)
       return nx_error_prefix(t->err, r, "record %zu", i);
   }
-  if (t->event->torn)
+  if (t->event->torn) {
     fail_closed(&t->p->durable);
+    int r = persist_mark(t, 'X'); /* a second restart must know as well */
+    if (r < 0)
+      return r;
+  }
   return t->event->n_records ? participant_note(t, "restored", "the journal was read") : 0;
 }

@@ -160,6 +160,7 @@ static void draw_faults(struct sim *sim) {
   faults->disconnect = pick(sim, rare, 4);
   faults->kill_node = pick(sim, rare, 4);
   faults->kill_coordinator = pick(sim, rare, 4);
+  faults->tear = pick(sim, rare, 4);
   faults->damage = pick(sim, often, 4);
   faults->fail_work = pick(sim, rare, 4);
   faults->refuse = pick(sim, rare, 4);

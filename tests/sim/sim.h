@@ -16,7 +16,7 @@
 
 /* What can go wrong, in one federation's life. Probabilities are per message or per step. */
 struct sim_faults {
-  double loss, duplicate, disconnect, kill_node, kill_coordinator, damage, fail_work, refuse;
+  double loss, duplicate, disconnect, kill_node, kill_coordinator, tear, damage, fail_work, refuse;
   int64_t delay; /* most, of a message */
   bool streams;  /* messages of one connection stay in order and are not lost */
 };
@@ -131,6 +131,7 @@ struct sim_node {
   struct sim_check check;
   bool uploading;
   /* on disk */
+  bool torn; /* the last record was being written when the power went */
   struct sim_blob *journal;
   size_t n_journal;
   struct sim_blob spool;   /* y */

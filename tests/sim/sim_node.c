@@ -53,7 +53,10 @@ void sim_node_start(struct sim *sim, struct sim_node *node) {
   sim_node_step(sim, node,
                 &(struct nx_participant_event){.type = NX_PARTICIPANT_RESTORE,
                                                .records = records,
-                                               .n_records = node->n_journal});
+                                               .n_records = node->n_journal,
+                                               .torn = node->torn});
+  if (node->up)
+    node->torn = false;
   free(records);
   struct nx_participant_progress progress; /* it may have sealed more than was adopted */
   nx_participant_progress(node->core, &progress);
@@ -288,7 +291,15 @@ static void end_check(struct sim *sim, struct sim_node *node, const struct sim_e
 
 /* --- actions ------------------------------------------------------------------------------- */
 
-static void persist(struct sim_node *node, const struct nx_participant_action *action) {
+/* A record that replaces the journal is written aside and renamed: all or nothing. One that
+ * is appended may be torn. In both cases nothing that follows it has happened. */
+static void persist(struct sim *sim, struct sim_node *node,
+                    const struct nx_participant_action *action) {
+  if (sim_chance(sim, sim->faults.tear)) {
+    node->torn |= !action->replace;
+    sim_log(sim, "node %u: killed while it writes a record", node->id);
+    return sim_node_kill(sim, node);
+  }
   if (action->replace)
     journal_clear(node);
   node->journal = reallocarray(node->journal, node->n_journal + 1, sizeof *node->journal);
@@ -325,7 +336,7 @@ static void carry_out(struct sim *sim, struct sim_node *node,
                       struct nx_participant_action *action) {
   switch (action->type) {
   case NX_PARTICIPANT_PERSIST:
-    return persist(node, action);
+    return persist(sim, node, action);
   case NX_PARTICIPANT_SEND:
     sim_watch_node_sends(sim, node, action->message);
     return sim_send_to_coordinator(sim, node, action->message);
@@ -376,6 +387,8 @@ void sim_node_step(struct sim *sim, struct sim_node *node,
     return sim_fail(sim, "node %u, event %d: %s", node->id, (int)event->type, err.text);
   for (size_t i = 0; i < node->actions.n && !sim->failed; i++) {
     carry_out(sim, node, &node->actions.items[i]);
+    if (!node->up)
+      return;
     if (sim_chance(sim, sim->faults.kill_node / 4))
       return sim_node_kill(sim, node);
   }
