@@ -229,6 +229,7 @@ static int start_prepare(struct nx_node *node, const struct nx_invite *invite,
                                       .kind = (enum nx_round_kind)invite->parameters.kind,
                                       .plan = invite->plan,
                                       .model = invite->model};
+  job->n_members = (uint32_t)node->pinned.manifest.n_members;
   if (nx_hash_equal(&node->announced_plan, &invite->plan) && node->announced_first <= invite->round)
     job->first_round = node->announced_first;
   node->holding++;

@@ -40,8 +40,7 @@ bool nx_node_stop_asked(void *context) {
 static int judge(struct nx_node *node, const struct node_job *job, struct nx_error *err) {
   const struct nx_plan *plan = nx_site_work_current_plan(node->work);
   struct nx_error late;
-  int r = nx_policy_judge_plan(&node->policy, plan, &job->round.plan,
-                               (uint32_t)node->pinned.manifest.n_members, err);
+  int r = nx_policy_judge_plan(&node->policy, plan, &job->round.plan, job->n_members, err);
   if (node->judged && node->judgement == r && nx_hash_equal(&node->judged_plan, &job->round.plan))
     return r;
   int told = nx_site_audit_plan(node->audit, &job->round.plan, plan->name, r < 0 ? err->text : NULL,

@@ -63,6 +63,7 @@ struct node_job {
   struct nx_transcript_parameters parameters;
   uint32_t variant;
   uint64_t first_round; /* PREPARE: of the run, as announced; 0: not known */
+  uint32_t n_members;   /* PREPARE: of the federation */
   struct nx_mask *mask;
   struct nx_buffer header; /* UPLOAD: M5 */
   uint64_t bytes;
