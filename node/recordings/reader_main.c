@@ -12,6 +12,9 @@
 
 #include "common/size.h"
 #include "node/recordings/sandbox_wire.h"
+#ifdef NEUROX_HDF5
+#include "node/recordings/hdf5_format.h"
+#endif
 
 #define MEMORY_CAP ((rlim_t)2 << 30)
 #define CPU_SECONDS 3600
@@ -164,6 +167,9 @@ int main(int argc, char **argv) {
       mmap(NULL, SANDBOX_WINDOW_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, SANDBOX_WINDOW, 0);
   if (window == MAP_FAILED)
     return 2;
+#ifdef NEUROX_HDF5
+  nx_recording_add_hdf5();
+#endif
   prctl(PR_SET_DUMPABLE, 0);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || limit() || confine()) {
     nx_fail(&err, NX_E_UNSUPPORTED,

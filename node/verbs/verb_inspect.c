@@ -118,8 +118,8 @@ const struct nx_verb nx_verb_inspect = {
     .help = "usage: neurox-node inspect [--json] FILE…\n\n"
             "Prints what the node's reader sees in a recording: format, length, every channel\n"
             "with its type, unit, rate and place, and the first events. Never a name, a birth\n"
-            "date or a start time. Reads EDF, EDF+, BDF, BrainVision, FIF, EEGLAB, MAT 5, NIfTI\n"
-            "and npy. With --json one line a file: format, channels, samples, duration_s,\n"
+            "date or a start time. Reads EDF, EDF+, BDF, BrainVision, FIF, EEGLAB, MAT 5, NIfTI,\n"
+            "npy, SNIRF and NWB. With --json one line a file: format, channels, samples, duration_s,\n"
             "events, refused. Exit code 2 when a file is refused, the reason on stderr.\n",
     .run = run_inspect,
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "common/rng.h"
 #include "common/size.h"
 #include "tests/support/shared_data.h"
 
@@ -151,12 +152,100 @@ static void crashing_or_lying_reader_costs_the_file_only(void **state) {
                    NX_E_NOT_FOUND);
 }
 
+/* HDF5 is read inside of the sandbox only, and only where it was there at build time. */
+static bool has_hdf5(void) {
+  const char *value = getenv("NEUROX_HAS_HDF5");
+  if (value && !strcmp(value, "1"))
+    return true;
+  print_message("SKIPPED 1 test: built without libhdf5\n");
+  skip();
+  return false;
+}
+
+static void snirf_is_read_as_mne_reads_it(void **state) {
+  (void)state;
+  char path[512];
+  float x[220];
+  struct nx_recording *recording = NULL;
+  struct nx_error err = {0};
+  if (!has_hdf5())
+    return;
+  shared_data(path, sizeof path,
+              "mne_formats/SNIRF/MNE-NIRS/20220217/20220217_nirx_15_3_recording.snirf");
+  if (nx_recording_open_sandboxed(reader(), path, &recording, &err) < 0)
+    fail_msg("%s", err.text);
+  const struct nx_recording_info *info = nx_recording_info(recording);
+  assert_string_equal(info->format, "SNIRF");
+  assert_int_equal(info->n_channels, 26);
+  assert_string_equal(info->channels[1].name, "S1_D9 760");
+  assert_int_equal(info->channels[1].type, NX_CHANNEL_NIRS);
+  assert_true(info->channels[1].rate_hz > 12.499 && info->channels[1].rate_hz < 12.501);
+  assert_int_equal(info->n_events, 3);
+  assert_true(info->events[1].onset_s > 7.519 && info->events[1].onset_s < 7.521);
+  assert_string_equal(info->events[1].text, "2.0");
+  assert_int_equal(nx_recording_read(recording, (uint32_t[]){1}, 1, 0, 220, x, NULL), 0);
+  assert_true(x[0] == 0.4109626F && x[1] == 0.4110714F);
+  nx_recording_close(recording);
+  assert_int_equal(nx_recording_open(path, &recording, NULL), NX_E_UNSUPPORTED); /* not in here */
+}
+
+static void electrical_series_of_nwb_is_read_in_volts(void **state) {
+  (void)state;
+  float x[6];
+  struct nx_recording *recording = NULL;
+  struct nx_error err = {0};
+  if (!has_hdf5())
+    return;
+  if (nx_recording_open_sandboxed(reader(), "tests/vectors/recordings/small.nwb", &recording,
+                                  &err) < 0)
+    fail_msg("%s", err.text);
+  const struct nx_recording_info *info = nx_recording_info(recording);
+  assert_string_equal(info->format, "NWB");
+  assert_int_equal(info->n_channels, 3);
+  assert_true(info->channels[2].rate_hz == 250 && info->channels[2].n_samples == 10);
+  assert_int_equal(nx_recording_read(recording, (uint32_t[]){2, 0}, 2, 7, 3, x, NULL), 0);
+  assert_true(x[0] == (float)23e-6 && x[2] == (float)29e-6 && x[5] == (float)27e-6);
+  nx_recording_close(recording);
+}
+
+static void damaged_hdf5_costs_the_file_only(void **state) {
+  (void)state;
+  struct nx_buffer bytes = {0};
+  struct nx_rng rng;
+  char path[] = "/tmp/nx-sandbox-XXXXXX";
+  if (!has_hdf5())
+    return;
+  close(mkstemp(path));
+  assert_int_equal(nx_file_read("tests/vectors/recordings/small.nwb", 1 << 20, &bytes, NULL), 0);
+  nx_rng_init(&rng, 4, 0);
+  for (int round = 0; round < 60; round++) {
+    struct nx_recording *recording = NULL;
+    struct nx_error err = {0};
+    uint8_t *copy = malloc(bytes.size);
+    memcpy(copy, bytes.data, bytes.size);
+    for (int k = 0; k < 6; k++)
+      copy[8 + nx_rng_below(&rng, bytes.size - 8)] = (uint8_t)nx_rng_u64(&rng);
+    FILE *file = fopen(path, "wb");
+    fwrite(copy, 1, bytes.size, file);
+    fclose(file);
+    free(copy);
+    if (nx_recording_open_sandboxed(reader(), path, &recording, &err) < 0)
+      assert_non_null(strstr(err.text, path));
+    nx_recording_close(recording);
+  }
+  nx_buffer_finish(&bytes);
+  unlink(path);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sandboxed_reading_gives_the_same_values),
       cmocka_unit_test(window_larger_than_the_shared_memory_is_read_in_parts),
       cmocka_unit_test(refusals_keep_their_words),
       cmocka_unit_test(sibling_outside_of_the_folder_is_refused),
+      cmocka_unit_test(snirf_is_read_as_mne_reads_it),
+      cmocka_unit_test(electrical_series_of_nwb_is_read_in_volts),
+      cmocka_unit_test(damaged_hdf5_costs_the_file_only),
       cmocka_unit_test(crashing_or_lying_reader_costs_the_file_only),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
