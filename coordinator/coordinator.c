@@ -345,7 +345,8 @@ static int wait_until_stopped(struct nx_coordinator *c, const sigset_t *signals,
   }
 }
 
-static int serve(struct nx_coordinator *c, const char *home, struct nx_error *err) {
+static int serve(struct nx_coordinator *c, const char *home, const struct nx_serve_options *options,
+                 struct nx_error *err) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
@@ -353,6 +354,8 @@ static int serve(struct nx_coordinator *c, const char *home, struct nx_error *er
   pthread_sigmask(SIG_BLOCK, &signals, NULL); /* threads started from here on inherit it */
   signal(SIGPIPE, SIG_IGN);
   int r = open_home(c, home, err);
+  if (r == 0)
+    nx_run_store_drill(c->federation->store, options->drill_record, options->drill_before);
   if (r < 0 || (r = check_port(c->federation->config->listen, err)) < 0 ||
       (r = check_port(c->federation->config->enrol_listen, err)) < 0 ||
       (r = start_threads(c, err)) < 0 || (r = open_main_port(c, err)) < 0)
@@ -375,7 +378,8 @@ static void raise_descriptors(void) {
   }
 }
 
-int nx_coordinator_serve(const char *home, struct nx_error *err) {
+int nx_coordinator_serve(const char *home, const struct nx_serve_options *options,
+                         struct nx_error *err) {
   struct nx_coordinator *c = calloc(1, sizeof *c);
   if (!c)
     return nx_fail(err, NX_E_NOMEM, "serve");
@@ -385,7 +389,7 @@ int nx_coordinator_serve(const char *home, struct nx_error *err) {
   c->started = nx_clock_monotonic();
   pthread_mutex_init(&c->directory_lock, NULL);
   nx_rpc_library_start();
-  int r = serve(c, home, err);
+  int r = serve(c, home, options, err);
   destroy(c);
   nx_rpc_library_stop();
   return r;

@@ -235,7 +235,12 @@ int nx_training_run_resume(const struct nx_training_run_config *config, int64_t 
   run->gather_until = now + NX_GATHER;
   run->next_try = now;
   if ((r = nx_model_recall(run->plan, config->registry, &row.model_hash, &run->model, err)) < 0 ||
-      (r = recall_totals(run, err)) < 0 || (r = recall_round(run, now, err)) < 0)
+      (r = recall_totals(run, err)) < 0)
+    return nx_error_prefix(err, r, "go on with run %lld", (long long)row.id);
+  /* Killed between its last seal and saying so: there is nothing left to do. */
+  r = nx_training_run_has_all(run) ? nx_training_run_end(run, NX_RUN_FINISHED, err)
+                                   : recall_round(run, now, err);
+  if (r < 0)
     return nx_error_prefix(err, r, "go on with run %lld", (long long)row.id);
   *run_out = nx_steal(&run);
   return 0;

@@ -125,7 +125,8 @@ int nx_training_run_begin_attempt(struct nx_training_run *run, int64_t now, stru
 
 /* --- its end ------------------------------------------------------------------------- */
 
-static int end_run(struct nx_training_run *run, enum nx_run_state state, struct nx_error *err) {
+int nx_training_run_end(struct nx_training_run *run, enum nx_run_state state,
+                        struct nx_error *err) {
   run->row.state = state;
   run->row.ended = nx_clock_unix();
   nx_model_destroy(nx_steal(&run->model));
@@ -147,7 +148,7 @@ static int turn_to(struct nx_training_run *run, int64_t now, struct nx_error *er
   run->next_try = now;
   if (run->stopping) {
     nx_training_run_note(run, "stopped by the operator");
-    return end_run(run, NX_RUN_STOPPED, err);
+    return nx_training_run_end(run, NX_RUN_STOPPED, err);
   }
   if (!run->pausing)
     return 0;
@@ -255,8 +256,8 @@ static int move_on(struct nx_training_run *run, const struct nx_round_action *fi
   run->attempt = 0;
   run->config.sealed(run->config.context);
   run->note[0] = 0;
-  if (run->round == run->row.first_round + run->row.n_rounds)
-    return end_run(run, NX_RUN_FINISHED, err);
+  if (nx_training_run_has_all(run))
+    return nx_training_run_end(run, NX_RUN_FINISHED, err);
   return turn_to(run, now, err);
 }
 
@@ -299,7 +300,7 @@ static int try_again(struct nx_training_run *run, const struct nx_round_action *
   if (!unsealed)
     nx_upload_spool_remove(run->uploads, run->round, run->attempt, NULL);
   if (unsealed || run->attempt >= most)
-    return end_run(run, NX_RUN_FAILED, err);
+    return nx_training_run_end(run, NX_RUN_FAILED, err);
   if ((r = turn_to(run, now, err)) == 0)
     run->next_try = now + NX_RETRY;
   return r;

@@ -58,6 +58,10 @@ void nx_training_run_note(struct nx_training_run *run, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 int nx_training_run_feed(struct nx_training_run *run, const struct nx_round_event *event,
                          int64_t now, struct nx_error *err);
+/* Every round of the plan is sealed. */
+static inline bool nx_training_run_has_all(const struct nx_training_run *run) {
+  return run->round >= run->row.first_round + run->row.n_rounds;
+}
 enum nx_round_kind nx_training_run_kind(const struct nx_training_run *run);
 /* Frees what belongs to one attempt. */
 void nx_training_run_drop_attempt(struct nx_training_run *run);
@@ -79,6 +83,8 @@ int nx_training_run_write_record(struct nx_training_run *run, uint32_t kind, con
 int nx_training_run_begin_attempt(struct nx_training_run *run, int64_t now, struct nx_error *err);
 /* Builds spool, sum and core for cohort[n_cohort]; feeds nothing. */
 int nx_training_run_make_attempt(struct nx_training_run *run, struct nx_error *err);
+/* The run is over: said in the store, the logs and the audit log. */
+int nx_training_run_end(struct nx_training_run *run, enum nx_run_state state, struct nx_error *err);
 int nx_training_run_finish_attempt(struct nx_training_run *run,
                                    const struct nx_round_action *finished, int64_t now,
                                    struct nx_error *err);

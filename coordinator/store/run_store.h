@@ -32,6 +32,10 @@ int nx_run_store_open(const char *path, struct nx_run_store **store_out, struct 
 void nx_run_store_destroy(struct nx_run_store *store); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_run_store *, nx_run_store_destroy)
 
+/* A drill for tests of what a crash may not lose: the process kills itself (SIGKILL) right
+ * before, or right after, the n-th record or sealed round from now on is durable. */
+void nx_run_store_drill(struct nx_run_store *store, uint32_t n, bool before);
+
 /* --- the federation and its members ------------------------------------------------ */
 
 struct nx_store_federation {

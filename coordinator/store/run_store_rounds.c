@@ -1,4 +1,6 @@
 /* The run store's plans, runs and rounds. */
+#include <signal.h>
+
 #include "common/size.h"
 #include "coordinator/store/sqlite_call.h"
 
@@ -95,15 +97,30 @@ int nx_run_store_last_run(struct nx_run_store *store, struct nx_store_run *out,
   return nx_sql_column_bytes(s, 5, &out->model_hash, 32, err);
 }
 
+void nx_run_store_drill(struct nx_run_store *store, uint32_t n, bool before) {
+  NX_STORE_LOCK(store);
+  store->drill = n;
+  store->drill_before = before;
+}
+
+/* Called on both sides of a change. */
+static void drill(struct nx_run_store *store, bool before) {
+  if (store->drill && store->drill_before == before && --store->drill == 0)
+    raise(SIGKILL);
+}
+
 /* --- records of the round core ----------------------------------------------------- */
 
 int nx_run_store_append_record(struct nx_run_store *store, const struct nx_store_record *record,
                                struct nx_error *err) {
   NX_STORE_LOCK(store);
-  return nx_sql_run(store, err,
-                    "INSERT INTO records(round, attempt, kind, body) VALUES(?, ?, ?, ?)", "iiib",
-                    (int64_t)record->round, (int64_t)record->attempt, (int64_t)record->kind,
-                    record->body.data, record->body.size);
+  drill(store, true);
+  int r =
+      nx_sql_run(store, err, "INSERT INTO records(round, attempt, kind, body) VALUES(?, ?, ?, ?)",
+                 "iiib", (int64_t)record->round, (int64_t)record->attempt, (int64_t)record->kind,
+                 record->body.data, record->body.size);
+  drill(store, false);
+  return r;
 }
 
 int nx_run_store_visit_records(struct nx_run_store *store, uint64_t from_round,
@@ -147,6 +164,7 @@ int nx_run_store_seal_round(struct nx_run_store *store, const struct nx_store_se
                             struct nx_bytes aux, const uint8_t *survivors, struct nx_error *err) {
   NX_STORE_LOCK(store);
   _cleanup_transaction_ struct nx_transaction transaction = {0};
+  drill(store, true);
   int r = nx_transaction_begin(store, &transaction, err);
   if (r < 0 || (r = insert_sealed(store, sealed, aux, survivors, err)) < 0 ||
       (r = nx_sql_run(store, err, "UPDATE runs SET model = ? WHERE id = ?", "bi",
@@ -154,7 +172,9 @@ int nx_run_store_seal_round(struct nx_run_store *store, const struct nx_store_se
       (r = nx_sql_run(store, err, "DELETE FROM records WHERE round <= ?", "i",
                       (int64_t)sealed->round)) < 0)
     return r;
-  return nx_transaction_commit(&transaction, err);
+  r = nx_transaction_commit(&transaction, err);
+  drill(store, false);
+  return r;
 }
 
 int nx_run_store_totals(struct nx_run_store *store, int64_t run, struct nx_store_totals *out,

@@ -10,6 +10,8 @@
 struct nx_run_store {
   sqlite3 *db;
   pthread_mutex_t lock;
+  uint32_t drill; /* changes until this process kills itself; 0: never */
+  bool drill_before;
 };
 
 /* Compiles sql and binds the arguments after types, one letter each:

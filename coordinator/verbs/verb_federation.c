@@ -186,15 +186,31 @@ const struct nx_coordinator_verb nx_coordinator_revoke = {
 
 /* --- serve -------------------------------------------------------------------------------- */
 
+static int parse_drill(const char *text, struct nx_serve_options *options, struct nx_error *err) {
+  static const char after[] = "kill-after-record@", before[] = "kill-before-record@";
+  uint64_t n = 0;
+  options->drill_before = !strncmp(text, before, sizeof before - 1);
+  if (!options->drill_before && strncmp(text, after, sizeof after - 1))
+    return nx_fail(err, NX_E_INVALID,
+                   "--drill: '%s' is not kill-before-record@N or "
+                   "kill-after-record@N",
+                   text);
+  int r = nx_option_number("drill", strchr(text, '@') + 1, 1, 1000000, &n, err);
+  options->drill_record = (uint32_t)n;
+  return r;
+}
+
 static int run_serve(int argc, char *const *argv, struct nx_error *err) {
-  const char *given = NX_COORDINATOR_HOME, *words;
-  const struct nx_option options[] = {{.name = "home", .value = &given}};
+  const char *given = NX_COORDINATOR_HOME, *drill = NULL, *words;
+  const struct nx_option options[] = {{.name = "home", .value = &given},
+                                      {.name = "drill", .value = &drill}};
+  struct nx_serve_options serve = {0};
   char home[NX_PATH_SIZE];
   size_t n_words;
-  if (nx_options_parse(argc, argv, options, 1, &words, 0, &n_words, err) < 0 ||
-      nx_verb_home(given, home, err) < 0)
+  if (nx_options_parse(argc, argv, options, 2, &words, 0, &n_words, err) < 0 ||
+      nx_verb_home(given, home, err) < 0 || (drill && parse_drill(drill, &serve, err) < 0))
     return NX_VERB_USAGE;
-  int r = nx_coordinator_serve(home, err);
+  int r = nx_coordinator_serve(home, &serve, err);
   return r < 0 ? nx_error_prefix(err, r, "serve") : 0;
 }
 
@@ -205,7 +221,9 @@ const struct nx_coordinator_verb nx_coordinator_serve_verb = {
             "Listens for members (mutual TLS 1.3) and, while someone is invited, for enrolment.\n"
             "Logs go to stderr. Stop it with SIGTERM or Ctrl-C. Killed at any moment, it goes on\n"
             "where it was when it is started again: everything it promised is on "
-            "disk.\n\n" NX_HELP_COORDINATOR_HOME,
+            "disk.\n\n" NX_HELP_COORDINATOR_HOME
+            "  --drill kill-after-record@N | kill-before-record@N   for exercises: dies there, as\n"
+            "                  if the power had failed; start it again and see\n",
     .run = run_serve,
 };
 

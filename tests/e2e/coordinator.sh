@@ -168,6 +168,30 @@ wait_for 20 same
 check "every node holds the very same model" $?
 refuses "over already\|no run is under way" stop --home "$work/hub"
 check "a run that is over cannot be stopped" $?
+# ---- a run whose coordinator dies at every single thing it writes down ---------------------------------
+
+ended() { [ "$(grep -c run.ended "$work/hub.log")" -gt 1 ]; }
+sed 's/^  rounds: .*/  rounds: 1/' "$work/plan.yaml" >"$work/short.yaml"
+"$coordinator" start "$work/short.yaml" --wait-members 3 --home "$work/hub" >"$work/start.log" 2>&1
+check "a second run starts" $?
+kill -9 "$hub"; wait "$hub" 2>/dev/null
+starts=0
+until ended || [ "$starts" -ge 150 ]; do
+  starts=$((starts + 1))
+  [ $((starts % 2)) = 0 ] && drill=kill-after-record@1 || drill=kill-before-record@2
+  "$coordinator" serve --home "$work/hub" --drill "$drill" >>"$work/hub.log" 2>&1 &
+  hub=$!
+  while kill -0 "$hub" 2>/dev/null && ! ended; do sleep 0.05; done
+  ended || wait "$hub" 2>/dev/null
+done
+echo "# $starts starts"
+ended && [ "$starts" -ge 20 ]
+check "a coordinator that dies at every record finishes the run" $?
+kill -9 "$hub" 2>/dev/null; wait "$hub" 2>/dev/null
+serve
+"$coordinator" status --json --home "$work/hub" >"$work/status.json"
+grep -q '"state":.*finished' "$work/status.json" && grep -q '"rounds_sealed":.*3' "$work/status.json"
+check "and every round of it was sealed once" $?
 refuses "no member" revoke nobody --home "$work/hub"
 check "only a member can be revoked" $?
 "$coordinator" revoke site-2 --reason "lost laptop" --home "$work/hub" >/dev/null 2>&1
