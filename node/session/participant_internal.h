@@ -24,6 +24,7 @@ enum participant_state {
 /* In guarded memory. */
 struct participant_secrets {
   struct nx_secret c, s, b;
+  struct nx_secret shared[NX_ID_END]; /* X25519(c, c of that member): seals both ways */
   struct nx_secret b_shares[NX_ID_END], s_shares[NX_ID_END]; /* by dealer */
 };
 

@@ -251,14 +251,14 @@ struct deal {
 static int seal_box(struct turn *t, struct deal *deal, uint32_t to, const struct nx_secret *b,
                     const struct nx_secret *s, struct nx_hash *hash_out, struct nx_error *why) {
   struct attempt *attempt = t->p->attempt;
-  _cleanup_(nx_secret_wipe) struct nx_secret shared;
+  struct nx_secret *shared = &attempt->secrets->shared[to];
   _cleanup_(nx_secret_wipe) struct nx_secret key;
   struct nx_secret plain[2] = {*b, *s};
   struct nx_share_box *box = &deal->boxes[deal->n_boxes++];
   box->id = to;
-  int r = nx_agreement_shared(&attempt->secrets->c, &attempt->adverts[to].c, &shared, why);
+  int r = nx_agreement_shared(&attempt->secrets->c, &attempt->adverts[to].c, shared, why);
   if (r >= 0)
-    r = nx_share_key(&shared, &attempt->t1, t->p->cfg.id, to, &key, why);
+    r = nx_share_key(shared, &attempt->t1, t->p->cfg.id, to, &key, why);
   if (r >= 0)
     r = nx_sealed_box_seal(&key, &attempt->t1, t->p->cfg.id, to, nx_bytes(plain, sizeof plain),
                            box->bytes, why);

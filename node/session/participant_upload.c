@@ -76,7 +76,6 @@ static int open_box(struct turn *t, const struct nx_bundle *bundle, const struct
                     uint32_t dealer) {
   struct attempt *attempt = t->p->attempt;
   uint32_t me = t->p->cfg.id;
-  _cleanup_(nx_secret_wipe) struct nx_secret shared;
   _cleanup_(nx_secret_wipe) struct nx_secret key;
   const struct nx_share_commitment *commitment = commitment_to(shares, me);
   const struct nx_share_box *box = box_of(bundle, dealer);
@@ -87,11 +86,10 @@ static int open_box(struct turn *t, const struct nx_bundle *bundle, const struct
                                  t->raw, nx_bytes("", 0));
     return r < 0 ? r : BOX_REFUSED;
   }
-  int r = nx_agreement_shared(&attempt->secrets->c, &attempt->adverts[dealer].c, &shared, t->err);
-  if (r < 0 || (r = nx_share_key(&shared, &attempt->t1, dealer, me, &key, t->err)) < 0 ||
-      (r = nx_check_box(&key, &attempt->t1, dealer, me, commitment, box->bytes,
-                        &attempt->secrets->b_shares[dealer], &attempt->secrets->s_shares[dealer],
-                        t->err)) < 0)
+  int r = nx_share_key(&attempt->secrets->shared[dealer], &attempt->t1, dealer, me, &key, t->err);
+  if (r < 0 || (r = nx_check_box(&key, &attempt->t1, dealer, me, commitment, box->bytes,
+                                 &attempt->secrets->b_shares[dealer],
+                                 &attempt->secrets->s_shares[dealer], t->err)) < 0)
     return r;
   if (r == 0)
     return 0;
