@@ -280,7 +280,7 @@ static int run(struct nx_node *node, struct nx_error *err) {
   r = open_line(node, err);
   if (r == 0)
     r = loop(node, err);
-  pthread_cancel(signals);
+  pthread_kill(signals, SIGTERM); /* nobody waits for its message any more */
   pthread_join(signals, NULL);
   struct nx_error late;
   int closed = nx_audit_log_checkpoint(node->audit, r < 0 ? &late : err);
