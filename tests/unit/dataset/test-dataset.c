@@ -77,6 +77,38 @@ static void manifest_changes_with_files_and_pipeline_but_not_names(void **state)
   remove_folder(folder);
 }
 
+static void pool_and_sandbox_give_the_same_data_set(void **state) {
+  (void)state;
+  char folder[] = FOLDER;
+  struct nx_plan *plan = load_plan();
+  struct nx_dataset *alone = NULL, *together = NULL;
+  struct nx_pool *pool = NULL;
+  struct nx_error err = {0};
+  make_folder(folder);
+  make_cohort(folder, 3, 10);
+  assert_int_equal(nx_pool_create(3, &pool, NULL), 0);
+  const struct nx_dataset_options options = {
+      .folder = folder, .reader = getenv("NEUROX_READER"), .pool = pool};
+  assert_non_null(options.reader);
+  assert_int_equal(open_folder(folder, plan, &alone, NULL), 0);
+  if (nx_dataset_open(&options, plan, &together, &err) < 0)
+    fail_msg("%s", err.text);
+  for (size_t i = 0; i < 6; i++) {
+    const struct nx_dataset_recording *a = nx_dataset_recording(alone, i);
+    const struct nx_dataset_recording *b = nx_dataset_recording(together, i);
+    assert_string_equal(a->file, b->file);
+    assert_int_equal(a->n_samples, b->n_samples);
+    assert_memory_equal(a->x, b->x, 19 * a->n_samples * sizeof *a->x);
+  }
+  assert_true(
+      nx_hash_equal(&nx_dataset_summary(alone)->manifest, &nx_dataset_summary(together)->manifest));
+  nx_dataset_destroy(alone);
+  nx_dataset_destroy(together);
+  nx_pool_destroy(pool);
+  nx_plan_destroy(plan);
+  remove_folder(folder);
+}
+
 static void expect(const char *folder, const struct nx_plan *plan, int code, const char *word) {
   struct nx_dataset *dataset = NULL;
   struct nx_error err = {0};
@@ -394,6 +426,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(synthetic_cohort_is_read_split_and_called_synthetic),
       cmocka_unit_test(manifest_changes_with_files_and_pipeline_but_not_names),
+      cmocka_unit_test(pool_and_sandbox_give_the_same_data_set),
       cmocka_unit_test(bad_folders_end_in_one_clear_line),
       cmocka_unit_test(value_that_is_no_number_is_refused_with_its_place),
       cmocka_unit_test(held_out_name_without_recordings_is_refused),
