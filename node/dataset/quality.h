@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "common/error.h"
+#include "node/recordings/recording.h"
 
 enum nx_bad_reason {
   NX_BAD_FLAT = 1 << 0,        /* no variation at all */
@@ -31,5 +32,11 @@ double nx_quantile(const double *x, size_t n, double q, double *scratch);
 
 int nx_quality(const double *x, size_t n_channels, size_t n, double rate_hz,
                struct nx_channel_quality *quality_out, struct nx_error *err);
+/* The same for an open recording: of its channels of the first brain signal's type and rate, up
+ * to ten minutes from the start, high-passed at 0.5 Hz. picks_out and quality_out hold
+ * NX_RECORDING_CHANNELS entries; *n_out: how many were judged, 0 when there are none. */
+int nx_quality_of_recording(struct nx_recording *recording, uint32_t *picks_out,
+                            struct nx_channel_quality *quality_out, size_t *n_out,
+                            struct nx_error *err);
 /* "flat", "clipped", …: one word for one bit. */
 const char *nx_bad_reason_name(enum nx_bad_reason reason);

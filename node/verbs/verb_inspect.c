@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "node/dataset/quality.h"
 #include "node/recordings/sandbox.h"
 #include "node/verbs/verb.h"
 
@@ -31,6 +32,52 @@ static void print_recording(const char *path, const struct nx_recording_info *in
     printf("  and %zu events more\n", info->n_events - EVENTS_SHOWN);
 }
 
+/* "flat, noise" */
+static void words_of(unsigned reasons, char out[128]) {
+  size_t used = 0;
+  out[0] = 0;
+  for (unsigned bit = 1; bit <= NX_BAD_NOT_A_NUMBER; bit <<= 1)
+    if (reasons & bit)
+      used += (size_t)snprintf(out + used, 128 - used, "%s%s", used ? ", " : "",
+                               nx_bad_reason_name((enum nx_bad_reason)bit));
+}
+
+struct judgement {
+  size_t n;
+  uint32_t picks[NX_RECORDING_CHANNELS];
+  struct nx_channel_quality quality[NX_RECORDING_CHANNELS];
+};
+
+static void print_quality(const struct nx_recording_info *info, const struct judgement *judged) {
+  size_t bad = 0;
+  char words[128];
+  for (size_t i = 0; i < judged->n; i++)
+    bad += judged->quality[i].reasons != 0;
+  printf("  quality: %zu of %zu channels are bad%s\n", bad, judged->n, bad ? ":" : "");
+  for (size_t i = 0; i < judged->n; i++) {
+    const struct nx_channel_quality *q = &judged->quality[i];
+    words_of(q->reasons, words);
+    if (q->reasons)
+      printf("    %-16s %s (amplitude z %.1f, correlation %.2f, noise z %.1f)\n",
+             info->channels[judged->picks[i]].name, words, q->deviation_z, q->correlation,
+             q->noise_z);
+  }
+}
+
+static void add_quality(cJSON *json, const struct nx_recording_info *info,
+                        const struct judgement *judged) {
+  cJSON *bad = cJSON_AddArrayToObject(json, "bad_channels");
+  char words[128];
+  for (size_t i = 0; i < judged->n; i++)
+    if (judged->quality[i].reasons) {
+      cJSON *item = cJSON_CreateObject();
+      words_of(judged->quality[i].reasons, words);
+      cJSON_AddStringToObject(item, "name", info->channels[judged->picks[i]].name);
+      cJSON_AddStringToObject(item, "why", words);
+      cJSON_AddItemToArray(bad, item);
+    }
+}
+
 static void add_channels(cJSON *json, const struct nx_recording_info *info) {
   cJSON *channels = cJSON_AddArrayToObject(json, "channels");
   uint64_t samples = 0;
@@ -50,8 +97,8 @@ static void add_channels(cJSON *json, const struct nx_recording_info *info) {
 }
 
 /* One line a file; refused is null or the reason. */
-static int print_json(const struct nx_recording_info *info, const char *refused,
-                      struct nx_error *err) {
+static int print_json(const struct nx_recording_info *info, const struct judgement *judged,
+                      const char *refused, struct nx_error *err) {
   const struct nx_recording_info nothing = {0};
   cJSON *json = cJSON_CreateObject();
   if (info)
@@ -59,6 +106,8 @@ static int print_json(const struct nx_recording_info *info, const char *refused,
   else
     cJSON_AddNullToObject(json, "format");
   add_channels(json, info ? info : &nothing);
+  if (judged)
+    add_quality(json, info, judged);
   if (refused)
     cJSON_AddStringToObject(json, "refused", refused);
   else
@@ -72,25 +121,32 @@ static int print_json(const struct nx_recording_info *info, const char *refused,
   return 0;
 }
 
-static int inspect_file(const char *path, bool json, struct nx_error *err) {
+static int inspect_file(const char *path, bool json, bool quality, struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
+  _cleanup_free_ struct judgement *judged = quality ? calloc(1, sizeof *judged) : NULL;
   struct nx_error why = {0};
   int r = nx_recording_open_guarded(path, &recording, &why);
+  if (r == 0 && judged)
+    r = nx_quality_of_recording(recording, judged->picks, judged->quality, &judged->n, &why);
   if (r < 0) {
-    int printed = json ? print_json(NULL, why.text, err) : 0;
+    int printed = json ? print_json(NULL, NULL, why.text, err) : 0;
     *err = printed < 0 ? *err : why;
     return r;
   }
+  const struct nx_recording_info *info = nx_recording_info(recording);
   if (json)
-    return print_json(nx_recording_info(recording), NULL, err);
-  print_recording(path, nx_recording_info(recording));
+    return print_json(info, judged, NULL, err);
+  print_recording(path, info);
+  if (judged)
+    print_quality(info, judged);
   return 0;
 }
 
 static int run_inspect(int argc, char *const *argv, struct nx_error *err) {
   const char *paths[256];
-  bool json = false;
-  const struct nx_option options[] = {{.name = "json", .flag = &json}};
+  bool json = false, quality = false;
+  const struct nx_option options[] = {{.name = "json", .flag = &json},
+                                      {.name = "quality", .flag = &quality}};
   size_t n_paths;
   if (nx_options_parse(argc, argv, options, NX_ARRAY_LENGTH(options), paths, NX_ARRAY_LENGTH(paths),
                        &n_paths, err) < 0)
@@ -102,7 +158,7 @@ static int run_inspect(int argc, char *const *argv, struct nx_error *err) {
   bool refused = false;
   for (size_t i = 0; i < n_paths; i++) {
     struct nx_error one = {0};
-    if (inspect_file(paths[i], json, &one) == 0)
+    if (inspect_file(paths[i], json, quality, &one) == 0)
       continue;
     if (refused) /* the last one is main's to print */
       fprintf(stderr, "neurox-node: %s\n", err->text);
@@ -115,11 +171,14 @@ static int run_inspect(int argc, char *const *argv, struct nx_error *err) {
 const struct nx_verb nx_verb_inspect = {
     .name = "inspect",
     .summary = "what a recording holds: channels, units, rates, length",
-    .help = "usage: neurox-node inspect [--json] FILE…\n\n"
-            "Prints what the node's reader sees in a recording: format, length, every channel\n"
-            "with its type, unit, rate and place, and the first events. Never a name, a birth\n"
-            "date or a start time. Reads EDF, EDF+, BDF, BrainVision, FIF, EEGLAB, MAT 5, NIfTI,\n"
-            "npy, SNIRF and NWB. With --json one line a file: format, channels, samples, duration_s,\n"
-            "events, refused. Exit code 2 when a file is refused, the reason on stderr.\n",
+    .help =
+        "usage: neurox-node inspect [--json] [--quality] FILE…\n\n"
+        "Prints what the node's reader sees in a recording: format, length, every channel\n"
+        "with its type, unit, rate and place, and the first events. Never a name, a birth\n"
+        "date or a start time. Reads EDF, EDF+, BDF, BrainVision, FIF, EEGLAB, MAT 5, NIfTI,\n"
+        "npy, SNIRF and NWB. With --json one line a file: format, channels, samples, duration_s,\n"
+        "events, refused. --quality names bad channels by PREP's criteria (flat, clipped,\n"
+        "deviation, correlation, noise) over the first ten minutes. Exit code 2 when a file is "
+        "refused, the reason on stderr.\n",
     .run = run_inspect,
 };

@@ -209,6 +209,30 @@ static void spoilt_channels_are_found_with_their_reason(void **state) {
   free(x);
 }
 
+static void quality_of_a_recording_is_of_its_brain_signals(void **state) {
+  (void)state;
+  char path[512];
+  static uint32_t picks[NX_RECORDING_CHANNELS];
+  static struct nx_channel_quality quality[NX_RECORDING_CHANNELS];
+  size_t n = 0;
+  struct nx_recording *recording = NULL;
+  shared_data(path, sizeof path, "eegmmidb_S001/S001R01.edf");
+  assert_int_equal(nx_recording_open(path, &recording, NULL), 0);
+  assert_int_equal(nx_quality_of_recording(recording, picks, quality, &n, NULL), 0);
+  assert_int_equal(n, 64);
+  for (size_t i = 0; i < n; i++) {
+    const char *name = nx_recording_info(recording)->channels[picks[i]].name;
+    bool bad = !strcmp(name, "T10.") || !strcmp(name, "T8..") || !strcmp(name, "F8..");
+    assert_int_equal(quality[i].reasons != 0, bad);
+  }
+  nx_recording_close(recording);
+  shared_data(path, sizeof path, "mne_formats/EDF/SC4001EC-Hypnogram.edf");
+  assert_int_equal(nx_recording_open(path, &recording, NULL), 0);
+  assert_int_equal(nx_quality_of_recording(recording, picks, quality, &n, NULL), 0);
+  assert_int_equal(n, 0);
+  nx_recording_close(recording);
+}
+
 static void median_takes_the_middle_of_odd_even_and_negative_values(void **state) {
   (void)state;
   double scratch[6];
@@ -262,6 +286,7 @@ int main(void) {
       cmocka_unit_test(welch_density_is_scipys),
       cmocka_unit_test(prep_figures_are_numpys),
       cmocka_unit_test(spoilt_channels_are_found_with_their_reason),
+      cmocka_unit_test(quality_of_a_recording_is_of_its_brain_signals),
       cmocka_unit_test(median_takes_the_middle_of_odd_even_and_negative_values),
       cmocka_unit_test(short_signals_and_wrong_edges_are_refused),
       cmocka_unit_test(ratios_of_rates_are_found_or_refused),
