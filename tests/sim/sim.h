@@ -56,12 +56,19 @@ struct sim_settings {
   uint32_t n_lanes; /* 0: drawn */
 };
 
+/* Inputs: 0..31 the core's events, from 32 on its messages (type - 100, at most 22). */
+#define SIM_STATES 10
+#define SIM_INPUTS 56
+
 struct sim_totals {
   uint64_t rounds, attempts, aborted, lost, recovered, steps, kills, federations, evidence;
   uint64_t violations, releases, uploads, opened, node_seals, outcomes[8];
   struct sim_report reports[SIM_REPORTS_MAX];
   size_t n_reports;
   bool accused[NX_ID_END]; /* in the last attempt that named anybody */
+  struct nx_hash trace;    /* of all that was sent: the same run gives the same */
+  /* How often each core was in each state when each kind of event or message came. */
+  uint64_t round_seen[SIM_STATES][SIM_INPUTS], node_seen[SIM_STATES][SIM_INPUTS];
 };
 
 /* A thing that happens at a time. Bytes are owned by the event. */
@@ -213,6 +220,12 @@ void sim_log(struct sim *sim, const char *format, ...) __attribute__((format(pri
 /* Evidence: expected with a villain, a violation without. */
 void sim_report(struct sim *sim, const char *kind, uint32_t by, uint32_t accused,
                 const char *reason);
+/* sim_coverage.c: counts what comes to a core, in the state it is in */
+void sim_seen_round(struct sim *sim, const struct nx_round_event *event);
+void sim_seen_node(struct sim *sim, const struct sim_node *node,
+                   const struct nx_participant_event *event);
+/* Prints which inputs came in which states, and how often. */
+void sim_print_coverage(const struct sim_totals *totals);
 /* Schedules; takes over the event's bytes. */
 void sim_post(struct sim *sim, struct sim_event event, int64_t delay);
 bool sim_chance(struct sim *sim, double p);

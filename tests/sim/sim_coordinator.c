@@ -326,6 +326,7 @@ void sim_coordinator_step(struct sim *sim, const struct nx_round_event *event) {
     return;
   nx_round_actions_reset(&coordinator->actions);
   sim->totals.steps++;
+  sim_seen_round(sim, event);
   if (nx_round_step(coordinator->core, event, sim->now, &coordinator->actions, &err) < 0)
     return sim_fail(sim, "coordinator, event %d: %s", (int)event->type, err.text);
   for (size_t i = 0; i < coordinator->actions.n && !sim->failed; i++) {

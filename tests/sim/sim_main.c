@@ -9,10 +9,12 @@ static const struct option options[] = {
     {"seed", required_argument, NULL, 's'},  {"rounds", required_argument, NULL, 'r'},
     {"nodes", required_argument, NULL, 'n'}, {"json", required_argument, NULL, 'j'},
     {"calm", no_argument, NULL, 'c'},        {"verbose", no_argument, NULL, 'v'},
+    {"long", no_argument, NULL, 'l'},        {"coverage", no_argument, NULL, 'o'},
     {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
 
 static int usage(FILE *stream, int status) {
-  fputs("usage: neurox-sim [--seed S] [--rounds N] [--nodes N] [--json FILE] [--calm] [--verbose]\n"
+  fputs("usage: neurox-sim [--seed S] [--rounds N | --long] [--nodes N] [--json FILE]\n"
+        "                  [--calm] [--coverage] [--verbose]\n"
         "  Drives coordinator and nodes through N rounds with faults drawn from S, and checks\n"
         "  that the invariants of the protocol hold. The same seed gives the same run.\n",
         stream);
@@ -53,6 +55,7 @@ int main(int argc, char **argv) {
   struct sim_settings settings = {.seed = 1, .rounds = 300};
   struct sim_totals totals;
   const char *json = NULL;
+  bool coverage = false;
   for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     switch (c) {
     case 's':
@@ -73,6 +76,12 @@ int main(int argc, char **argv) {
     case 'v':
       settings.verbose = true;
       break;
+    case 'l':
+      settings.rounds = 100000;
+      break;
+    case 'o':
+      coverage = true;
+      break;
     case 'h':
       return usage(stdout, 0);
     default:
@@ -86,6 +95,8 @@ int main(int argc, char **argv) {
   int r = sim_run(&settings, &totals);
   double seconds = (double)(nx_clock_monotonic() - began) / 1e9;
   print_totals(&settings, &totals, seconds);
+  if (coverage)
+    sim_print_coverage(&totals);
   if (r)
     fprintf(stderr, "again with: neurox-sim --seed %llu --rounds %llu --verbose\n",
             (unsigned long long)settings.seed, (unsigned long long)settings.rounds);

@@ -19,6 +19,12 @@ static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type ty
   if (villain && villain->message &&
       !villain->message(sim, node, type == SIM_TO_NODE, &message, villain->context))
     return;
+  struct nx_sha256 sha;
+  nx_sha256_begin(&sha, "sim/trace");
+  nx_sha256_hash(&sha, &sim->totals.trace);
+  nx_sha256_u64(&sha, (uint64_t)sim->now);
+  nx_sha256_bytes(&sha, nx_buffer_view(&message));
+  sim->totals.trace = nx_sha256_final(&sha);
   int copies = sim_chance(sim, sim->faults.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; i++) {
     struct sim_event event = {.type = type,
@@ -30,8 +36,13 @@ static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type ty
                                         : NX_MILLISECOND + sim_delay(sim, sim->faults.delay);
     sim_post(sim, event, delay);
   }
-  if (sim_chance(sim, sim->faults.disconnect))
-    sim_disconnect(sim, node);
+  if (!sim_chance(sim, sim->faults.disconnect))
+    return;
+  sim_disconnect(sim, node);
+  if (nx_rng_below(&sim->rng, 4) == 0) /* a link that several of them share */
+    for (uint32_t i = 0; i < sim->n; i++)
+      if (nx_rng_below(&sim->rng, 2))
+        sim_disconnect(sim, &sim->nodes[i]);
 }
 
 void sim_send_to_node(struct sim *sim, uint32_t id, struct nx_bytes message) {

@@ -383,6 +383,7 @@ void sim_node_step(struct sim *sim, struct sim_node *node,
   struct nx_error err = {0};
   nx_participant_actions_reset(&node->actions);
   sim->totals.steps++;
+  sim_seen_node(sim, node, event);
   if (nx_participant_step(node->core, event, sim->now, &node->actions, &err) < 0)
     return sim_fail(sim, "node %u, event %d: %s", node->id, (int)event->type, err.text);
   for (size_t i = 0; i < node->actions.n && !sim->failed; i++) {

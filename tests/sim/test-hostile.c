@@ -505,6 +505,22 @@ static void two_votes_of_one_member_are_evidence_and_the_first_counts(void **sta
   assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
 }
 
+/* --- the simulator itself --------------------------------------------------------------------- */
+
+static struct nx_hash trace_of(uint64_t seed) {
+  struct sim_settings settings = {.seed = seed, .rounds = 20};
+  struct sim_totals totals;
+  assert_int_equal(sim_run(&settings, &totals), 0);
+  return totals.trace;
+}
+
+static void the_same_seed_gives_the_same_run_to_the_last_byte(void **state) {
+  (void)state;
+  struct nx_hash once = trace_of(11), again = trace_of(11), other = trace_of(12);
+  assert_true(nx_hash_equal(&once, &again));
+  assert_false(nx_hash_equal(&once, &other));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_sets_of_uploads_certify_nothing_and_open_nothing),
@@ -525,6 +541,7 @@ int main(void) {
       cmocka_unit_test(shares_of_a_false_self_seed_name_their_dealer),
       cmocka_unit_test(a_key_of_low_order_never_gets_into_a_roster),
       cmocka_unit_test(a_complaint_that_proves_nothing_leaves_both_out_of_the_next_attempt),
+      cmocka_unit_test(the_same_seed_gives_the_same_run_to_the_last_byte),
       cmocka_unit_test(two_votes_of_one_member_are_evidence_and_the_first_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
