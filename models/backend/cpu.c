@@ -73,24 +73,23 @@ int nx_cpu_set_precision(struct nx_stream *stream, enum nx_precision precision,
     return nx_fail(err, NX_E_UNSUPPORTED,
                    "this processor has no bf16 instructions (AVX512-BF16): use float32");
   stream->precision = precision;
+  stream->to_bf16 = nx_cpu_to_bf16_base;
+#ifdef __x86_64__
+  stream->to_bf16 = nx_cpu_to_bf16_v4; /* AVX512-BF16 comes with all of v4 */
+#endif
   return 0;
 }
 
-/* Rows of x as bf16, rounded to nearest even, without gaps; NULL without memory. NaN may
- * become infinite: both end the step. */
-static uint16_t *halves_of(struct nx_cpu_halves *halves, size_t rows, size_t columns,
-                           const float *x, size_t ld) {
+/* NULL without memory. */
+static uint16_t *halves_of(struct nx_stream *stream, struct nx_cpu_halves *halves, size_t rows,
+                           size_t columns, const float *x, size_t ld) {
   if (halves->room < rows * columns) {
     free(halves->data);
     halves->data = aligned_alloc(64, (rows * columns * sizeof(uint16_t) + 63) & ~(size_t)63);
     halves->room = halves->data ? rows * columns : 0;
   }
-  for (size_t r = 0; halves->data && r < rows; r++)
-    for (size_t c = 0; c < columns; c++) {
-      uint32_t bits;
-      memcpy(&bits, &x[r * ld + c], sizeof bits);
-      halves->data[r * columns + c] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-    }
+  if (halves->data)
+    stream->to_bf16(rows, columns, x, ld, halves->data);
   return halves->data;
 }
 
@@ -101,8 +100,8 @@ static bool gemm_bf16(struct nx_stream *stream, char op_a, char op_b, size_t m, 
   size_t a_columns = op_a == 'T' ? m : k, b_columns = op_b == 'T' ? k : n;
   if (stream->precision != NX_PRECISION_BF16 || m * n * k < BF16_LEAST)
     return false;
-  uint16_t *ha = halves_of(&stream->a, op_a == 'T' ? k : m, a_columns, a, lda);
-  uint16_t *hb = halves_of(&stream->b, op_b == 'T' ? n : k, b_columns, b, ldb);
+  uint16_t *ha = halves_of(stream, &stream->a, op_a == 'T' ? k : m, a_columns, a, lda);
+  uint16_t *hb = halves_of(stream, &stream->b, op_b == 'T' ? n : k, b_columns, b, ldb);
   return ha && hb &&
          dnnl_gemm_bf16bf16f32(op_a, op_b, (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, alpha, ha,
                                (dnnl_dim_t)a_columns, hb, (dnnl_dim_t)b_columns, beta, c,

@@ -16,6 +16,13 @@ extern const struct nx_kernels nx_cpu_kernels_base;
 extern const struct nx_kernels nx_cpu_kernels_v3; /* AVX2, FMA */
 extern const struct nx_kernels nx_cpu_kernels_v4; /* AVX-512 */
 
+/* y[rows, columns] = x[rows, columns] as bf16, rounded to nearest even, without gaps. NaN may
+ * become infinite: both end the step. */
+typedef void nx_cpu_to_bf16_fn(size_t rows, size_t columns, const nx_real *x, size_t ld,
+                               uint16_t *y);
+extern nx_cpu_to_bf16_fn *const nx_cpu_to_bf16_base, *const nx_cpu_to_bf16_v3,
+                                                         *const nx_cpu_to_bf16_v4;
+
 /* Matrix product for all of them, in cpu.c. */
 __typeof__(*((struct nx_kernels *)0)->gemm) nx_cpu_gemm;
 __typeof__(*((struct nx_kernels *)0)->stream_destroy) nx_cpu_stream_destroy;
@@ -25,6 +32,7 @@ __typeof__(*((struct nx_kernels *)0)->set_precision) nx_cpu_set_precision;
 struct nx_stream {
   int threads; /* of the GEMM library */
   enum nx_precision precision;
+  nx_cpu_to_bf16_fn *to_bf16;
   struct nx_cpu_halves {
     uint16_t *data;
     size_t room;
@@ -111,32 +119,45 @@ NX_INLINE void nx_max16(nx_v16 *a, const nx_v16 *b) {
 
 /* Small matrices, where a call of the GEMM library costs more than the work:
  * c[m, n] (+)= a b with a[i, k] at a[i * a_row + k * a_column]. */
-NX_INLINE void nx_small_block(size_t rows, size_t k, const nx_real *a, size_t a_row,
+NX_INLINE void nx_small_block(size_t rows, size_t vectors, size_t k, const nx_real *a, size_t a_row,
                               size_t a_column, const nx_real *b, size_t ldb, nx_real *c, size_t ldc,
                               int acc) {
-  nx_v16 sum[4];
+  nx_v16 sum[4][2];
   for (size_t i = 0; i < rows; i++)
-    sum[i] = acc ? NX_LOAD(c + i * ldc) : (nx_v16){0};
+    for (size_t v = 0; v < vectors; v++)
+      sum[i][v] = acc ? NX_LOAD(c + i * ldc + v * NX_LANES) : (nx_v16){0};
   for (size_t l = 0; l < k; l++) {
-    nx_v16 line = NX_LOAD(b + l * ldb);
+    nx_v16 line[2];
+    for (size_t v = 0; v < vectors; v++)
+      line[v] = NX_LOAD(b + l * ldb + v * NX_LANES);
     for (size_t i = 0; i < rows; i++)
-      sum[i] += a[i * a_row + l * a_column] * line;
+      for (size_t v = 0; v < vectors; v++)
+        sum[i][v] += a[i * a_row + l * a_column] * line[v];
   }
   for (size_t i = 0; i < rows; i++)
-    NX_STORE(c + i * ldc, sum[i]);
+    for (size_t v = 0; v < vectors; v++)
+      NX_STORE(c + i * ldc + v * NX_LANES, sum[i][v]);
+}
+
+/* Columns j .. j + 16 vectors. */
+NX_INLINE void nx_small_columns(size_t vectors, size_t m, size_t k, const nx_real *a, size_t a_row,
+                                size_t a_column, const nx_real *b, size_t ldb, nx_real *c,
+                                size_t ldc, int acc) {
+  size_t i = 0;
+  for (; i + 4 <= m; i += 4)
+    nx_small_block(4, vectors, k, a + i * a_row, a_row, a_column, b, ldb, c + i * ldc, ldc, acc);
+  for (; i < m; i++)
+    nx_small_block(1, vectors, k, a + i * a_row, a_row, a_column, b, ldb, c + i * ldc, ldc, acc);
 }
 
 NX_INLINE void nx_small_gemm(size_t m, size_t n, size_t k, const nx_real *a, size_t a_row,
                              size_t a_column, const nx_real *b, size_t ldb, nx_real *c, size_t ldc,
                              int acc) {
   size_t j = 0;
-  for (; j + NX_LANES <= n; j += NX_LANES) {
-    size_t i = 0;
-    for (; i + 4 <= m; i += 4)
-      nx_small_block(4, k, a + i * a_row, a_row, a_column, b + j, ldb, c + i * ldc + j, ldc, acc);
-    for (; i < m; i++)
-      nx_small_block(1, k, a + i * a_row, a_row, a_column, b + j, ldb, c + i * ldc + j, ldc, acc);
-  }
+  for (; j + 2 * NX_LANES <= n; j += 2 * NX_LANES)
+    nx_small_columns(2, m, k, a, a_row, a_column, b + j, ldb, c + j, ldc, acc);
+  for (; j + NX_LANES <= n; j += NX_LANES)
+    nx_small_columns(1, m, k, a, a_row, a_column, b + j, ldb, c + j, ldc, acc);
   for (; j < n; j++)
     for (size_t i = 0; i < m; i++) {
       nx_real sum = acc ? c[i * ldc + j] : 0;

@@ -1,5 +1,5 @@
 /* Every CPU kernel, for the instruction set this file is compiled for: NX_CPU_TABLE names the
- * table. */
+ * table, NX_CPU_TO_BF16 the one function beside it. */
 #include "models/ops/add_rows_kernels.h"
 #include "models/ops/attention_kernels.h"
 #include "models/ops/dropout_kernels.h"
@@ -61,3 +61,15 @@ const struct nx_kernels NX_CPU_TABLE = {
     .square_sum = square_sum,
     .adamw = adamw,
 };
+
+static void to_bf16(size_t rows, size_t columns, const nx_real *x, size_t ld, uint16_t *y) {
+  for (size_t r = 0; r < rows; r++, x += ld, y += columns)
+    for (size_t c = 0; c < columns; c++) {
+      float value = (float)x[c];
+      uint32_t bits;
+      memcpy(&bits, &value, sizeof bits);
+      y[c] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+}
+
+nx_cpu_to_bf16_fn *const NX_CPU_TO_BF16 = to_bf16;

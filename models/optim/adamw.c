@@ -12,23 +12,32 @@
 struct nx_adamw {
   struct nx_adamw_options options;
   uint64_t t;
-  size_t n_params;
+  const struct nx_model_tensor *tensors;
+  size_t n_tensors, n_params;
   float *mean, *square; /* [n_params] each, one allocation */
 };
 
-int nx_adamw_create(const struct nx_model *model, const struct nx_adamw_options *options,
-                    struct nx_adamw **adamw_out, struct nx_error *err) {
+int nx_adamw_create_for(const struct nx_model_tensor *tensors, size_t n_tensors, size_t n_params,
+                        const struct nx_adamw_options *options, struct nx_adamw **adamw_out,
+                        struct nx_error *err) {
   _cleanup_(nx_adamw_destroyp) struct nx_adamw *adamw = calloc(1, sizeof *adamw);
   if (adamw)
-    adamw->mean = calloc(2 * model->n_params, sizeof *adamw->mean);
+    adamw->mean = calloc(2 * n_params, sizeof *adamw->mean);
   if (!adamw || !adamw->mean)
-    return nx_fail(err, NX_E_NOMEM, "out of memory for the moments of %zu parameters",
-                   model->n_params);
+    return nx_fail(err, NX_E_NOMEM, "out of memory for the moments of %zu parameters", n_params);
   adamw->options = *options;
-  adamw->n_params = model->n_params;
-  adamw->square = adamw->mean + model->n_params;
+  adamw->tensors = tensors;
+  adamw->n_tensors = n_tensors;
+  adamw->n_params = n_params;
+  adamw->square = adamw->mean + n_params;
   *adamw_out = nx_steal(&adamw);
   return 0;
+}
+
+int nx_adamw_create(const struct nx_model *model, const struct nx_adamw_options *options,
+                    struct nx_adamw **adamw_out, struct nx_error *err) {
+  return nx_adamw_create_for(model->tensors, model->n_tensors, model->n_params, options, adamw_out,
+                             err);
 }
 
 void nx_adamw_reset(struct nx_adamw *adamw) {
@@ -45,6 +54,12 @@ void nx_adamw_destroy(struct nx_adamw *adamw) {
 
 int nx_adamw_step(struct nx_adamw *adamw, struct nx_model *model, const float *gradients,
                   double learning_rate, double *norm_out, struct nx_error *err) {
+  adamw->tensors = model->tensors; /* of the same shape: the model that is alive now */
+  return nx_adamw_step_on(adamw, model->params, gradients, learning_rate, norm_out, err);
+}
+
+int nx_adamw_step_on(struct nx_adamw *adamw, float *params, const float *gradients,
+                     double learning_rate, double *norm_out, struct nx_error *err) {
   const struct nx_adamw_options *o = &adamw->options;
   const struct nx_kernels *kernels = nx_backend_cpu()->kernels;
   double norm = sqrt(kernels->square_sum(NULL, adamw->n_params, gradients));
@@ -63,12 +78,12 @@ int nx_adamw_step(struct nx_adamw *adamw, struct nx_model *model, const float *g
       .epsilon = (float)EPSILON,
       .root_correction = (float)(1 / sqrt(1 - pow(o->beta2, t))),
   };
-  for (size_t i = 0; i < model->n_tensors; i++) {
-    const struct nx_model_tensor *tensor = &model->tensors[i];
+  for (size_t i = 0; i < adamw->n_tensors; i++) {
+    const struct nx_model_tensor *tensor = &adamw->tensors[i];
     step.keep = tensor->n_dims > 1 ? (float)(1 - learning_rate * o->weight_decay) : 1.0f;
     kernels->adamw(NULL, &step, tensor->size, gradients + tensor->offset,
                    adamw->mean + tensor->offset, adamw->square + tensor->offset,
-                   model->params + tensor->offset);
+                   params + tensor->offset);
   }
   return 0;
 }

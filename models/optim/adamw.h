@@ -23,9 +23,17 @@ struct nx_adamw_options {
 
 struct nx_adamw;
 
-/* Zero moments for a model of this shape. */
+/* Zero moments for this model, or any other of its shape. */
 int nx_adamw_create(const struct nx_model *model, const struct nx_adamw_options *options,
                     struct nx_adamw **adamw_out, struct nx_error *err);
+/* The same for any flat vector that a table describes (adapters: models/optim/lora.h); the
+ * table must outlive adamw. */
+int nx_adamw_create_for(const struct nx_model_tensor *tensors, size_t n_tensors, size_t n_params,
+                        const struct nx_adamw_options *options, struct nx_adamw **adamw_out,
+                        struct nx_error *err);
+int nx_adamw_step_on(struct nx_adamw *adamw, float *params, const float *gradients,
+                     double learning_rate, double *norm_out, struct nx_error *err);
+
 /* One step on model->params. gradients[n_params] is read only. Returns the norm of the
  * gradient before clipping; when that is not finite nothing is changed: NX_E_STATE. */
 int nx_adamw_step(struct nx_adamw *adamw, struct nx_model *model, const float *gradients,
