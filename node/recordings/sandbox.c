@@ -267,12 +267,15 @@ int nx_recording_open_sandboxed(const char *reader, const char *path,
   recording->format = &sandboxed;
   recording->state = child;
   recording->path = strdup(path);
+  int r = nx_recording_allowed(path, err);
+  if (r < 0)
+    return r;
   _cleanup_fd_ int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (file < 0 || !recording->path || fstat(file, &status))
     return nx_fail_errno(err, errno, "open %s", path);
   if (!S_ISREG(status.st_mode))
     return nx_fail(err, NX_E_INVALID, "%s is not a regular file: name a recording", path);
-  int r = start(child, reader, path, file, err);
+  r = start(child, reader, path, file, err);
   if (r < 0)
     return r;
   r = await(child, path, err);

@@ -110,6 +110,19 @@ static void refusals_keep_their_words(void **state) {
   assert_int_equal(nx_recording_open_sandboxed(reader(), "/tmp", &recording, &err), NX_E_INVALID);
 }
 
+static void anatomical_images_are_never_opened(void **state) {
+  (void)state;
+  char path[512];
+  struct nx_recording *recording = NULL;
+  struct nx_error err = {0};
+  shared_data(path, sizeof path,
+              "bids_examples/ieeg_visual/sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz");
+  assert_int_equal(nx_recording_open_sandboxed(reader(), path, &recording, &err), NX_E_DENIED);
+  assert_int_equal(nx_recording_open(path, &recording, &err), NX_E_DENIED);
+  assert_non_null(strstr(err.text, "never opened"));
+  assert_null(nx_recording_probe(path, NULL));
+}
+
 static void sibling_outside_of_the_folder_is_refused(void **state) {
   (void)state;
   static const char text[] =
@@ -242,6 +255,7 @@ int main(void) {
       cmocka_unit_test(sandboxed_reading_gives_the_same_values),
       cmocka_unit_test(window_larger_than_the_shared_memory_is_read_in_parts),
       cmocka_unit_test(refusals_keep_their_words),
+      cmocka_unit_test(anatomical_images_are_never_opened),
       cmocka_unit_test(sibling_outside_of_the_folder_is_refused),
       cmocka_unit_test(snirf_is_read_as_mne_reads_it),
       cmocka_unit_test(electrical_series_of_nwb_is_read_in_volts),
