@@ -262,8 +262,29 @@ static void drill_on_bundle(struct nx_node *node, const struct node_message *mes
   }
 }
 
+/* The coordinator is told which rule keeps this node out of an attempt. */
+static int refuse(struct nx_node *node, uint64_t round, uint32_t attempt, const char *reason,
+                  struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer body = {0}, message = {0};
+  struct nx_refusal refusal = {.round = round, .attempt = attempt, .code = NX_REFUSAL_INVITE};
+  snprintf(refusal.reason, sizeof refusal.reason, "%s", reason);
+  NX_LOG(NX_LOG_WARNING, "round.refused", NX_U64("round", round), NX_STR("why", reason));
+  int r = nx_refusal_encode(&refusal, &body, err);
+  if (r == 0)
+    r = nx_signed_message_make(node->identity, node->federation->member, NX_MESSAGE_REFUSAL,
+                               nx_buffer_view(&body), nx_bytes("", 0), &message, err);
+  if (r == 0)
+    nx_session_send(node->session, nx_buffer_view(&message), NULL);
+  return r;
+}
+
 static int on_invite(struct nx_node *node, struct node_message *message,
                      const struct nx_invite *invite, struct nx_error *err) {
+  if (invite->round <= node->muted_round) {
+    nx_node_message_destroy(message);
+    return refuse(node, invite->round, invite->attempt,
+                  "this node's journal was torn: it keeps out of this round", err);
+  }
   if (wants_plan(node, invite)) {
     int r = start_prepare(node, invite, err);
     if (r == 0)
@@ -322,29 +343,14 @@ static int let_go(struct nx_node *node, bool without_first, struct nx_error *err
 /* ---- plans
  * ------------------------------------------------------------------------------------------ */
 
-/* The plan may not run here: the coordinator is told which rule says so. */
-static int refuse(struct nx_node *node, const struct node_job *job, struct nx_error *err) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer body = {0}, message = {0};
-  struct nx_refusal refusal = {
-      .round = job->round.round, .attempt = job->round.attempt, .code = NX_REFUSAL_INVITE};
-  snprintf(refusal.reason, sizeof refusal.reason, "%s", job->err.text);
-  NX_LOG(NX_LOG_WARNING, "plan.refused", NX_U64("round", job->round.round),
-         NX_HASH("plan", job->round.plan.bytes), NX_STR("why", job->err.text));
-  int r = nx_refusal_encode(&refusal, &body, err);
-  if (r == 0)
-    r = nx_signed_message_make(node->identity, node->federation->member, NX_MESSAGE_REFUSAL,
-                               nx_buffer_view(&body), nx_bytes("", 0), &message, err);
-  if (r == 0)
-    nx_session_send(node->session, nx_buffer_view(&message), NULL);
-  return r;
-}
-
 static int on_prepared(struct nx_node *node, const struct node_job *job, struct nx_error *err) {
   struct nx_participant_progress progress;
   node->holding--;
   if (job->code < 0) {
     node->is_prepared = false;
-    int r = job->code == NX_E_CANCELLED ? 0 : refuse(node, job, err);
+    int r = job->code == NX_E_CANCELLED
+                ? 0
+                : refuse(node, job->round.round, job->round.attempt, job->err.text, err);
     return r < 0 ? r : let_go(node, true, err);
   }
   node->is_prepared = true;

@@ -3,7 +3,7 @@
 # run twice, another plan, a node that was away, a list of members that changed.
 . tests/e2e/lib.sh
 
-refused_here() { grep -q "plan.refused.*not approved" "$work/one.log"; }
+refused_here() { grep -q "round.refused.*not approved" "$work/one.log"; }
 model() { status_value model_sha256; }
 run_plan() { # FILE
   "$coordinator" start "$1" --home "$hub" >"$work/start.log" 2>&1
@@ -67,6 +67,9 @@ printf 'torn' >>"$work/two/journal/rounds"
 run_site two
 check "a torn journal is told, and the node keeps silent for a round" \
   wait_for 20 grep -q "journal.torn" "$work/two.log"
+run_plan "$work/plan.yaml"
+check "the others' round goes on, and it is back for the next" \
+  sh -c "grep -q 'round.refused.*torn' '$work/two.log' && tail -n 2 '$work/two.log' | grep -q round.sealed"
 for site in one two three four; do
   kill "$(pid_of "$site")"
   wait "$(pid_of "$site")" || true
