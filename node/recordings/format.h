@@ -61,7 +61,7 @@ int nx_recording_open_beside(const char *path, const char *name, int *fd_out, st
 /* Appends all of an open file; NX_E_LIMIT beyond cap. */
 int nx_recording_slurp(int fd, size_t cap, struct nx_buffer *out, struct nx_error *err);
 
-/* NX_E_DENIED for anything below a folder anat: scans of heads show faces. */
+/* NX_E_DENIED for anything below a folder anat or anatomy: scans of heads show faces. */
 int nx_recording_allowed(const char *path, struct nx_error *err);
 
 /* pread of exactly size bytes; NX_E_FORMAT when the file ends before. */

@@ -29,9 +29,11 @@ void nx_recording_add_format(const struct nx_format *format) {
 }
 
 int nx_recording_allowed(const char *path, struct nx_error *err) {
-  if (strncmp(path, "anat/", 5) && !strstr(path, "/anat/"))
-    return 0;
-  return nx_fail(err, NX_E_DENIED, "%s is anatomical: such images are never opened", path);
+  static const char *const folders[] = {"/anat/", "/anatomy/"};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(folders); i++)
+    if (!strncmp(path, folders[i] + 1, strlen(folders[i]) - 1) || strstr(path, folders[i]))
+      return nx_fail(err, NX_E_DENIED, "%s is anatomical: such images are never opened", path);
+  return 0;
 }
 
 static int open_file(const char *path, int *fd_out, uint64_t *size_out, struct nx_error *err) {
