@@ -480,6 +480,89 @@ static void a_complaint_that_proves_nothing_leaves_both_out_of_the_next_attempt(
   assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
 }
 
+static bool complain_of_a_good_share(struct sim *sim, struct sim_node *node, bool to_node,
+                                     struct nx_buffer *message, void *context) {
+  struct nx_buffer body = {0}, lie = {0};
+  struct forgery f;
+  bool *done = context;
+  if (!to_node || node->id != BAD_MEMBER || *done || !forgery_begin(&f, message, NX_M4_BUNDLE))
+    return true;
+  const struct attempt *attempt = node->core->attempt;
+  struct nx_complaint complaint = {.t1 = attempt->t1, .dealer = VICTIM};
+  *done = true;
+  assert_int_equal(nx_share_key(&attempt->secrets->shared[VICTIM], &attempt->t1, VICTIM, node->id,
+                                &complaint.share_key, NULL),
+                   0);
+  assert_int_equal(nx_complaint_encode(&complaint, &body, NULL), 0);
+  assert_int_equal(nx_signed_message_make(node->identity, node->id, NX_MESSAGE_COMPLAINT,
+                                          nx_buffer_view(&body), nx_bytes("", 0), &lie, NULL),
+                   0);
+  sim_send_to_coordinator(sim, node, nx_buffer_view(&lie));
+  nx_buffer_finish(&body);
+  nx_buffer_finish(&lie);
+  nx_arena_destroy(f.arena);
+  return true;
+}
+
+static void a_complaint_of_a_good_share_accuses_who_complains(void **state) {
+  (void)state;
+  bool done = false;
+  struct sim_totals totals =
+      attack(&(struct sim_villain){.message = complain_of_a_good_share, .context = &done}, 0);
+  assert_int_equal(count_reports(&totals, "false-complaint", BAD_MEMBER), 1);
+  assert_true(totals.accused[BAD_MEMBER]);
+  assert_false(totals.accused[VICTIM]);
+  assert_int_equal(totals.uploads, 6); /* the attempt goes on */
+}
+
+static struct nx_buffer header_with(struct sim *sim, uint32_t id, uint8_t flip) {
+  struct nx_buffer body = {0}, message = {0};
+  struct forgery f;
+  struct nx_upload_header header;
+  struct sim_node *node = sim_node_of(sim, id);
+  assert_true(forgery_begin(&f, &node->header, NX_M5_UPLOAD));
+  assert_int_equal(nx_upload_header_decode(f.message.body, f.arena, &header, NULL), 0);
+  header.root.bytes[0] ^= flip;
+  assert_int_equal(nx_upload_header_encode(&header, &body, NULL), 0);
+  assert_int_equal(nx_signed_message_make(node->identity, id, NX_M5_UPLOAD, nx_buffer_view(&body),
+                                          nx_bytes("", 0), &message, NULL),
+                   0);
+  nx_buffer_finish(&body);
+  nx_arena_destroy(f.arena);
+  return message;
+}
+
+/* When the commit request goes out, all six uploads are in. */
+static bool upload_again(struct sim *sim, struct sim_node *node, bool to_node,
+                         struct nx_buffer *message, void *context) {
+  struct forgery f;
+  struct nx_upload_header header;
+  bool *done = context;
+  (void)node;
+  if (!to_node || *done || !forgery_begin(&f, message, NX_M6_COMMIT_REQUEST))
+    return true;
+  const struct nx_round *round = sim->coordinator.core;
+  struct nx_buffer same = header_with(sim, VICTIM, 0), other = header_with(sim, VICTIM, 1);
+  *done = true;
+  assert_int_equal(nx_round_check_upload(round, VICTIM, nx_buffer_view(&same), &header, NULL),
+                   NX_ROUND_UPLOAD_HELD);
+  assert_int_equal(nx_round_check_upload(round, VICTIM, nx_buffer_view(&other), &header, NULL),
+                   NX_E_PROTOCOL);
+  assert_int_equal(nx_round_check_upload(round, BAD_MEMBER, nx_buffer_view(&same), &header, NULL),
+                   NX_E_PROTOCOL);
+  nx_buffer_finish(&same);
+  nx_buffer_finish(&other);
+  nx_arena_destroy(f.arena);
+  return true;
+}
+
+static void a_second_root_is_refused_and_the_same_one_acknowledged(void **state) {
+  (void)state;
+  bool done = false;
+  attack(&(struct sim_villain){.message = upload_again, .context = &done}, 0);
+  assert_true(done);
+}
+
 static bool vote_twice(struct sim *sim, struct sim_node *node, bool to_node,
                        struct nx_buffer *message, void *context) {
   struct forgery f;
@@ -541,6 +624,8 @@ int main(void) {
       cmocka_unit_test(shares_of_a_false_self_seed_name_their_dealer),
       cmocka_unit_test(a_key_of_low_order_never_gets_into_a_roster),
       cmocka_unit_test(a_complaint_that_proves_nothing_leaves_both_out_of_the_next_attempt),
+      cmocka_unit_test(a_complaint_of_a_good_share_accuses_who_complains),
+      cmocka_unit_test(a_second_root_is_refused_and_the_same_one_acknowledged),
       cmocka_unit_test(the_same_seed_gives_the_same_run_to_the_last_byte),
       cmocka_unit_test(two_votes_of_one_member_are_evidence_and_the_first_counts),
   };
