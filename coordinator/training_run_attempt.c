@@ -28,10 +28,10 @@ static int choose_cohort(struct nx_training_run *run, int64_t now) {
     run->n_cohort = (uint32_t)n_cohort;
     return 0;
   }
-  if (r < 0)
-    nx_training_run_note(run, "waiting: %s", why.text);
-  else
+  if (now < run->gather_until)
     nx_training_run_note(run, "waiting for %zu of %zu members", n - n_connected, n);
+  else
+    nx_training_run_note(run, "waiting: %s", why.text);
   run->next_try = now + NX_RETRY;
   return 1;
 }
@@ -130,6 +130,11 @@ int nx_training_run_end(struct nx_training_run *run, enum nx_run_state state,
   run->row.state = state;
   run->row.ended = nx_clock_unix();
   nx_model_destroy(nx_steal(&run->model));
+  bool keep = run->config.federation->config->keep_uploads != NX_KEEP_ROUND;
+  if (!keep && state != NX_RUN_FAILED) { /* of a failed run they are evidence */
+    nx_upload_spool_clear(run->uploads, NULL);
+    run->has_opened = false;
+  }
   int r = nx_run_store_set_run_state(run->config.federation->store, run->row.id, state,
                                      run->row.ended, err);
   if (r < 0)
