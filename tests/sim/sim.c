@@ -53,6 +53,10 @@ bool sim_chance(struct sim *sim, double p) {
   return !sim->quiet && p > 0 && nx_rng_uniform(&sim->rng) < p;
 }
 
+bool sim_dies(struct sim *sim, double chance) {
+  return ++sim->totals.actions == sim->settings.kill_at || sim_chance(sim, chance);
+}
+
 int64_t sim_delay(struct sim *sim, int64_t most) {
   return most > 0 ? (int64_t)nx_rng_below(&sim->rng, (uint64_t)most) : 0;
 }

@@ -54,6 +54,7 @@ struct sim_settings {
   /* With a villain, evidence, refusals and rounds that never end are no violations. */
   const struct sim_villain *villain;
   uint32_t n_lanes; /* 0: drawn */
+  uint64_t kill_at; /* who carries out this action, counted from 1, is killed after it; 0: none */
 };
 
 /* Inputs: 0..31 the core's events, from 32 on its messages (type - 100, at most 22). */
@@ -62,6 +63,7 @@ struct sim_settings {
 
 struct sim_totals {
   uint64_t rounds, attempts, aborted, lost, recovered, steps, kills, federations, evidence;
+  uint64_t actions; /* carried out by anybody */
   uint64_t violations, releases, uploads, opened, node_seals, outcomes[8];
   struct sim_report reports[SIM_REPORTS_MAX];
   size_t n_reports;
@@ -220,6 +222,8 @@ void sim_log(struct sim *sim, const char *format, ...) __attribute__((format(pri
 /* Evidence: expected with a villain, a violation without. */
 void sim_report(struct sim *sim, const char *kind, uint32_t by, uint32_t accused,
                 const char *reason);
+/* After each action: is this the end of whoever carried it out? */
+bool sim_dies(struct sim *sim, double chance);
 /* sim_coverage.c: counts what comes to a core, in the state it is in */
 void sim_seen_round(struct sim *sim, const struct nx_round_event *event);
 void sim_seen_node(struct sim *sim, const struct sim_node *node,

@@ -331,7 +331,7 @@ void sim_coordinator_step(struct sim *sim, const struct nx_round_event *event) {
     return sim_fail(sim, "coordinator, event %d: %s", (int)event->type, err.text);
   for (size_t i = 0; i < coordinator->actions.n && !sim->failed; i++) {
     carry_out(sim, &coordinator->actions.items[i]);
-    if (sim_chance(sim, sim->faults.kill_coordinator / 8))
+    if (sim_dies(sim, sim->faults.kill_coordinator / 8))
       return sim_coordinator_kill(sim);
   }
 }

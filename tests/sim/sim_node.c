@@ -390,7 +390,7 @@ void sim_node_step(struct sim *sim, struct sim_node *node,
     carry_out(sim, node, &node->actions.items[i]);
     if (!node->up)
       return;
-    if (sim_chance(sim, sim->faults.kill_node / 4))
+    if (sim_dies(sim, sim->faults.kill_node / 4))
       return sim_node_kill(sim, node);
   }
   sim_watch_idle(sim, node);

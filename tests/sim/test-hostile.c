@@ -604,6 +604,24 @@ static void the_same_seed_gives_the_same_run_to_the_last_byte(void **state) {
   assert_false(nx_hash_equal(&once, &other));
 }
 
+/* Every action of either side in a whole round, and the process gone right behind it. */
+static void a_kill_after_any_single_action_loses_nothing(void **state) {
+  (void)state;
+  for (uint32_t n = 3; n <= 4; n++) {
+    struct sim_settings settings = {.seed = n, .rounds = 1, .n_nodes = n, .calm = true};
+    struct sim_totals totals;
+    assert_int_equal(sim_run(&settings, &totals), 0);
+    uint64_t n_actions = totals.actions;
+    assert_true(n_actions > 80);
+    for (uint64_t i = 1; i <= n_actions; i++) {
+      settings.kill_at = i;
+      assert_int_equal(sim_run(&settings, &totals), 0);
+      assert_int_equal(totals.kills, 1);
+      assert_int_equal(totals.rounds, 1);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_sets_of_uploads_certify_nothing_and_open_nothing),
@@ -626,6 +644,7 @@ int main(void) {
       cmocka_unit_test(a_complaint_that_proves_nothing_leaves_both_out_of_the_next_attempt),
       cmocka_unit_test(a_complaint_of_a_good_share_accuses_who_complains),
       cmocka_unit_test(a_second_root_is_refused_and_the_same_one_acknowledged),
+      cmocka_unit_test(a_kill_after_any_single_action_loses_nothing),
       cmocka_unit_test(the_same_seed_gives_the_same_run_to_the_last_byte),
       cmocka_unit_test(two_votes_of_one_member_are_evidence_and_the_first_counts),
   };
