@@ -107,6 +107,7 @@ static int announce(struct nx_training_run *run, struct nx_error *err) {
 int nx_training_run_begin_attempt(struct nx_training_run *run, int64_t now, struct nx_error *err) {
   if (choose_cohort(run, now))
     return 0;
+  run->gather_until = now; /* absent members are waited for once, not before every round */
   run->attempt++;
   int r =
       nx_training_run_write_record(run, NX_RECORD_ATTEMPT_BEGUN, run->cohort, run->n_cohort, err);
