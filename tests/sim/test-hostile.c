@@ -588,6 +588,38 @@ static void two_votes_of_one_member_are_evidence_and_the_first_counts(void **sta
   assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
 }
 
+/* --- anything at all ----------------------------------------------------------------------- */
+
+/* Flips a bit in one message of eight: on the way, or in the body before it is signed, so that
+ * what lies behind the signatures is tried as well. */
+static bool mutate(struct sim *sim, struct sim_node *node, bool to_node, struct nx_buffer *message,
+                   void *context) {
+  struct nx_rng *rng = context;
+  struct forgery f = {0};
+  (void)node;
+  (void)to_node;
+  if (nx_rng_below(rng, 8))
+    return true;
+  if (nx_rng_below(rng, 2)) {
+    message->data[nx_rng_below(rng, message->size)] ^= (uint8_t)(1u << nx_rng_below(rng, 8));
+    return true;
+  }
+  assert_int_equal(nx_arena_create(0, &f.arena, NULL), 0);
+  assert_int_equal(nx_signed_message_decode(nx_buffer_view(message), f.arena, &f.message, NULL), 0);
+  nx_buffer_append(&f.body, f.message.body.data, f.message.body.size, NULL);
+  f.body.data[nx_rng_below(rng, f.body.size)] ^= (uint8_t)(1u << nx_rng_below(rng, 8));
+  return forgery_end(sim, &f, message);
+}
+
+static void mutated_conversations_break_no_invariant(void **state) {
+  (void)state;
+  for (uint64_t seed = 0; seed < 60; seed++) {
+    struct nx_rng rng;
+    nx_rng_init(&rng, seed, 9);
+    attack_with(seed, &(struct sim_villain){.message = mutate, .context = &rng}, 0);
+  }
+}
+
 /* --- the simulator itself --------------------------------------------------------------------- */
 
 static struct nx_hash trace_of(uint64_t seed) {
@@ -644,6 +676,7 @@ int main(void) {
       cmocka_unit_test(a_complaint_that_proves_nothing_leaves_both_out_of_the_next_attempt),
       cmocka_unit_test(a_complaint_of_a_good_share_accuses_who_complains),
       cmocka_unit_test(a_second_root_is_refused_and_the_same_one_acknowledged),
+      cmocka_unit_test(mutated_conversations_break_no_invariant),
       cmocka_unit_test(a_kill_after_any_single_action_loses_nothing),
       cmocka_unit_test(the_same_seed_gives_the_same_run_to_the_last_byte),
       cmocka_unit_test(two_votes_of_one_member_are_evidence_and_the_first_counts),
