@@ -49,7 +49,7 @@ static uint64_t time_combine(const struct nx_share_weights *weights,
 }
 
 static uint64_t time_multiply(const struct nx_secret *secret) {
-  volatile uint8_t sink = 0;
+  volatile uint8_t sink __attribute__((unused)) = 0; /* keeps the work alive */
   uint64_t start = ticks();
   for (int i = 0; i < BATCH; i++)
     for (int k = 0; k < 31; k++)
@@ -69,7 +69,7 @@ static uint8_t multiply_with_branches(uint8_t a, uint8_t b) {
 }
 
 static uint64_t time_branches(const struct nx_secret *secret) {
-  volatile uint8_t sink = 0;
+  volatile uint8_t sink __attribute__((unused)) = 0; /* keeps the work alive */
   uint64_t start = ticks();
   for (int i = 0; i < BATCH; i++)
     for (int k = 0; k < 31; k++)
