@@ -89,19 +89,26 @@ static void on_blob_writable(void *context, struct nx_rpc_call *call) {
   nx_task_post(stream->coordinator->files_box, stream, nx_bytes(NULL, 0), send_blob);
 }
 
-enum nx_rpc_status nx_blob_open(void *context, struct nx_rpc_call *call,
-                                struct nx_rpc_handlers *handlers_out, void **call_context_out,
-                                const char **text_out) {
+/* A member asks: its stream, and its first message. */
+static enum nx_rpc_status open_stream(void *context, struct nx_rpc_call *call,
+                                      void **call_context_out, const char **text_out) {
   struct nx_stream *stream;
   enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
   if (status != NX_RPC_OK)
     return status;
-  *handlers_out = (struct nx_rpc_handlers){.on_message = on_blob_request,
-                                           .on_writable = on_blob_writable,
-                                           .on_closed = nx_stream_closed};
   *call_context_out = stream;
   nx_rpc_call_receive(call);
   return NX_RPC_OK;
+}
+
+enum nx_rpc_status nx_blob_open(void *context, struct nx_rpc_call *call,
+                                struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                const char **text_out) {
+  static const struct nx_rpc_handlers handlers = {.on_message = on_blob_request,
+                                                  .on_writable = on_blob_writable,
+                                                  .on_closed = nx_stream_closed};
+  *handlers_out = handlers;
+  return open_stream(context, call, call_context_out, text_out);
 }
 
 /* --- tiles for spot checks -------------------------------------------------------------- */
@@ -179,14 +186,9 @@ static void on_tiles_writable(void *context, struct nx_rpc_call *call) {
 enum nx_rpc_status nx_tiles_open(void *context, struct nx_rpc_call *call,
                                  struct nx_rpc_handlers *handlers_out, void **call_context_out,
                                  const char **text_out) {
-  struct nx_stream *stream;
-  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
-  if (status != NX_RPC_OK)
-    return status;
-  *handlers_out = (struct nx_rpc_handlers){.on_message = on_tile_request,
-                                           .on_writable = on_tiles_writable,
-                                           .on_closed = nx_stream_closed};
-  *call_context_out = stream;
-  nx_rpc_call_receive(call);
-  return NX_RPC_OK;
+  static const struct nx_rpc_handlers handlers = {.on_message = on_tile_request,
+                                                  .on_writable = on_tiles_writable,
+                                                  .on_closed = nx_stream_closed};
+  *handlers_out = handlers;
+  return open_stream(context, call, call_context_out, text_out);
 }

@@ -2,42 +2,9 @@
 # A coordinator as a real process: what it refuses, in one clear line and leaving nothing
 # behind; and a run of three nodes that is paused, goes on, and survives kill -9.
 # usage: coordinator.sh COORDINATOR NODE AUDIT SOURCE_ROOT; prints TAP.
-set -u
 coordinator=$1 node=$2 audit=$3 root=$4
-work=$(mktemp -d "${TMPDIR:-/tmp}/neurox-e2e.XXXXXX")
-pids= hub= n=0 failures=0
+. "$root/tests/e2e/steps.sh"
 
-finish() {
-  for pid in $hub $pids; do kill "$pid" 2>/dev/null; done
-  for pid in $hub $pids; do wait "$pid" 2>/dev/null; done
-  [ "$failures" = 0 ] && rm -rf "$work" || echo "# the logs are in $work"
-}
-trap finish EXIT
-
-check() { # WORDS STATUS
-  n=$((n + 1))
-  if [ "$2" = 0 ]; then
-    echo "ok $n - $1"
-  else
-    echo "not ok $n - $1"
-    failures=$((failures + 1))
-  fi
-}
-bail() {
-  echo "Bail out! $1"
-  failures=1
-  tail -n 5 "$work"/*.log
-  exit 1
-}
-wait_for() { # SECONDS COMMAND…
-  tries=$(($1 * 10))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || return 1
-    sleep 0.1
-  done
-}
 # What must fail: exit code 1 and, as its last words, one line that has these.
 refuses() { # WORDS ARGUMENTS…
   words=$1

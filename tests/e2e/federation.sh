@@ -2,42 +2,8 @@
 # A federation of real processes on loopback: one coordinator and three nodes on generated
 # recordings, a plan of two training rounds. Then the ways in which joining can fail.
 # usage: federation.sh COORDINATOR NODE AUDIT SOURCE_ROOT; prints TAP.
-set -u
 coordinator=$1 node=$2 audit=$3 root=$4
-work=$(mktemp -d "${TMPDIR:-/tmp}/neurox-e2e.XXXXXX")
-pids= n=0 failures=0
-
-finish() {
-  for pid in $pids; do kill "$pid" 2>/dev/null; done
-  for pid in $pids; do wait "$pid" 2>/dev/null; done
-  [ "$failures" = 0 ] && rm -rf "$work" || echo "# the logs are in $work"
-}
-trap finish EXIT
-
-check() { # WORDS STATUS
-  n=$((n + 1))
-  if [ "$2" = 0 ]; then
-    echo "ok $n - $1"
-  else
-    echo "not ok $n - $1"
-    failures=$((failures + 1))
-  fi
-}
-bail() {
-  echo "Bail out! $1"
-  failures=1
-  tail -n 5 "$work"/*.log
-  exit 1
-}
-wait_for() { # SECONDS COMMAND…
-  tries=$(($1 * 10))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || return 1
-    sleep 0.1
-  done
-}
+. "$root/tests/e2e/steps.sh"
 
 # What must fail: exit code 1, one line that has these words, and no folder left behind.
 refuses() { # WORDS NODE-ARGUMENTS…
