@@ -51,13 +51,19 @@ enum nx_rpc_status nx_stream_open_anyone(struct nx_coordinator *c, struct nx_rpc
   return open_stream(c, call, 0, stream_out, text_out);
 }
 
+static const char revoked_text[] =
+    "this member's certificate was revoked: ask the federation's operator";
+
 /* The member with this TLS key, or 0. */
-static uint32_t look_up(struct nx_coordinator *c, const struct nx_hash *spki) {
+static uint32_t look_up(struct nx_coordinator *c, const struct nx_hash *spki, bool *revoked_out) {
   uint32_t id = 0;
+  *revoked_out = false;
   pthread_mutex_lock(&c->directory_lock);
   for (size_t i = 0; i < c->n_members; i++)
-    if (nx_hash_equal(&c->members[i].spki, spki) && !c->members[i].revoked)
+    if (nx_hash_equal(&c->members[i].spki, spki)) {
       id = c->members[i].id;
+      *revoked_out = c->members[i].revoked != 0;
+    }
   pthread_mutex_unlock(&c->directory_lock);
   return id;
 }
@@ -71,17 +77,17 @@ bool nx_stream_is_welcome(struct nx_stream *stream) {
       revoked = c->members[i].revoked != 0;
   pthread_mutex_unlock(&c->directory_lock);
   if (revoked)
-    nx_rpc_call_finish(stream->call, NX_RPC_PERMISSION_DENIED,
-                       "this member's certificate was revoked: ask the federation's operator");
+    nx_rpc_call_finish(stream->call, NX_RPC_PERMISSION_DENIED, revoked_text);
   return !revoked;
 }
 
 enum nx_rpc_status nx_stream_open_member(struct nx_coordinator *c, struct nx_rpc_call *call,
                                          struct nx_stream **stream_out, const char **text_out) {
   struct nx_hash spki;
-  uint32_t member = nx_rpc_call_peer_spki(call, spki.bytes, NULL) == 0 ? look_up(c, &spki) : 0;
-  if (!member) {
-    *text_out = "this certificate is not of a member of this federation";
+  bool known = nx_rpc_call_peer_spki(call, spki.bytes, NULL) == 0, revoked = false;
+  uint32_t member = known ? look_up(c, &spki, &revoked) : 0;
+  if (!member || revoked) {
+    *text_out = revoked ? revoked_text : "this certificate is not of a member of this federation";
     return NX_RPC_PERMISSION_DENIED;
   }
   return open_stream(c, call, member, stream_out, text_out);
