@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "common/bytes.h"
+#include "common/file.h"
 #include "node/recordings/recording.h"
 
 #define NX_PROBE_SIZE 512 /* first bytes of a file, zero-padded */
@@ -22,7 +23,9 @@ struct nx_format {
 
 struct nx_recording {
   const struct nx_format *format;
-  char *path;
+  char *path;    /* of the file, without a part */
+  uint32_t part; /* from 0; a reader that knows parts checks it against info.n_parts, for the
+                  * others only 0 is possible */
   int fd;
   uint64_t file_size;
   struct nx_recording_info info;
@@ -41,10 +44,15 @@ extern const struct nx_format nx_format_npy;
 extern const struct nx_format nx_format_nifti;
 extern const struct nx_format nx_format_matlab;
 extern const struct nx_format nx_format_fif;
+extern const struct nx_format nx_format_trodes;
+
+/* "a.mat#3" → "a.mat" in file_out and 3; a path without part, or one that is a file's name as it
+ * stands: 0. */
+uint32_t nx_recording_split_part(const char *path, char file_out[NX_PATH_SIZE]);
 
 /* Takes an open regular file (its descriptor passes to the recording); path is for words
  * and for finding siblings. nx_recording_open() is this behind an open(2). */
-int nx_recording_open_fd(const char *path, int fd,
+int nx_recording_open_fd(const char *path, uint32_t part, int fd,
                          int (*sibling)(void *context, const char *name, int *fd_out,
                                         struct nx_error *err),
                          void *sibling_context, struct nx_recording **recording_out,

@@ -216,6 +216,16 @@ bool nx_mat_field(const struct nx_mat *mat, const char *name, uint64_t index,
   }
 }
 
+bool nx_mat_next_cell(struct nx_bytes *rest, struct nx_mat *cell_out) {
+  struct element value;
+  if (!next(rest, &value) || value.type != TYPE_MATRIX)
+    return false;
+  if (value.data.size)
+    return parse_matrix(value.data, cell_out);
+  memset(cell_out, 0, sizeof *cell_out);
+  return true;
+}
+
 static size_t width_of(unsigned type) {
   switch (type) {
   case TYPE_I8:

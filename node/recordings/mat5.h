@@ -46,6 +46,8 @@ const struct nx_mat *nx_mat_find(const struct nx_mat_file *file, const char *nam
 /* Field of element `index` of a struct (array); false when there is none. */
 bool nx_mat_field(const struct nx_mat *mat, const char *name, uint64_t index,
                   struct nx_mat *field_out);
+/* Takes the next cell off rest, at first the body of a cell array; an empty one has no rows. */
+bool nx_mat_next_cell(struct nx_bytes *rest, struct nx_mat *cell_out);
 static inline bool nx_mat_is_number(const struct nx_mat *mat) {
   return mat->class >= NX_MAT_DOUBLE && mat->class <= NX_MAT_UINT64;
 }

@@ -1,7 +1,6 @@
 /* MATLAB files: EEGLAB's .set (fields at the top or in a struct EEG, samples inside or in a
- * .fdt beside it), else any level-5 file, of which the largest matrix of real numbers is the
- * recording: its longer side is time, its rate a scalar named fs, Fs, srate, sfreq or rate, else
- * one sample a second. */
+ * .fdt beside it), else any level-5 file (mat_arrays.h): the longer side of a matrix is time, its
+ * rate the sidecar's or a scalar named fs, Fs, srate, sfreq or rate, else one sample a second. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +8,15 @@
 
 #include "common/size.h"
 #include "node/recordings/flat.h"
-#include "node/recordings/mat5.h"
+#include "node/recordings/mat_arrays.h"
 
 struct matlab {
   struct nx_mat_file file;
   struct nx_flat flat; /* samples in a .fdt */
   bool has_flat;
-  unsigned type; /* samples in memory */
-  struct nx_bytes data;
-  size_t n_channels;
-  uint64_t n_samples;
-  bool channels_are_columns;
+  bool is_eeglab;
+  struct nx_mat_view eeglab; /* samples in memory */
+  struct nx_mat_arrays arrays;
 };
 
 static bool probe_matlab(const char *path, const uint8_t *head, size_t size) {
@@ -45,17 +42,17 @@ static double get_scalar(const struct nx_mat_file *file, const char *name) {
 static int make_channels(struct nx_recording *recording, double rate, const char *unit,
                          struct nx_error *err) {
   struct matlab *m = recording->state;
-  recording->channels = calloc(m->n_channels + 1, sizeof *recording->channels);
+  recording->channels = calloc(m->eeglab.n_channels + 1, sizeof *recording->channels);
   if (!recording->channels)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
-  recording->info.n_channels = m->n_channels;
-  recording->info.duration_s = (double)m->n_samples / rate;
-  for (size_t i = 0; i < m->n_channels; i++) {
+  recording->info.n_channels = m->eeglab.n_channels;
+  recording->info.duration_s = (double)m->eeglab.n_samples / rate;
+  for (size_t i = 0; i < m->eeglab.n_channels; i++) {
     struct nx_channel *channel = &recording->channels[i];
     snprintf(channel->name, sizeof channel->name, "%zu", i + 1);
     snprintf(channel->unit, sizeof channel->unit, "%s", unit);
     channel->rate_hz = rate;
-    channel->n_samples = m->n_samples;
+    channel->n_samples = m->eeglab.n_samples;
   }
   return 0;
 }
@@ -121,17 +118,20 @@ static int find_samples(struct nx_recording *recording, const struct nx_mat *dat
     char name[256];
     int fd = -1;
     nx_mat_text(data, name, sizeof name);
-    m->flat = (struct nx_flat){
-        .fd = -1, .n_channels = m->n_channels, .n_samples = m->n_samples, .type = NX_FLAT_F32};
+    m->flat = (struct nx_flat){.fd = -1,
+                               .n_channels = m->eeglab.n_channels,
+                               .n_samples = m->eeglab.n_samples,
+                               .type = NX_FLAT_F32};
     int r = nx_recording_sibling(recording, name, &fd, err);
     if (!r)
       r = nx_flat_open(&m->flat, fd, &recording->info.truncated, err);
     m->has_flat = r == 0;
-    m->n_samples = m->flat.n_samples;
+    m->eeglab.n_samples = m->flat.n_samples;
     return r;
   }
-  if (!nx_mat_is_number(data) || data->complex || data->rows != m->n_channels ||
-      data->columns != m->n_samples || !nx_mat_numbers(data, &m->type, &m->data))
+  if (!nx_mat_is_number(data) || data->complex || data->rows != m->eeglab.n_channels ||
+      data->columns != m->eeglab.n_samples ||
+      !nx_mat_numbers(data, &m->eeglab.type, &m->eeglab.data))
     return nx_fail(err, NX_E_FORMAT,
                    "its data are no matrix of nbchan x pnts real numbers: save it again");
   return 0;
@@ -149,8 +149,8 @@ static int open_eeglab(struct nx_recording *recording, const struct nx_mat *data
   if (trials > 1)
     return nx_fail(err, NX_E_UNSUPPORTED, "holds %g epochs: save the continuous recording", trials);
   recording->info.format = "EEGLAB";
-  m->n_channels = (size_t)n;
-  m->n_samples = (uint64_t)points;
+  m->eeglab.n_channels = (size_t)n;
+  m->eeglab.n_samples = (uint64_t)points;
   int r = find_samples(recording, data, err);
   if (!r)
     r = make_channels(recording, rate, "uV", err);
@@ -158,38 +158,12 @@ static int open_eeglab(struct nx_recording *recording, const struct nx_mat *data
     return r;
   if (get(&m->file, "chanlocs", &field))
     name_channels(recording, &field);
-  for (size_t i = 0; i < m->n_channels; i++)
+  for (size_t i = 0; i < m->eeglab.n_channels; i++)
     recording->channels[i].type = nx_channel_guess_type(recording->channels[i].name, "uV");
   r = nx_recording_unique_names(recording, err);
   if (!r && get(&m->file, "event", &field))
     r = add_events(recording, &field, rate, err);
   return r;
-}
-
-static int open_matrix(struct nx_recording *recording, struct nx_error *err) {
-  static const char *const rates[] = {"fs", "Fs", "srate", "sfreq", "rate"};
-  struct matlab *m = recording->state;
-  const struct nx_mat *largest = NULL;
-  double rate = NAN;
-  for (size_t i = 0; i < m->file.n; i++) {
-    const struct nx_mat *mat = &m->file.variables[i];
-    if (nx_mat_is_number(mat) && !mat->complex && mat->n_dims == 2 &&
-        nx_mat_numbers(mat, &m->type, &m->data) && mat->rows * mat->columns > 1 &&
-        (!largest || mat->rows * mat->columns > largest->rows * largest->columns))
-      largest = mat;
-  }
-  for (size_t i = 0; i < NX_ARRAY_LENGTH(rates) && !(rate > 0); i++)
-    if (nx_mat_find(&m->file, rates[i]))
-      rate = nx_mat_scalar(nx_mat_find(&m->file, rates[i]));
-  if (!largest || !nx_mat_numbers(largest, &m->type, &m->data))
-    return nx_fail(err, NX_E_UNSUPPORTED, "holds no matrix of real numbers: export one");
-  m->channels_are_columns = largest->rows > largest->columns;
-  m->n_channels = (size_t)NX_MIN(largest->rows, largest->columns);
-  m->n_samples = NX_MAX(largest->rows, largest->columns);
-  if (m->n_channels > NX_RECORDING_CHANNELS)
-    return nx_fail(err, NX_E_LIMIT, "matrix %s has more than %d channels", largest->name,
-                   NX_RECORDING_CHANNELS);
-  return make_channels(recording, rate > 0 && isfinite(rate) ? rate : 1, "", err);
 }
 
 static int open_matlab(struct nx_recording *recording, struct nx_error *err) {
@@ -203,7 +177,9 @@ static int open_matlab(struct nx_recording *recording, struct nx_error *err) {
   if (r < 0)
     return r;
   bool eeglab = get(&m->file, "nbchan", &data) && get(&m->file, "data", &data);
-  return eeglab ? open_eeglab(recording, &data, err) : open_matrix(recording, err);
+  m->is_eeglab = eeglab;
+  return eeglab ? open_eeglab(recording, &data, err)
+                : nx_mat_arrays_open(recording, &m->file, &m->arrays, err);
 }
 
 static int read_matlab(struct nx_recording *recording, const uint32_t *channels, size_t n_channels,
@@ -211,12 +187,11 @@ static int read_matlab(struct nx_recording *recording, const uint32_t *channels,
   struct matlab *m = recording->state;
   if (m->has_flat)
     return nx_flat_read(&m->flat, channels, n_channels, first, n, out, err);
-  for (size_t c = 0; c < n_channels; c++)
-    for (size_t i = 0; i < n; i++) {
-      uint64_t at = m->channels_are_columns ? channels[c] * m->n_samples + first + i
-                                            : (first + i) * m->n_channels + channels[c];
-      out[c * n + i] = (float)nx_mat_value(m->type, m->data.data, at);
-    }
+  if (m->is_eeglab)
+    for (size_t c = 0; c < n_channels; c++)
+      nx_mat_view_read(&m->eeglab, channels[c], first, n, out + c * n);
+  else
+    nx_mat_arrays_read(&m->arrays, channels, n_channels, first, n, out);
   return 0;
 }
 
@@ -224,6 +199,7 @@ static void close_matlab(struct nx_recording *recording) {
   struct matlab *m = recording->state;
   if (!m)
     return;
+  nx_mat_arrays_finish(&m->arrays);
   nx_mat_finish(&m->file);
   nx_flat_finish(&m->flat);
   free(m);

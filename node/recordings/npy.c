@@ -1,8 +1,7 @@
 /* npy: a NumPy array (format 1.0 to 3.0) of numbers, one or two dimensions, little-endian.
  * A vector is one channel; a matrix is [channels][samples] when it has more columns than
- * rows, else [samples][channels]. The file says nothing of rates or units: the rate is
- * taken from a sidecar name.json {"rate_hz": …, "unit": …, "type": …} beside it. */
-#include <cjson/cJSON.h>
+ * rows, else [samples][channels]. The file says nothing of rates or units: they come from a
+ * sidecar (sidecar.h), else the rate is 1 Hz and there is no unit. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -12,7 +11,7 @@
 
 #include "common/size.h"
 #include "node/recordings/flat.h"
-#include "node/recordings/format.h"
+#include "node/recordings/sidecar.h"
 
 #define HEADER_CAP 65536
 
@@ -79,45 +78,12 @@ static int parse_shape(const char *text, struct shape *shape, struct nx_error *e
   return 0;
 }
 
-/* name.json beside name.npy; without it the rate is 1 Hz and there is no unit. */
-static int read_sidecar(struct nx_recording *recording, double *rate, char *unit,
-                        struct nx_error *err) {
-  char name[NX_CHANNEL_NAME_SIZE * 4];
-  const char *slash = strrchr(recording->path, '/');
-  const char *base = slash ? slash + 1 : recording->path, *dot = strrchr(base, '.');
-  int n = dot ? (int)(dot - base) : (int)strlen(base);
-  _cleanup_fd_ int fd = -1;
-  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
-  *rate = 1;
-  if (snprintf(name, sizeof name, "%.*s.json", n, base) >= (int)sizeof name)
-    return 0;
-  int r = nx_recording_sibling(recording, name, &fd, err);
-  if (r == NX_E_NOT_FOUND)
-    return 0;
-  if (!r)
-    r = nx_recording_slurp(fd, 1 << 20, &text, err);
-  if (r < 0)
-    return r;
-  cJSON *json = cJSON_ParseWithLength((const char *)text.data, text.size);
-  const cJSON *hz = cJSON_GetObjectItemCaseSensitive(json, "rate_hz");
-  const cJSON *of = cJSON_GetObjectItemCaseSensitive(json, "unit");
-  if (cJSON_IsNumber(hz))
-    *rate = hz->valuedouble;
-  if (cJSON_IsString(of))
-    snprintf(unit, NX_CHANNEL_UNIT_SIZE, "%s", of->valuestring);
-  bool good = json && *rate > 0 && isfinite(*rate);
-  cJSON_Delete(json);
-  return good ? 0
-              : nx_fail(err, NX_E_FORMAT, "%s: write {\"rate_hz\": 1000, \"unit\": \"uV\"}", name);
-}
-
 static int describe(struct nx_recording *recording, const struct shape *shape,
                     struct nx_error *err) {
   struct nx_flat *flat = recording->state;
   bool rows_are_channels = shape->columns > shape->rows || shape->rows == 1;
   uint64_t n_channels = rows_are_channels ? shape->rows : shape->columns;
-  double rate = 1;
-  char unit[NX_CHANNEL_UNIT_SIZE] = "";
+  struct nx_sidecar sidecar;
   if (n_channels > NX_RECORDING_CHANNELS)
     return nx_fail(err, NX_E_LIMIT, "npy of %llu channels: at most %d are read",
                    (unsigned long long)n_channels, NX_RECORDING_CHANNELS);
@@ -129,10 +95,10 @@ static int describe(struct nx_recording *recording, const struct shape *shape,
     return nx_fail_errno(err, errno, "open the array");
   int r = nx_flat_open(flat, fd, &recording->info.truncated, err);
   if (!r)
-    r = read_sidecar(recording, &rate, unit, err);
+    r = nx_sidecar_read(recording, &sidecar, err);
   if (r < 0)
     return r;
-  nx_unit_normalise(unit);
+  double rate = sidecar.rate_hz > 0 ? sidecar.rate_hz : 1;
   recording->channels = calloc(flat->n_channels, sizeof *recording->channels);
   if (!recording->channels)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
@@ -141,8 +107,9 @@ static int describe(struct nx_recording *recording, const struct shape *shape,
   for (size_t i = 0; i < flat->n_channels; i++) {
     struct nx_channel *channel = &recording->channels[i];
     snprintf(channel->name, sizeof channel->name, "%zu", i + 1);
-    memcpy(channel->unit, unit, sizeof unit);
-    channel->type = nx_channel_guess_type(channel->name, unit);
+    memcpy(channel->unit, sidecar.unit, sizeof sidecar.unit);
+    channel->type =
+        sidecar.has_type ? sidecar.type : nx_channel_guess_type(channel->name, sidecar.unit);
     channel->rate_hz = rate;
     channel->n_samples = flat->n_samples;
   }

@@ -118,6 +118,8 @@ static int ask_sibling(void *context, const char *name, int *fd_out, struct nx_e
 static void describe(const struct nx_recording_info *info, uint8_t *window) {
   struct sandbox_info out = {
       .duration_s = info->duration_s,
+      .origin_s = info->origin_s,
+      .n_parts = info->n_parts,
       .n_channels = info->n_channels,
       .n_events = info->n_events,
       .events_dropped = info->events_dropped,
@@ -159,7 +161,7 @@ _Static_assert(sizeof(struct sandbox_info) + NX_RECORDING_CHANNELS * sizeof(stru
 int main(int argc, char **argv) {
   struct nx_error err = {0};
   struct nx_recording *recording = NULL;
-  if (argc != 2) {
+  if (argc != 3) {
     fprintf(stderr, "neurox-reader: started by neurox-node, not by hand\n");
     return 2;
   }
@@ -177,7 +179,8 @@ int main(int argc, char **argv) {
     answer(err.code, &err);
     return 1;
   }
-  int r = nx_recording_open_fd(argv[1], SANDBOX_FILE, ask_sibling, NULL, &recording, &err);
+  int r = nx_recording_open_fd(argv[1], (uint32_t)strtoul(argv[2], NULL, 10), SANDBOX_FILE,
+                               ask_sibling, NULL, &recording, &err);
   if (!r)
     describe(nx_recording_info(recording), window);
   answer(r, &err);

@@ -16,8 +16,8 @@
 #define FORMATS 32
 
 static const struct nx_format *formats[FORMATS] = {
-    &nx_format_edf,   &nx_format_brainvision, &nx_format_npy,
-    &nx_format_nifti, &nx_format_matlab,      &nx_format_fif,
+    &nx_format_edf,    &nx_format_brainvision, &nx_format_npy,    &nx_format_nifti,
+    &nx_format_matlab, &nx_format_fif,         &nx_format_trodes,
 };
 
 void nx_recording_add_format(const struct nx_format *format) {
@@ -71,16 +71,28 @@ static int choose(const char *path, int fd, uint64_t file_size, const struct nx_
                  path);
 }
 
-const char *nx_recording_probe(const char *path, struct nx_error *err) {
+uint32_t nx_recording_split_part(const char *path, char file_out[NX_PATH_SIZE]) {
+  const char *hash = strrchr(path, '#');
+  size_t digits = hash ? strspn(hash + 1, "0123456789") : 0;
+  snprintf(file_out, NX_PATH_SIZE, "%s", path);
+  if (!digits || digits > 6 || hash[1 + digits] || access(path, F_OK) == 0)
+    return 0;
+  file_out[NX_MIN((size_t)(hash - path), (size_t)NX_PATH_SIZE - 1)] = 0;
+  return (uint32_t)strtoul(hash + 1, NULL, 10);
+}
+
+const char *nx_recording_probe(const char *name, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
   _cleanup_fd_ int fd = -1;
   uint64_t size;
   const struct nx_format *format;
+  nx_recording_split_part(name, path);
   if (open_file(path, &fd, &size, err) < 0 || choose(path, fd, size, &format, err) < 0)
     return NULL;
   return format->name;
 }
 
-int nx_recording_open_fd(const char *path, int fd,
+int nx_recording_open_fd(const char *path, uint32_t part, int fd,
                          int (*sibling)(void *context, const char *name, int *fd_out,
                                         struct nx_error *err),
                          void *sibling_context, struct nx_recording **recording_out,
@@ -92,6 +104,8 @@ int nx_recording_open_fd(const char *path, int fd,
     return nx_fail(err, NX_E_NOMEM, "open %s: out of memory", path);
   }
   recording->fd = fd;
+  recording->part = part;
+  recording->info.n_parts = 1;
   recording->sibling = sibling;
   recording->sibling_context = sibling_context;
   recording->path = strdup(path);
@@ -104,6 +118,9 @@ int nx_recording_open_fd(const char *path, int fd,
   recording->info.format = recording->format->name;
   posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
   r = recording->format->open(recording, err);
+  if (!r && part >= recording->info.n_parts)
+    r = nx_fail(err, NX_E_NOT_FOUND, "has no part %u: its %u parts count from #0", part,
+                recording->info.n_parts);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", path);
   recording->info.channels = recording->channels;
@@ -112,11 +129,13 @@ int nx_recording_open_fd(const char *path, int fd,
   return 0;
 }
 
-int nx_recording_open(const char *path, struct nx_recording **recording_out, struct nx_error *err) {
+int nx_recording_open(const char *name, struct nx_recording **recording_out, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
   int fd = -1;
   uint64_t size;
+  uint32_t part = nx_recording_split_part(name, path);
   int r = open_file(path, &fd, &size, err);
-  return r < 0 ? r : nx_recording_open_fd(path, fd, NULL, NULL, recording_out, err);
+  return r < 0 ? r : nx_recording_open_fd(path, part, fd, NULL, NULL, recording_out, err);
 }
 
 int nx_recording_open_beside(const char *path, const char *name, int *fd_out,

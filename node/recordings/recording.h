@@ -74,6 +74,9 @@ struct nx_recording_info {
   bool truncated;     /* fewer samples on disk than the header promises; the rest is readable */
   bool discontinuous; /* there are gaps between stored samples */
   bool synthetic;     /* the file says of itself that it was generated */
+  uint32_t n_parts;   /* recordings in this file, at least 1: see nx_recording_open() */
+  double origin_s;    /* what the file's own clock (never a date) shows at the first sample: files
+                       * of one session that share a clock are aligned by it; 0 without one */
 };
 
 struct nx_recording;
@@ -83,7 +86,9 @@ struct nx_recording;
  * NX_E_IO … in err. */
 const char *nx_recording_probe(const char *path, struct nx_error *err);
 
-/* NX_E_FORMAT: broken, with the place and the mend; NX_E_UNSUPPORTED: valid but not read
+/* A file with several recordings (a MAT file of sessions, an NWB file of series) opens as its
+ * first; path "sessions.mat#3" is the fourth, unless a file has that very name.
+ * NX_E_FORMAT: broken, with the place and the mend; NX_E_UNSUPPORTED: valid but not read
  * here; NX_E_LIMIT: a cap above. */
 int nx_recording_open(const char *path, struct nx_recording **recording_out, struct nx_error *err);
 

@@ -140,7 +140,8 @@ static int take_info(struct nx_recording *recording, struct child *child, struct
   const uint8_t *at = child->memory + sizeof info;
   memcpy(&info, child->memory, sizeof info);
   if (info.n_channels > NX_RECORDING_CHANNELS || info.n_events > NX_RECORDING_EVENTS ||
-      !isfinite(info.duration_s) || !is_text(info.format, sizeof info.format))
+      !isfinite(info.duration_s) || !isfinite(info.origin_s) || info.n_parts < 1 ||
+      !is_text(info.format, sizeof info.format))
     return nx_fail(err, NX_E_FORMAT, "its reader described what cannot be");
   recording->channels = calloc(info.n_channels + 1, sizeof *recording->channels);
   recording->events = calloc(info.n_events + 1, sizeof *recording->events);
@@ -159,6 +160,8 @@ static int take_info(struct nx_recording *recording, struct child *child, struct
   recording->info = (struct nx_recording_info){
       .format = child->format,
       .duration_s = info.duration_s,
+      .origin_s = info.origin_s,
+      .n_parts = info.n_parts,
       .n_channels = info.n_channels,
       .channels = recording->channels,
       .n_events = info.n_events,
@@ -205,10 +208,13 @@ static const struct nx_format sandboxed = {
     .name = "sandboxed", .read = read_sandboxed, .close = close_sandboxed};
 
 /* Three descriptors and no environment: that is all a child gets. */
-static int spawn(const char *reader, const char *path, int socket, int window, int file,
-                 pid_t *pid_out, struct nx_error *err) {
+static int spawn(const char *reader, const char *path, uint32_t part, int socket, int window,
+                 int file, pid_t *pid_out, struct nx_error *err) {
   posix_spawn_file_actions_t actions;
-  char *const arguments[] = {(char *)(uintptr_t) "neurox-reader", (char *)(uintptr_t)path, NULL};
+  char number[16];
+  snprintf(number, sizeof number, "%u", part);
+  char *const arguments[] = {(char *)(uintptr_t) "neurox-reader", (char *)(uintptr_t)path, number,
+                             NULL};
   char *const environment[] = {NULL};
   const int from[] = {socket, window, file};
   int high[3];
@@ -230,7 +236,7 @@ static int spawn(const char *reader, const char *path, int socket, int window, i
   return e ? nx_fail_errno(err, e, "start %s", reader) : 0;
 }
 
-static int start(struct child *child, const char *reader, const char *path, int file,
+static int start(struct child *child, const char *reader, const char *path, uint32_t part, int file,
                  struct nx_error *err) {
   int pair[2];
   child->window = memfd_create("neurox-window", MFD_CLOEXEC);
@@ -248,13 +254,15 @@ static int start(struct child *child, const char *reader, const char *path, int 
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
     return nx_fail_errno(err, errno, "make a socket pair");
   child->socket = pair[0];
-  int r = spawn(reader, path, pair[1], child->window, file, &child->pid, err);
+  int r = spawn(reader, path, part, pair[1], child->window, file, &child->pid, err);
   close(pair[1]);
   return r;
 }
 
-int nx_recording_open_sandboxed(const char *reader, const char *path,
+int nx_recording_open_sandboxed(const char *reader, const char *name,
                                 struct nx_recording **recording_out, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  uint32_t part = nx_recording_split_part(name, path);
   _cleanup_(nx_recording_closep) struct nx_recording *recording = calloc(1, sizeof *recording);
   struct child *child = calloc(1, sizeof *child);
   struct stat status;
@@ -275,7 +283,7 @@ int nx_recording_open_sandboxed(const char *reader, const char *path,
     return nx_fail_errno(err, errno, "open %s", path);
   if (!S_ISREG(status.st_mode))
     return nx_fail(err, NX_E_INVALID, "%s is not a regular file: name a recording", path);
-  r = start(child, reader, path, file, err);
+  r = start(child, reader, path, part, file, err);
   if (r < 0)
     return r;
   r = await(child, path, err);

@@ -30,7 +30,8 @@ struct sandbox_reply {
 /* At the start of the window after opening; channels, then events follow. */
 struct sandbox_info {
   char format[32];
-  double duration_s;
+  double duration_s, origin_s;
+  uint32_t n_parts;
   uint64_t n_channels, n_events;
   uint8_t events_dropped, truncated, discontinuous, synthetic;
 };
