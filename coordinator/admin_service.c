@@ -1,4 +1,4 @@
-/* Admin/…: the operator's verbs, on the round thread. Only the operator's certificate. */
+/* Admin/…: people's verbs, on the round thread. Who may call which: admin/roles.c. */
 #include <stdlib.h>
 
 #include "common/plan.h"
@@ -171,7 +171,7 @@ static void begin_watch(struct nx_coordinator *c, struct nx_stream *stream, stru
 
 /* --- methods -------------------------------------------------------------------------- */
 
-#define DEFINE_METHOD(name, task)                                                                  \
+#define DEFINE_METHOD(name, method, task)                                                          \
   static void on_##name(void *context, struct nx_rpc_call *call, struct nx_bytes message) {        \
     struct nx_stream *stream = context;                                                            \
     (void)call;                                                                                    \
@@ -181,7 +181,7 @@ static void begin_watch(struct nx_coordinator *c, struct nx_stream *stream, stru
                                         struct nx_rpc_handlers *handlers_out,                      \
                                         void **call_context_out, const char **text_out) {          \
     struct nx_stream *stream;                                                                      \
-    enum nx_rpc_status status = nx_stream_open_operator(context, call, &stream, text_out);         \
+    enum nx_rpc_status status = nx_stream_admit(context, call, method, &stream, text_out);         \
     if (status != NX_RPC_OK)                                                                       \
       return status;                                                                               \
     *handlers_out =                                                                                \
@@ -191,12 +191,12 @@ static void begin_watch(struct nx_coordinator *c, struct nx_stream *stream, stru
     return NX_RPC_OK;                                                                              \
   }
 
-DEFINE_METHOD(start, take_start)
-DEFINE_METHOD(pause, take_pause)
-DEFINE_METHOD(stop, take_stop)
-DEFINE_METHOD(status, give_status)
-DEFINE_METHOD(members, give_members)
-DEFINE_METHOD(watch, begin_watch)
+DEFINE_METHOD(start, NX_METHOD_ADMIN_START, take_start)
+DEFINE_METHOD(pause, NX_METHOD_ADMIN_PAUSE, take_pause)
+DEFINE_METHOD(stop, NX_METHOD_ADMIN_STOP, take_stop)
+DEFINE_METHOD(status, NX_METHOD_ADMIN_STATUS, give_status)
+DEFINE_METHOD(members, NX_METHOD_ADMIN_MEMBERS, give_members)
+DEFINE_METHOD(watch, NX_METHOD_ADMIN_WATCH, begin_watch)
 
 const struct nx_rpc_method nx_admin_methods[] = {
     {NX_METHOD_ADMIN_START, open_start},     {NX_METHOD_ADMIN_PAUSE, open_pause},

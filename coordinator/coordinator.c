@@ -31,6 +31,8 @@ void nx_coordinator_fail(struct nx_coordinator *c, const struct nx_error *err) {
 int nx_coordinator_read_members(struct nx_coordinator *c, struct nx_error *err) {
   pthread_mutex_lock(&c->directory_lock);
   int r = nx_run_store_members(c->federation->store, c->members, &c->n_members, err);
+  if (r == 0)
+    r = nx_run_store_grants(c->federation->store, c->grants, &c->n_grants, err);
   pthread_mutex_unlock(&c->directory_lock);
   return r;
 }
@@ -189,10 +191,30 @@ static int log_revocations(struct nx_coordinator *c, struct nx_error *err) {
   return 0;
 }
 
+/* Granted or revoked by a verb of another process. */
+static int log_grants(struct nx_coordinator *c, struct nx_error *err) {
+  struct nx_store_grant grant;
+  char reason[NX_STORE_REASON_SIZE];
+  int r;
+  while (nx_run_store_unlogged_grant(c->federation->store, &grant, reason, NULL) == 0) {
+    const char *kind = grant.revoked ? "role.revoked" : "role.granted";
+    const char *role = nx_role_name((enum nx_role)grant.role);
+    if ((r = nx_coordinator_read_members(c, err)) < 0 ||
+        (r = NX_AUDIT_APPEND(c->audit, err, kind, NX_AUDIT_STR("role", role),
+                             NX_AUDIT_STR("name", grant.name), NX_AUDIT_HASH("spki", &grant.spki),
+                             NX_AUDIT_INT("ends", grant.ends), NX_AUDIT_STR("why", reason))) < 0 ||
+        (r = nx_run_store_mark_grant_logged(c->federation->store, &grant, err)) < 0)
+      return r;
+    NX_LOG(NX_LOG_INFO, kind, NX_STR("role", role), NX_STR("name", grant.name));
+    nx_task_post_plain(c, c->round_box, nx_session_close_revoked);
+  }
+  return 0;
+}
+
 static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
   int r = log_invitations(c, err);
-  if (r < 0 || (r = log_revocations(c, err)) < 0 ||
+  if (r < 0 || (r = log_revocations(c, err)) < 0 || (r = log_grants(c, err)) < 0 ||
       (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(), &pending, err)) <
           0)
     return r;
@@ -233,7 +255,7 @@ static int resume_run(struct nx_coordinator *c, struct nx_error *err) {
 }
 
 static int open_main_port(struct nx_coordinator *c, struct nx_error *err) {
-  static struct nx_rpc_method methods[16] = {
+  static struct nx_rpc_method methods[32] = {
       {NX_METHOD_SESSION_OPEN, nx_session_open},
       {NX_METHOD_ROUND_UPLOAD, nx_upload_open},
       {NX_METHOD_ROUND_FETCH_TILES, nx_tiles_open},

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/mailbox.h"
 #include "common/size.h"
+#include "coordinator/admin/roles.h"
 #include "coordinator/training_run.h"
 #include "proto/codec/codec_admin.h"
 #include "proto/codec/codec_model.h"
@@ -28,8 +29,11 @@ struct nx_stream {
   atomic_uint references;
   struct nx_coordinator *coordinator;
   struct nx_rpc_call *call;
-  uint32_t member; /* 0: an operator, or someone who enrols */
+  uint32_t member; /* 0: a person, or someone who enrols */
+  enum nx_role role;
+  struct nx_hash spki; /* of the certificate shown; zeros: none asked for */
   atomic_bool closed;
+  atomic_bool sent_away; /* told why, once */
 
   /* A member's session: round thread. */
   bool greeted;
@@ -66,13 +70,17 @@ struct nx_coordinator {
   atomic_bool failed;              /* the round or files thread cannot go on */
   struct nx_error failure;         /* why; written once, before failed */
 
-  atomic_uint n_streams[256]; /* calls in progress by member id; 0: operators and enrolment */
+  atomic_uint n_streams[256]; /* calls in progress by member id; 0: people and enrolment */
   atomic_uint n_refusals;     /* enrolments refused since the port was opened */
 
   /* Who may call: any thread, under the lock. */
   pthread_mutex_t directory_lock;
   struct nx_store_member members[NX_STORE_MEMBERS];
   size_t n_members;
+  struct nx_store_grant grants[NX_STORE_GRANTS];
+  size_t n_grants;
+  int64_t denials_since;  /* monotonic */
+  unsigned denials, more; /* told since then; not told */
 
   /* The round thread's. */
   struct nx_training_run *run;
@@ -107,14 +115,19 @@ struct nx_task {
 typedef void (*nx_task_run)(struct nx_coordinator *c, struct nx_stream *stream,
                             struct nx_bytes bytes);
 
-/* For on_open: who calls? *stream_out holds one reference, which on_closed gives back. */
-enum nx_rpc_status nx_stream_open_member(struct nx_coordinator *c, struct nx_rpc_call *call,
-                                         struct nx_stream **stream_out, const char **text_out);
-enum nx_rpc_status nx_stream_open_operator(struct nx_coordinator *c, struct nx_rpc_call *call,
-                                           struct nx_stream **stream_out, const char **text_out);
+/* For on_open: who calls, and may they (admin/roles.h)? A refusal is in both logs.
+ * *stream_out holds one reference, which on_closed gives back. */
+enum nx_rpc_status nx_stream_admit(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                   const char *method, struct nx_stream **stream_out,
+                                   const char **text_out);
+/* desk.c: a stream of that member, no questions asked. */
+enum nx_rpc_status nx_stream_create(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                    uint32_t member, struct nx_stream **stream_out,
+                                    const char **text_out);
+/* The enrolment port: nobody has a certificate yet. */
 enum nx_rpc_status nx_stream_open_anyone(struct nx_coordinator *c, struct nx_rpc_call *call,
                                          struct nx_stream **stream_out, const char **text_out);
-/* False: the member was revoked since it opened the stream, which is ended. */
+/* False: the caller was revoked since, or its certificate has ended; the stream is ended. */
 bool nx_stream_is_welcome(struct nx_stream *stream);
 struct nx_stream *nx_stream_ref(struct nx_stream *stream);
 void nx_stream_unref(struct nx_stream *stream);
@@ -131,7 +144,9 @@ void nx_stream_send(struct nx_stream *stream, struct nx_buffer *message);
  * cancelled. */
 void nx_task_post(struct nx_mailbox *box, struct nx_stream *stream, struct nx_bytes bytes,
                   nx_task_run run);
-/* Without a stream. */
+/* Without a stream; with bytes or without. */
+void nx_task_post_bytes(struct nx_coordinator *c, struct nx_mailbox *box, struct nx_bytes bytes,
+                        nx_task_run run);
 void nx_task_post_plain(struct nx_coordinator *c, struct nx_mailbox *box, nx_task_run run);
 void nx_task_run_next(struct nx_task *task); /* and destroys it */
 void nx_task_destroy(void *task);

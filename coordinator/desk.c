@@ -25,9 +25,9 @@ void nx_stream_unref(struct nx_stream *stream) {
     free_stream(stream);
 }
 
-static enum nx_rpc_status open_stream(struct nx_coordinator *c, struct nx_rpc_call *call,
-                                      uint32_t member, struct nx_stream **stream_out,
-                                      const char **text_out) {
+enum nx_rpc_status nx_stream_create(struct nx_coordinator *c, struct nx_rpc_call *call,
+                                    uint32_t member, struct nx_stream **stream_out,
+                                    const char **text_out) {
   /* One member, or everybody without a certificate together, cannot take all there is. */
   bool crowded = atomic_fetch_add(&c->n_streams[member], 1) >= NX_STREAMS_MOST;
   struct nx_stream *stream = crowded ? NULL : calloc(1, sizeof *stream);
@@ -48,60 +48,7 @@ static enum nx_rpc_status open_stream(struct nx_coordinator *c, struct nx_rpc_ca
 
 enum nx_rpc_status nx_stream_open_anyone(struct nx_coordinator *c, struct nx_rpc_call *call,
                                          struct nx_stream **stream_out, const char **text_out) {
-  return open_stream(c, call, 0, stream_out, text_out);
-}
-
-static const char revoked_text[] =
-    "this member's certificate was revoked: ask the federation's operator";
-
-/* The member with this TLS key, or 0. */
-static uint32_t look_up(struct nx_coordinator *c, const struct nx_hash *spki, bool *revoked_out) {
-  uint32_t id = 0;
-  *revoked_out = false;
-  pthread_mutex_lock(&c->directory_lock);
-  for (size_t i = 0; i < c->n_members; i++)
-    if (nx_hash_equal(&c->members[i].spki, spki)) {
-      id = c->members[i].id;
-      *revoked_out = c->members[i].revoked != 0;
-    }
-  pthread_mutex_unlock(&c->directory_lock);
-  return id;
-}
-
-bool nx_stream_is_welcome(struct nx_stream *stream) {
-  struct nx_coordinator *c = stream->coordinator;
-  bool revoked = false;
-  pthread_mutex_lock(&c->directory_lock);
-  for (size_t i = 0; i < c->n_members; i++)
-    if (c->members[i].id == stream->member)
-      revoked = c->members[i].revoked != 0;
-  pthread_mutex_unlock(&c->directory_lock);
-  if (revoked)
-    nx_rpc_call_finish(stream->call, NX_RPC_PERMISSION_DENIED, revoked_text);
-  return !revoked;
-}
-
-enum nx_rpc_status nx_stream_open_member(struct nx_coordinator *c, struct nx_rpc_call *call,
-                                         struct nx_stream **stream_out, const char **text_out) {
-  struct nx_hash spki;
-  bool known = nx_rpc_call_peer_spki(call, spki.bytes, NULL) == 0, revoked = false;
-  uint32_t member = known ? look_up(c, &spki, &revoked) : 0;
-  if (!member || revoked) {
-    *text_out = revoked ? revoked_text : "this certificate is not of a member of this federation";
-    return NX_RPC_PERMISSION_DENIED;
-  }
-  return open_stream(c, call, member, stream_out, text_out);
-}
-
-enum nx_rpc_status nx_stream_open_operator(struct nx_coordinator *c, struct nx_rpc_call *call,
-                                           struct nx_stream **stream_out, const char **text_out) {
-  struct nx_hash spki;
-  if (nx_rpc_call_peer_spki(call, spki.bytes, NULL) < 0 ||
-      !nx_hash_equal(&spki, &c->federation->row.operator_spki)) {
-    *text_out = "only the operator's certificate may call this";
-    return NX_RPC_PERMISSION_DENIED;
-  }
-  return open_stream(c, call, 0, stream_out, text_out);
+  return nx_stream_create(c, call, 0, stream_out, text_out);
 }
 
 void nx_stream_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
@@ -155,6 +102,11 @@ void nx_task_post(struct nx_mailbox *box, struct nx_stream *stream, struct nx_by
                   nx_task_run run) {
   if (post(stream->coordinator, box, stream, bytes, run) < 0)
     nx_rpc_call_cancel(stream->call);
+}
+
+void nx_task_post_bytes(struct nx_coordinator *c, struct nx_mailbox *box, struct nx_bytes bytes,
+                        nx_task_run run) {
+  post(c, box, NULL, bytes, run);
 }
 
 void nx_task_post_plain(struct nx_coordinator *c, struct nx_mailbox *box, nx_task_run run) {

@@ -89,11 +89,11 @@ static void on_blob_writable(void *context, struct nx_rpc_call *call) {
   nx_task_post(stream->coordinator->files_box, stream, nx_bytes(NULL, 0), send_blob);
 }
 
-/* A member asks: its stream, and its first message. */
-static enum nx_rpc_status open_stream(void *context, struct nx_rpc_call *call,
+/* Somebody asks: the stream, and its first message. */
+static enum nx_rpc_status open_stream(void *context, struct nx_rpc_call *call, const char *method,
                                       void **call_context_out, const char **text_out) {
   struct nx_stream *stream;
-  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
+  enum nx_rpc_status status = nx_stream_admit(context, call, method, &stream, text_out);
   if (status != NX_RPC_OK)
     return status;
   *call_context_out = stream;
@@ -108,7 +108,7 @@ enum nx_rpc_status nx_blob_open(void *context, struct nx_rpc_call *call,
                                                   .on_writable = on_blob_writable,
                                                   .on_closed = nx_stream_closed};
   *handlers_out = handlers;
-  return open_stream(context, call, call_context_out, text_out);
+  return open_stream(context, call, NX_METHOD_BLOB_FETCH, call_context_out, text_out);
 }
 
 /* --- tiles for spot checks -------------------------------------------------------------- */
@@ -190,5 +190,5 @@ enum nx_rpc_status nx_tiles_open(void *context, struct nx_rpc_call *call,
                                                   .on_writable = on_tiles_writable,
                                                   .on_closed = nx_stream_closed};
   *handlers_out = handlers;
-  return open_stream(context, call, call_context_out, text_out);
+  return open_stream(context, call, NX_METHOD_ROUND_FETCH_TILES, call_context_out, text_out);
 }

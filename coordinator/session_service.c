@@ -43,6 +43,9 @@ void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream
   for (uint32_t id = 1; id < 256; id++)
     if (c->seats[id])
       nx_stream_is_welcome(c->seats[id]);
+  for (size_t i = 0; i < NX_WATCHERS; i++)
+    if (c->watchers[i])
+      nx_stream_is_welcome(c->watchers[i]);
 }
 
 /* The M11 signatures of the last sealed round, copied out of the store. */
@@ -240,7 +243,8 @@ enum nx_rpc_status nx_session_open(void *context, struct nx_rpc_call *call,
                                    struct nx_rpc_handlers *handlers_out, void **call_context_out,
                                    const char **text_out) {
   struct nx_stream *stream;
-  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
+  enum nx_rpc_status status =
+      nx_stream_admit(context, call, NX_METHOD_SESSION_OPEN, &stream, text_out);
   if (status != NX_RPC_OK)
     return status;
   *handlers_out = (struct nx_rpc_handlers){

@@ -148,7 +148,8 @@ enum nx_rpc_status nx_upload_open(void *context, struct nx_rpc_call *call,
                                   struct nx_rpc_handlers *handlers_out, void **call_context_out,
                                   const char **text_out) {
   struct nx_stream *stream;
-  enum nx_rpc_status status = nx_stream_open_member(context, call, &stream, text_out);
+  enum nx_rpc_status status =
+      nx_stream_admit(context, call, NX_METHOD_ROUND_UPLOAD, &stream, text_out);
   if (status != NX_RPC_OK)
     return status;
   *handlers_out = (struct nx_rpc_handlers){.on_message = on_message, .on_closed = nx_stream_closed};

@@ -53,6 +53,8 @@ int nx_certificate_common_name(struct nx_bytes certificate, char out[NX_CERTIFIC
 /* Whole days until the certificate ends, negative once it has. */
 int nx_certificate_days_left(struct nx_bytes certificate, int64_t now, int64_t *days_out,
                              struct nx_error *err);
+/* Unix seconds of its end. */
+int nx_certificate_ends(struct nx_bytes certificate, int64_t *ends_out, struct nx_error *err);
 /* That the CA signed it and both are valid at `now` (Unix seconds); else NX_E_CRYPTO. */
 int nx_certificate_verify(struct nx_bytes ca_certificate, struct nx_bytes certificate, int64_t now,
                           struct nx_error *err);

@@ -82,6 +82,17 @@ int nx_certificate_days_left(struct nx_bytes certificate, int64_t now, int64_t *
   return 0;
 }
 
+int nx_certificate_ends(struct nx_bytes certificate, int64_t *ends_out, struct nx_error *err) {
+  _cleanup_(X509_freep) X509 *x509 = nx_openssl_certificate(certificate, err);
+  struct tm time = {0};
+  if (!x509)
+    return NX_E_FORMAT;
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(x509), &time) != 1)
+    return nx_openssl_fail(err, "read a certificate's end");
+  *ends_out = timegm(&time);
+  return 0;
+}
+
 static int verify_chain(X509 *ca, X509 *certificate, int64_t now, struct nx_error *err) {
   _cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
   _cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *context = X509_STORE_CTX_new();

@@ -126,9 +126,10 @@ int nx_enrolment_admit(struct nx_federation *f, const struct nx_enrolment_reques
                                            .client = true,
                                            .not_before = now / NX_SECOND,
                                            .days = f->config->certificate_days};
-  if ((r = nx_certificate_issue(nx_buffer_view(&f->ca_key), nx_buffer_view(&f->ca_certificate),
-                                request->csr, &profile, &issued, err)) < 0)
+  int64_t ends;
+  if ((r = nx_federation_issue(f, request->csr, &profile, &issued, err)) < 0 ||
+      (r = nx_certificate_ends(nx_buffer_view(&issued), &ends, err)) < 0)
     return r;
   return nx_run_store_enrol(f->store, &token_hash, now, &identity, &spki, nx_buffer_view(&issued),
-                            member_out, certificate_pem, err);
+                            ends * NX_SECOND, member_out, certificate_pem, err);
 }

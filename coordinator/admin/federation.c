@@ -297,6 +297,13 @@ void nx_federation_close(struct nx_federation *federation) {
   free(federation);
 }
 
+int nx_federation_issue(const struct nx_federation *f, struct nx_bytes request_pem,
+                        const struct nx_certificate_profile *profile,
+                        struct nx_buffer *certificate_pem, struct nx_error *err) {
+  return nx_certificate_issue(nx_buffer_view(&f->ca_key), nx_buffer_view(&f->ca_certificate),
+                              request_pem, profile, certificate_pem, err);
+}
+
 void nx_federation_id_hex(const struct nx_federation *federation, char out[33]) {
   nx_hex_encode(federation->row.id, sizeof federation->row.id, out);
 }

@@ -15,6 +15,7 @@
 #include "coordinator/coordinator_config.h"
 #include "coordinator/store/model_registry.h"
 #include "coordinator/store/run_store.h"
+#include "crypto/certificate.h"
 #include "crypto/sign.h"
 
 struct nx_federation_request {
@@ -45,6 +46,11 @@ int nx_federation_open(const char *home, struct nx_federation **federation_out,
                        struct nx_error *err);
 void nx_federation_close(struct nx_federation *federation); /* wipes keys; NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_federation *, nx_federation_close)
+
+/* Issues with the federation's issuing key; appends the certificate (PEM). */
+int nx_federation_issue(const struct nx_federation *federation, struct nx_bytes request_pem,
+                        const struct nx_certificate_profile *profile,
+                        struct nx_buffer *certificate_pem, struct nx_error *err);
 
 /* "ID in hex, for people and files"; out holds 33 bytes. */
 void nx_federation_id_hex(const struct nx_federation *federation, char out[33]);

@@ -4,6 +4,7 @@
  * files of the home folder, and of a token only the SHA-256 is kept.
  *
  *   federation ─ members ─ invitations       who takes part
+ *   grants                                   people: operators, researchers, auditors
  *   manifest                                 who takes part, as signed
  *   plans ─ runs ─ records (the round core's) ─ sealed rounds ─ their signatures
  *
@@ -59,6 +60,7 @@ struct nx_store_member {
   struct nx_hash spki;
   int64_t enrolled;
   int64_t revoked; /* 0: its certificate is valid */
+  int64_t ends;    /* of its newest certificate; 0: not known (an older store) */
 };
 
 /* Members in order of id; out holds NX_STORE_MEMBERS. */
@@ -67,6 +69,11 @@ int nx_run_store_members(struct nx_run_store *store, struct nx_store_member *out
 /* NX_E_NOT_FOUND when no member has this key. */
 int nx_run_store_member_by_spki(struct nx_run_store *store, const struct nx_hash *spki,
                                 struct nx_store_member *member_out, struct nx_error *err);
+
+/* The member's new certificate takes the place of the one before. NX_E_NOT_FOUND: no such
+ * member, or it was revoked meanwhile. */
+int nx_run_store_renew(struct nx_run_store *store, uint32_t member, int64_t ends,
+                       struct nx_bytes certificate, struct nx_error *err);
 
 #define NX_STORE_REASON_SIZE 257
 
@@ -79,6 +86,33 @@ int nx_run_store_unlogged_revocation(struct nx_run_store *store, struct nx_store
                                      char reason_out[NX_STORE_REASON_SIZE], struct nx_error *err);
 int nx_run_store_mark_revocation_logged(struct nx_run_store *store, uint32_t member,
                                         struct nx_error *err);
+
+/* A person's certificate: an operator's, a researcher's or an auditor's. */
+struct nx_store_grant {
+  int64_t id;
+  char name[NX_STORE_NAME_SIZE]; /* one valid grant a name */
+  uint32_t role;                 /* enum nx_role */
+  struct nx_hash spki;
+  int64_t granted, ends; /* ends: of the certificate */
+  int64_t revoked;       /* 0: valid */
+};
+
+#define NX_STORE_GRANTS 255
+
+/* Fills grant->id. NX_E_EXISTS: that name holds a valid grant, or the key has one. */
+int nx_run_store_grant(struct nx_run_store *store, struct nx_store_grant *grant,
+                       struct nx_bytes certificate, struct nx_error *err);
+/* All, in order of id; out holds NX_STORE_GRANTS. */
+int nx_run_store_grants(struct nx_run_store *store, struct nx_store_grant *out, size_t *n_out,
+                        struct nx_error *err);
+/* NX_E_NOT_FOUND: no valid grant has this name. */
+int nx_run_store_revoke_grant(struct nx_run_store *store, const char *name, const char *reason,
+                              int64_t now, struct nx_error *err);
+/* Grants and their revocations that the coordinator has not put into its audit log yet. */
+int nx_run_store_unlogged_grant(struct nx_run_store *store, struct nx_store_grant *grant_out,
+                                char reason_out[NX_STORE_REASON_SIZE], struct nx_error *err);
+int nx_run_store_mark_grant_logged(struct nx_run_store *store, const struct nx_store_grant *grant,
+                                   struct nx_error *err);
 
 struct nx_store_invitation {
   struct nx_hash token_hash;
@@ -109,14 +143,16 @@ int nx_run_store_unlogged_invitation(struct nx_run_store *store,
 int nx_run_store_mark_logged(struct nx_run_store *store, const struct nx_hash *token_hash,
                              struct nx_error *err);
 /* Spends the invitation and adds the member with its certificate (PEM), both or neither.
+ * `ends` is the certificate's.
  * The very same member asking again (its answer was lost) gets the certificate that was
  * issued to it: appended to certificate_out, which otherwise receives `certificate`.
  * NX_E_NOT_FOUND (no such token), NX_E_TIMEOUT (expired), NX_E_EXISTS (used already, or the
  * keys belong to another member), NX_E_STATE (manifest sealed). */
 int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_hash, int64_t now,
                        const struct nx_public_key *identity, const struct nx_hash *spki,
-                       struct nx_bytes certificate, struct nx_store_member *member_out,
-                       struct nx_buffer *certificate_out, struct nx_error *err);
+                       struct nx_bytes certificate, int64_t ends,
+                       struct nx_store_member *member_out, struct nx_buffer *certificate_out,
+                       struct nx_error *err);
 
 /* The sealed manifest: exact body and the coordinator's signature over it.
  * NX_E_NOT_FOUND before it is sealed; put: NX_E_EXISTS when it is. */

@@ -6,7 +6,8 @@ static int read_member(sqlite3_stmt *s, struct nx_store_member *out, struct nx_e
   int r;
   *out = (struct nx_store_member){.id = (uint32_t)sqlite3_column_int64(s, 0),
                                   .enrolled = sqlite3_column_int64(s, 4),
-                                  .revoked = sqlite3_column_int64(s, 5)};
+                                  .revoked = sqlite3_column_int64(s, 5),
+                                  .ends = sqlite3_column_int64(s, 6)};
   if ((r = nx_sql_column_text(s, 1, out->name, sizeof out->name, err)) < 0 ||
       (r = nx_sql_column_bytes(s, 2, &out->identity, 32, err)) < 0 ||
       (r = nx_sql_column_bytes(s, 3, &out->spki, 32, err)) < 0)
@@ -14,7 +15,8 @@ static int read_member(sqlite3_stmt *s, struct nx_store_member *out, struct nx_e
   return 0;
 }
 
-#define MEMBER_COLUMNS "SELECT id, name, identity_pk, spki, enrolled, revoked FROM members "
+#define MEMBER_FIELDS "SELECT id, name, identity_pk, spki, enrolled, revoked, ends"
+#define MEMBER_COLUMNS MEMBER_FIELDS " FROM members "
 
 int nx_run_store_members(struct nx_run_store *store, struct nx_store_member *out, size_t *n_out,
                          struct nx_error *err) {
@@ -38,6 +40,17 @@ int nx_run_store_member_by_spki(struct nx_run_store *store, const struct nx_hash
            : nx_fail(err, NX_E_NOT_FOUND, "no member of this federation has this certificate key");
 }
 
+int nx_run_store_renew(struct nx_run_store *store, uint32_t member, int64_t ends,
+                       struct nx_bytes certificate, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  int r = nx_sql_run(store, err,
+                     "UPDATE members SET certificate = ?, ends = ? WHERE id = ? AND revoked = 0",
+                     "bii", certificate.data, certificate.size, ends, (int64_t)member);
+  if (r == 0 && !sqlite3_changes(store->db))
+    return nx_fail(err, NX_E_NOT_FOUND, "there is no member %u whose certificate is valid", member);
+  return r;
+}
+
 int nx_run_store_revoke(struct nx_run_store *store, const char *name, const char *reason,
                         int64_t now, struct nx_error *err) {
   NX_STORE_LOCK(store);
@@ -55,15 +68,14 @@ int nx_run_store_unlogged_revocation(struct nx_run_store *store, struct nx_store
   NX_STORE_LOCK(store);
   _cleanup_statement_ sqlite3_stmt *s = NULL;
   int r = nx_sql_prepare(store, &s, err,
-                         "SELECT id, name, identity_pk, spki, enrolled, revoked, reason"
-                         " FROM members WHERE logged = 0 ORDER BY id LIMIT 1",
+                         MEMBER_FIELDS ", reason FROM members WHERE logged = 0 ORDER BY id LIMIT 1",
                          "");
   if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
     return r;
   if (r == 0)
     return nx_fail(err, NX_E_NOT_FOUND, "every revocation is logged");
   r = read_member(s, out, err);
-  return r < 0 ? r : nx_sql_column_text(s, 6, reason, NX_STORE_REASON_SIZE, err);
+  return r < 0 ? r : nx_sql_column_text(s, 7, reason, NX_STORE_REASON_SIZE, err);
 }
 
 int nx_run_store_mark_revocation_logged(struct nx_run_store *store, uint32_t member,
@@ -232,14 +244,14 @@ static int find_issued(struct nx_run_store *store, const struct nx_store_invitat
                        struct nx_store_member *member_out, struct nx_buffer *certificate_out,
                        struct nx_error *err) {
   _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int r = nx_sql_prepare(
-      store, &s, err,
-      "SELECT id, name, identity_pk, spki, enrolled, revoked, certificate FROM members"
-      " WHERE id = ? AND identity_pk = ? AND spki = ?",
-      "ibb", (int64_t)invitation->member, identity, (size_t)32, spki, (size_t)32);
+  int r =
+      nx_sql_prepare(store, &s, err,
+                     MEMBER_FIELDS ", certificate FROM members"
+                                   " WHERE id = ? AND identity_pk = ? AND spki = ?",
+                     "ibb", (int64_t)invitation->member, identity, (size_t)32, spki, (size_t)32);
   if (r < 0 || (r = nx_sql_step(store, s, err)) <= 0)
     return r;
-  struct nx_bytes certificate = nx_sql_column_blob(s, 6);
+  struct nx_bytes certificate = nx_sql_column_blob(s, 7);
   if ((r = read_member(s, member_out, err)) < 0 ||
       (r = nx_buffer_append(certificate_out, certificate.data, certificate.size, err)) < 0)
     return r;
@@ -254,10 +266,11 @@ static int add_member(struct nx_run_store *store, const struct nx_store_invitati
   if (r < 0)
     return r;
   r = nx_sql_run(store, err,
-                 "INSERT INTO members(id, name, identity_pk, spki, certificate, enrolled)"
-                 " VALUES(?, ?, ?, ?, ?, ?)",
-                 "isbbbi", (int64_t)member->id, member->name, &member->identity, (size_t)32,
-                 &member->spki, (size_t)32, certificate.data, certificate.size, member->enrolled);
+                 "INSERT INTO members(id, name, identity_pk, spki, certificate, enrolled, ends)"
+                 " VALUES(?, ?, ?, ?, ?, ?, ?)",
+                 "isbbbii", (int64_t)member->id, member->name, &member->identity, (size_t)32,
+                 &member->spki, (size_t)32, certificate.data, certificate.size, member->enrolled,
+                 member->ends);
   if (r == NX_E_EXISTS)
     return nx_fail(err, NX_E_EXISTS, "another member has this name or these keys: make new keys");
   return r;
@@ -265,8 +278,9 @@ static int add_member(struct nx_run_store *store, const struct nx_store_invitati
 
 int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_hash, int64_t now,
                        const struct nx_public_key *identity, const struct nx_hash *spki,
-                       struct nx_bytes certificate, struct nx_store_member *member_out,
-                       struct nx_buffer *certificate_out, struct nx_error *err) {
+                       struct nx_bytes certificate, int64_t ends,
+                       struct nx_store_member *member_out, struct nx_buffer *certificate_out,
+                       struct nx_error *err) {
   NX_STORE_LOCK(store);
   _cleanup_transaction_ struct nx_transaction transaction = {0};
   struct nx_store_invitation invitation;
@@ -284,7 +298,7 @@ int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_h
                    "this invitation has expired: ask the operator for a new one");
   if ((r = check_unsealed(store, err)) < 0)
     return r;
-  *member_out = (struct nx_store_member){.id = invitation.member, .enrolled = now};
+  *member_out = (struct nx_store_member){.id = invitation.member, .enrolled = now, .ends = ends};
   memcpy(member_out->name, invitation.name, sizeof invitation.name);
   member_out->identity = *identity;
   member_out->spki = *spki;

@@ -47,6 +47,12 @@ static const char *const migrations[] = {
     "ALTER TABLE members ADD COLUMN revoked INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE members ADD COLUMN reason TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE members ADD COLUMN logged INTEGER NOT NULL DEFAULT 1;",
+    "CREATE TABLE grants(id INTEGER PRIMARY KEY, name TEXT NOT NULL, role INTEGER NOT NULL,"
+    " spki BLOB NOT NULL UNIQUE, certificate BLOB NOT NULL, granted INTEGER NOT NULL,"
+    " ends INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0,"
+    " reason TEXT NOT NULL DEFAULT '', logged INTEGER NOT NULL DEFAULT 0);"
+    "CREATE UNIQUE INDEX grants_by_name ON grants(name) WHERE revoked = 0;"
+    "ALTER TABLE members ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;",
 };
 
 static int64_t pragma(struct nx_run_store *store, const char *sql, struct nx_error *err) {

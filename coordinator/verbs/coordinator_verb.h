@@ -2,6 +2,8 @@
  * help or runs it, and turns what it returns into an exit code and one line on stderr. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/error.h"
 #include "common/file.h"
 #include "common/options.h"
@@ -22,10 +24,12 @@ struct nx_coordinator_verb {
 extern const struct nx_coordinator_verb nx_coordinator_init, nx_coordinator_invite,
     nx_coordinator_serve_verb, nx_coordinator_start, nx_coordinator_pause, nx_coordinator_stop,
     nx_coordinator_status, nx_coordinator_watch, nx_coordinator_members, nx_coordinator_export,
-    nx_coordinator_revoke;
+    nx_coordinator_revoke, nx_coordinator_grant, nx_coordinator_people;
 
 #define NX_HELP_COORDINATOR_HOME                                                                   \
   "  --home DIR      the federation's folder (default " NX_COORDINATOR_HOME ")\n"
 
+/* Somebody serves this folder: then its lock is held. */
+bool nx_verb_is_served(const char *home);
 /* --home without slashes at its end. */
 int nx_verb_home(const char *given, char out[NX_PATH_SIZE], struct nx_error *err);

@@ -6,6 +6,7 @@
 #include "common/file.h"
 #include "coordinator/address.h"
 #include "coordinator/coordinator_config.h"
+#include "coordinator/verbs/credential.h"
 #include "proto/rpc/rpc_server.h"
 
 #define PATIENCE (30 * NX_SECOND) /* for an answer */
@@ -42,14 +43,39 @@ static int find_target(const char *home, char out[300], struct nx_error *err) {
   return 0;
 }
 
+/* The files of whoever calls: a person's folder, or the federation's own. */
+struct files {
+  const char *ca, *certificate, *key;
+};
+
+static int find_caller(const char *home, char target[300], struct files *out,
+                       struct nx_error *err) {
+  static const struct files persons = {"ca.pem", "certificate.pem", "key.pem"};
+  static const struct files own = {"ca/ca.pem", "operator/operator.pem", "operator/operator.key"};
+  _cleanup_(nx_credential_destroyp) struct nx_credential *credential = NULL;
+  char path[NX_PATH_SIZE];
+  int r = nx_path_join(path, home, NX_CREDENTIAL_FILE, err);
+  if (r < 0)
+    return r;
+  bool is_person = nx_path_exists(path);
+  *out = is_person ? persons : own;
+  if (!is_person)
+    return find_target(home, target, err);
+  if ((r = nx_credential_load(home, &credential, err)) < 0)
+    return r;
+  snprintf(target, 300, "%s", credential->address);
+  return 0;
+}
+
 int nx_operator_open(const char *home, struct nx_operator *out, struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer ca = {0}, certificate = {0};
   _cleanup_(nx_buffer_wipe) struct nx_buffer key = {0};
   *out = (struct nx_operator){0};
-  int r = find_target(home, out->target, err);
-  if (r < 0 || (r = read_part(home, "ca/ca.pem", &ca, err)) < 0 ||
-      (r = read_part(home, "operator/operator.pem", &certificate, err)) < 0 ||
-      (r = read_part(home, "operator/operator.key", &key, err)) < 0)
+  struct files files;
+  int r = find_caller(home, out->target, &files, err);
+  if (r < 0 || (r = read_part(home, files.ca, &ca, err)) < 0 ||
+      (r = read_part(home, files.certificate, &certificate, err)) < 0 ||
+      (r = read_part(home, files.key, &key, err)) < 0)
     return r;
   nx_rpc_library_start();
   struct nx_rpc_client_config config = {.target = out->target,

@@ -77,7 +77,7 @@ const struct nx_coordinator_verb nx_coordinator_init = {
 /* --- invite ------------------------------------------------------------------------------- */
 
 /* Somebody serves this folder: then its lock is held. */
-static bool is_served(const char *home) {
+bool nx_verb_is_served(const char *home) {
   int fd = -1;
   if (nx_folder_lock(home, &fd, NULL) < 0)
     return true;
@@ -88,7 +88,7 @@ static bool is_served(const char *home) {
 /* The port opens within a moment of the invitation; an institution may be told at once. */
 static void wait_for_port(const struct nx_federation *f) {
   struct nx_address address;
-  for (int i = 0; i < 60 && is_served(f->home); i++) {
+  for (int i = 0; i < 60 && nx_verb_is_served(f->home); i++) {
     if (nx_address_parse(f->config->enrol_listen, &address, NULL) < 0 ||
         nx_address_answers(&address))
       return;
@@ -145,43 +145,6 @@ const struct nx_coordinator_verb nx_coordinator_invite = {
             "  --out FILE      where to write it (default NAME.invitation)\n"
             "  --hours N       how long it can be used (default: coordinator.yaml)\n",
     .run = run_invite,
-};
-
-/* --- revoke ------------------------------------------------------------------------------- */
-
-static int run_revoke(int argc, char *const *argv, struct nx_error *err) {
-  const char *given = NX_COORDINATOR_HOME, *reason = "", *name;
-  const struct nx_option options[] = {{.name = "home", .value = &given},
-                                      {.name = "reason", .value = &reason}};
-  _cleanup_(nx_federation_closep) struct nx_federation *federation = NULL;
-  char home[NX_PATH_SIZE];
-  size_t n_words;
-  if (nx_options_parse(argc, argv, options, 2, &name, 1, &n_words, err) < 0 ||
-      nx_verb_home(given, home, err) < 0)
-    return NX_VERB_USAGE;
-  if (!n_words || strlen(reason) >= NX_STORE_REASON_SIZE) {
-    nx_fail(err, NX_E_INVALID,
-            n_words ? "--reason: at most 256 characters" : "name the member to revoke");
-    return NX_VERB_USAGE;
-  }
-  int r = nx_federation_open(home, &federation, err);
-  if (r < 0 || (r = nx_run_store_revoke(federation->store, name, reason, nx_clock_unix(), err)) < 0)
-    return nx_error_prefix(err, r, "revoke %.64s", name);
-  printf("revoked: %s\n%s", name,
-         is_served(home) ? "the running coordinator sends it away within a second\n" : "");
-  return 0;
-}
-
-const struct nx_coordinator_verb nx_coordinator_revoke = {
-    .name = "revoke",
-    .summary = "make a member's certificate worthless, at once",
-    .help = "usage: neurox-coordinator revoke NAME [--reason TEXT]\n\n"
-            "For a lost laptop, or an institution that leaves. The running coordinator ends its\n"
-            "calls within a second, answers none again, and puts it into its audit log. The\n"
-            "manifest that all have pinned is not changed: rounds go on as long as two thirds of\n"
-            "its members take part. It cannot be undone: a new member needs a new "
-            "federation.\n\n" NX_HELP_COORDINATOR_HOME "  --reason TEXT   for the audit log\n",
-    .run = run_revoke,
 };
 
 /* --- serve -------------------------------------------------------------------------------- */

@@ -5,15 +5,20 @@
  *     Round/Upload                            member       stream Part      Receipt
  *     Round/FetchTiles                        member       TileRequest      stream Tile
  *     Blob/Fetch                              member       BlobRequest      stream BlobChunk
- *     Admin/Start Pause Stop Status Members   operator     one              one
- *     Admin/Watch                             operator     one              stream Event
+ *     Session/Renew                           member       RenewRequest     RenewResponse
+ *     Admin/Start Pause Stop Status Members   a role's     one              one
+ *     Admin/Watch                             a role's     one              stream Event
+ *     Admin/Log                               a role's     LogRequest       stream BlobChunk
  *   enrolment port, server certificate only
- *     Enrol/Enrol                             anyone       EnrolRequest     EnrolResponse */
+ *     Enrol/Enrol                             anyone       EnrolRequest     EnrolResponse
+ *
+ * Which role may call what: coordinator/admin/roles.c. */
 #pragma once
 
 #include <stddef.h>
 
 #define NX_METHOD_SESSION_OPEN "/neurox.v1.Session/Open"
+#define NX_METHOD_SESSION_RENEW "/neurox.v1.Session/Renew"
 #define NX_METHOD_ROUND_UPLOAD "/neurox.v1.Round/Upload"
 #define NX_METHOD_ROUND_FETCH_TILES "/neurox.v1.Round/FetchTiles"
 #define NX_METHOD_BLOB_FETCH "/neurox.v1.Blob/Fetch"
@@ -23,6 +28,7 @@
 #define NX_METHOD_ADMIN_STATUS "/neurox.v1.Admin/Status"
 #define NX_METHOD_ADMIN_MEMBERS "/neurox.v1.Admin/Members"
 #define NX_METHOD_ADMIN_WATCH "/neurox.v1.Admin/Watch"
+#define NX_METHOD_ADMIN_LOG "/neurox.v1.Admin/Log"
 #define NX_METHOD_ENROL "/neurox.v1.Enrol/Enrol"
 
 /* Caps of one message: give the main port's as message_cap to nx_rpc_server_create() and

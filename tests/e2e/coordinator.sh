@@ -84,7 +84,7 @@ wait_for 5 closed "$enrol_port"
 check "the enrolment port closes when the last invitation is used" $?
 cp "$work/site-0/tls/node.key" "$work/stranger/operator/operator.key"
 cp "$work/site-0/tls/node.pem" "$work/stranger/operator/operator.pem"
-refuses "only the operator" status --home "$work/stranger"
+refuses "a node's certificate may not" status --home "$work/stranger"
 check "a member may not call the operator's methods" $?
 for k in 0 1 2; do
   "$node" run --home "$work/site-$k" >"$work/site-$k.log" 2>&1 &

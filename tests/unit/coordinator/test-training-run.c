@@ -48,7 +48,8 @@ static void enrol(uint32_t i) {
   members[i].spki = nx_sha256(members[i].key.bytes, 32);
   assert_int_equal(nx_run_store_invite(federation->store, &invitation, NULL), 0);
   assert_int_equal(nx_run_store_enrol(federation->store, &invitation.token_hash, 2, &members[i].key,
-                                      &members[i].spki, nx_bytes("pem", 3), &member, &issued, NULL),
+                                      &members[i].spki, nx_bytes("pem", 3), 0, &member, &issued,
+                                      NULL),
                    0);
   members[i].id = member.id;
 }

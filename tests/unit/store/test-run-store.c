@@ -71,7 +71,7 @@ static int enrol(struct place *place, const char *name, const char *site, int64_
   struct nx_public_key key = key_of(site);
   struct nx_store_member member;
   int r = nx_run_store_enrol(place->store, &token, now, &key, &spki,
-                             nx_bytes(certificate, strlen(certificate)), &member, &issued, NULL);
+                             nx_bytes(certificate, strlen(certificate)), 0, &member, &issued, NULL);
   if (r == 0) {
     assert_string_equal(member.name, name);
     assert_int_equal(issued.size, strlen(expected));
@@ -361,9 +361,11 @@ static void older_store_is_lifted_and_its_copy_kept(void **state) {
   enrol(place, "alpha", "alpha", 200, "cert", "cert");
   nx_run_store_destroy(place->store);
   place->store = NULL;
-  execute(place->path, "ALTER TABLE members DROP COLUMN revoked;"
-                       "ALTER TABLE members DROP COLUMN reason;"
-                       "ALTER TABLE members DROP COLUMN logged; PRAGMA user_version = 1");
+  execute(place->path,
+          "ALTER TABLE members DROP COLUMN revoked;"
+          "ALTER TABLE members DROP COLUMN reason;"
+          "ALTER TABLE members DROP COLUMN logged; ALTER TABLE members DROP COLUMN ends;"
+          "DROP TABLE grants; PRAGMA user_version = 1");
   assert_int_equal(nx_run_store_open(place->path, &place->store, NULL), 0);
   assert_int_equal(nx_run_store_members(place->store, members, &n, NULL), 0);
   assert_int_equal(n, 1);
