@@ -1,11 +1,12 @@
-/* Compiled once as it is (the reference) and once with -DNX_LANES_AVX512 and AVX-512 flags. */
+/* Compiled as it is (the reference), with -DNX_LANES_AVX2 and with -DNX_LANES_AVX512, each with
+ * the flags of its instruction set. */
 #include "crypto/lane_kernels.h"
 
 #include <string.h>
 
 #include "common/bytes.h"
 
-#ifdef NX_LANES_AVX512
+#if defined NX_LANES_AVX512 || defined NX_LANES_AVX2
 #include <immintrin.h>
 #endif
 
@@ -117,6 +118,73 @@ static size_t encode_runs(const struct nx_encode_call *call, struct nx_rounding 
         encode_eight(&c, call->values + i + 8, _mm512_cvtepi64_epi32(numbers), call->lanes + i + 8);
   }
   memcpy(rounding->s, s, sizeof s);
+  return i;
+}
+#elif defined NX_LANES_AVX2
+static inline __m256i rotate_vector(__m256i x, int k) {
+  return _mm256_or_si256(_mm256_slli_epi64(x, k), _mm256_srli_epi64(x, 64 - k));
+}
+
+/* Four of the eight generators: words s[0..3] of one half. */
+static inline __m256i next_vector(__m256i s[4]) {
+  __m256i out = _mm256_add_epi64(rotate_vector(_mm256_add_epi64(s[0], s[3]), 23), s[0]);
+  __m256i t = _mm256_slli_epi64(s[1], 17);
+  s[2] = _mm256_xor_si256(s[2], s[0]);
+  s[3] = _mm256_xor_si256(s[3], s[1]);
+  s[1] = _mm256_xor_si256(s[1], s[2]);
+  s[0] = _mm256_xor_si256(s[0], s[3]);
+  s[2] = _mm256_xor_si256(s[2], t);
+  s[3] = rotate_vector(s[3], 45);
+  return out;
+}
+
+struct encode_constants {
+  __m256d factor, high, low, unit;
+  __m128i limit, modulo;
+};
+
+/* numbers: four 32-bit numbers, each alone in 64 bits: under the exponent of 2^52 they are
+ * doubles at once, exactly. */
+static inline size_t encode_four(const struct encode_constants *c, const float *values,
+                                 __m256i numbers, uint32_t *lanes) {
+  const __m256d magic = _mm256_set1_pd(0x1p52);
+  __m256d threshold = _mm256_sub_pd(_mm256_or_pd(_mm256_castsi256_pd(numbers), magic), magic);
+  __m256d scaled = _mm256_mul_pd(_mm256_cvtps_pd(_mm_loadu_ps(values)), c->factor);
+  int clamped = _mm256_movemask_pd(_mm256_or_pd(_mm256_cmp_pd(scaled, c->high, _CMP_GT_OQ),
+                                                _mm256_cmp_pd(scaled, c->low, _CMP_LT_OQ)));
+  scaled = _mm256_min_pd(_mm256_max_pd(scaled, c->low), c->high);
+  __m256d sum = _mm256_add_pd(scaled, _mm256_mul_pd(threshold, c->unit));
+  __m128i whole = _mm256_cvttpd_epi32(_mm256_floor_pd(sum));
+  whole = _mm_and_si128(_mm_min_epi32(whole, c->limit), c->modulo);
+  _mm_storeu_si128((__m128i *)(void *)lanes, whole);
+  return (size_t)__builtin_popcount((unsigned)clamped);
+}
+
+/* Whole runs of 16; returns how many values it did. */
+static size_t encode_runs(const struct nx_encode_call *call, struct nx_rounding *rounding,
+                          size_t *n_clamped) {
+  __m256i s[2][4]; /* half, word */
+  size_t i = 0, clamped = 0;
+  const __m256i low = _mm256_set1_epi64x(0xffffffff);
+  const struct encode_constants c = {
+      _mm256_set1_pd(call->factor),         _mm256_set1_pd(call->limit),
+      _mm256_set1_pd(-call->limit),         _mm256_set1_pd(0x1p-32),
+      _mm_set1_epi32((int32_t)call->limit), _mm_set1_epi32((int32_t)call->modulo)};
+  for (int k = 0; k < 4; k++)
+    for (int half = 0; half < 2; half++)
+      memcpy(&s[half][k], &rounding->s[k][4 * half], sizeof s[half][k]);
+  for (; i + RUN <= call->n; i += RUN)
+    for (size_t half = 0; half < 2; half++) {
+      const float *values = call->values + i + 4 * half;
+      uint32_t *lanes = call->lanes + i + 4 * half;
+      __m256i numbers = next_vector(s[half]);
+      clamped += encode_four(&c, values, _mm256_srli_epi64(numbers, 32), lanes);
+      clamped += encode_four(&c, values + 8, _mm256_and_si256(numbers, low), lanes + 8);
+    }
+  for (int k = 0; k < 4; k++)
+    for (int half = 0; half < 2; half++)
+      memcpy(&rounding->s[k][4 * half], &s[half][k], sizeof s[half][k]);
+  *n_clamped += clamped;
   return i;
 }
 #else
@@ -298,6 +366,56 @@ static size_t unpack_add12(const uint8_t *packed, size_t n, uint32_t *sums) {
   }
   return i;
 }
+#elif defined NX_LANES_AVX2
+/* As above, in 16-byte pieces: stores and loads may run over the piece they are for, but never
+ * over the end, so the last lanes are left to the scalar way. */
+static inline __m128i load16(const void *at) {
+  return _mm_loadu_si128(at);
+}
+
+static size_t pack24(const uint32_t *lanes, size_t n, uint8_t *out) {
+  const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+  size_t i = 0;
+  for (; i + 6 <= n; i += 4)
+    _mm_storeu_si128((__m128i *)(void *)(out + 3 * i), _mm_shuffle_epi8(load16(lanes + i), order));
+  return i;
+}
+
+static size_t unpack_add24(const uint8_t *packed, size_t n, uint32_t *sums) {
+  const __m128i order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+  size_t i = 0;
+  for (; i + 6 <= n; i += 4) {
+    __m128i v = _mm_shuffle_epi8(load16(packed + 3 * i), order);
+    _mm_storeu_si128((__m128i *)(void *)(sums + i), _mm_add_epi32(load16(sums + i), v));
+  }
+  return i;
+}
+
+/* Four lanes are six bytes. */
+static size_t pack12(const uint32_t *lanes, size_t n, uint8_t *out) {
+  const __m128i order = _mm_setr_epi8(0, 1, 2, 8, 9, 10, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+                low = _mm_set1_epi64x(0xfff), high = _mm_set1_epi64x(0xfff000);
+  size_t i = 0;
+  for (; i + 6 <= n; i += 4) {
+    __m128i v = load16(lanes + i);
+    v = _mm_or_si128(_mm_and_si128(v, low), _mm_and_si128(_mm_srli_epi64(v, 20), high));
+    _mm_storel_epi64((__m128i *)(void *)(out + i / 2 * 3), _mm_shuffle_epi8(v, order));
+  }
+  return i;
+}
+
+static size_t unpack_add12(const uint8_t *packed, size_t n, uint32_t *sums) {
+  const __m128i order = _mm_setr_epi8(0, 1, 2, -1, -1, -1, -1, -1, 3, 4, 5, -1, -1, -1, -1, -1),
+                low = _mm_set1_epi64x(0xfff), high = _mm_set1_epi64x(INT64_C(0xfff) << 32);
+  size_t i = 0;
+  for (; i + 6 <= n; i += 4) {
+    __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)(packed + i / 2 * 3));
+    v = _mm_shuffle_epi8(v, order);
+    v = _mm_or_si128(_mm_and_si128(v, low), _mm_and_si128(_mm_slli_epi64(v, 20), high));
+    _mm_storeu_si128((__m128i *)(void *)(sums + i), _mm_add_epi32(load16(sums + i), v));
+  }
+  return i;
+}
 #else
 static size_t pack24(const uint32_t *lanes, size_t n, uint8_t *out) {
   (void)lanes, (void)n, (void)out;
@@ -332,6 +450,10 @@ static void unpack_add(const uint8_t *packed, size_t n, uint32_t ring_bits, uint
 #ifdef NX_LANES_AVX512
 const struct nx_lane_kernels nx_lane_kernels_avx512 = {
     "avx512", sum_of_squares, encode, decode, hadamard, pack, unpack_add,
+};
+#elif defined NX_LANES_AVX2
+const struct nx_lane_kernels nx_lane_kernels_avx2 = {
+    "avx2", sum_of_squares, encode, decode, hadamard, pack, unpack_add,
 };
 #else
 const struct nx_lane_kernels nx_lane_kernels_plain = {

@@ -37,7 +37,7 @@ struct nx_lane_kernels {
 };
 
 extern const struct nx_lane_kernels nx_lane_kernels_plain; /* the scalar reference */
-extern const struct nx_lane_kernels nx_lane_kernels_avx512;
+extern const struct nx_lane_kernels nx_lane_kernels_avx2, nx_lane_kernels_avx512;
 
-/* The fastest usable here; plain when NEUROX_LANE_KERNELS=plain is in the environment. */
+/* The fastest usable here, or the one that NEUROX_LANE_KERNELS names (plain, avx2, avx512). */
 const struct nx_lane_kernels *nx_lane_kernels(void);

@@ -26,7 +26,8 @@ struct nx_mask {
 
 static const struct nx_prg_kernel *const kernels[] = {
 #ifdef NX_HAVE_PRG_VAES
-    &nx_prg_vaes,
+    &nx_prg_vaes512,
+    &nx_prg_vaes256,
 #endif
     &nx_prg_evp,
 };

@@ -10,8 +10,9 @@
  *
  * Tiles of 32 KiB stay in the first-level cache while all keys are looped over them, and
  * blocks of tiles go to a worker pool: memory is O(threads), time n_keys * bytes / rate.
- * Kernels: OpenSSL's EVP (default and oracle) and a fused VAES-512 one, byte-identical,
- * used where the processor has it unless NEUROX_MASK_KERNEL=evp is in the environment. */
+ * Kernels: OpenSSL's EVP (default and oracle) and two fused ones, byte-identical: VAES with
+ * AVX-512, and VAES with AVX2 alone. The fastest that the processor has is used, unless
+ * NEUROX_MASK_KERNEL names another (evp, vaes256, vaes512). */
 #pragma once
 
 #include <stdbool.h>
@@ -72,7 +73,7 @@ int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t firs
 int nx_mask_apply_u64(const struct nx_mask *mask, uint64_t *lanes, uint64_t first, size_t n,
                       struct nx_pool *pool, struct nx_error *err);
 
-/* "evp" or "vaes512": what masks made from now on will use. */
+/* "evp", "vaes256" or "vaes512": what masks made from now on will use. */
 const char *nx_mask_kernel(void);
 /* Chooses by that name ("auto": the fastest here); NX_E_UNSUPPORTED when this processor
  * lacks it. Call before threads start. */

@@ -30,4 +30,4 @@ struct nx_prg_kernel {
 };
 
 extern const struct nx_prg_kernel nx_prg_evp;
-extern const struct nx_prg_kernel nx_prg_vaes; /* x86-64 builds only */
+extern const struct nx_prg_kernel nx_prg_vaes256, nx_prg_vaes512; /* x86-64 builds only */

@@ -1,10 +1,9 @@
 /* AES-256-CTR and the addition in one pass: four blocks a 512-bit register, eight
  * registers in flight to cover the latency of the AES units. Compiled with its own flags
  * and called only where the processor has VAES and AVX-512. */
-#include "crypto/prg.h"
-
 #include <cpuid.h>
-#include <immintrin.h>
+
+#include "crypto/prg_schedule.h"
 
 /* clang 14 does not know the names "aes" and "vaes", so these come from cpuid itself; the
  * avx512 ones also tell that the operating system saves the registers. */
@@ -18,39 +17,6 @@ static bool usable(void) {
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_AES))
     return false;
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 9);
-}
-
-static __m128i fold(__m128i key) {
-  key = _mm_xor_si128(key, _mm_slli_si128(key, 4));
-  key = _mm_xor_si128(key, _mm_slli_si128(key, 4));
-  return _mm_xor_si128(key, _mm_slli_si128(key, 4));
-}
-
-/* FIPS 197, 5.2, for 256-bit keys: two round keys a step, the last step makes one. */
-#define STEP(i, rcon)                                                                              \
-  do {                                                                                             \
-    even = _mm_xor_si128(fold(even),                                                               \
-                         _mm_shuffle_epi32(_mm_aeskeygenassist_si128(odd, (rcon)), 0xff));         \
-    _mm_storeu_si128(out + (i), even);                                                             \
-    if ((i) == 14)                                                                                 \
-      break;                                                                                       \
-    odd = _mm_xor_si128(fold(odd), _mm_shuffle_epi32(_mm_aeskeygenassist_si128(even, 0), 0xaa));   \
-    _mm_storeu_si128(out + (i) + 1, odd);                                                          \
-  } while (0)
-
-static void expand(const struct nx_secret *key, uint8_t schedule[NX_PRG_SCHEDULE_SIZE]) {
-  __m128i *out = (__m128i *)(void *)schedule;
-  __m128i even = _mm_loadu_si128((const __m128i *)(const void *)key->bytes);
-  __m128i odd = _mm_loadu_si128((const __m128i *)(const void *)(key->bytes + 16));
-  _mm_storeu_si128(out, even);
-  _mm_storeu_si128(out + 1, odd);
-  STEP(2, 0x01);
-  STEP(4, 0x02);
-  STEP(6, 0x04);
-  STEP(8, 0x08);
-  STEP(10, 0x10);
-  STEP(12, 0x20);
-  STEP(14, 0x40);
 }
 
 /* Two 64-bit halves a block: low half first in the register, swapped to big-endian. */
@@ -143,4 +109,4 @@ static bool apply(void *workspace, const struct nx_prg_call *call) {
   return true;
 }
 
-const struct nx_prg_kernel nx_prg_vaes = {"vaes512", usable, expand, NULL, NULL, apply};
+const struct nx_prg_kernel nx_prg_vaes512 = {"vaes512", usable, nx_prg_schedule, NULL, NULL, apply};
