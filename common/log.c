@@ -61,10 +61,12 @@ void nx_log_write(enum nx_log_level level, const char *event, const struct nx_lo
   if (level < minimum || level >= NX_LOG_SILENT)
     return;
   char time[21];
-  nx_clock_format(nx_clock_unix(), time);
+  int64_t now = nx_clock_unix();
+  nx_clock_format(now, time);
   pthread_mutex_lock(&lock);
   FILE *out = output ? output : stderr;
-  fprintf(out, "%s %s %s", time, names[level], event);
+  fprintf(out, "%.19s.%03dZ %s %s", time, (int)(now % NX_SECOND / NX_MILLISECOND), names[level],
+          event);
   for (size_t i = 0; i < n_fields; i++)
     put_field(out, &fields[i]);
   putc('\n', out);

@@ -1,4 +1,5 @@
-/* Log: one line an event, "time level event key=value …" on stderr (or a file).
+/* Log: one line an event, "time level event key=value …" on stderr (or a file); time is UTC
+ * to the millisecond.
  * Never samples, subject names or keys; this is not the audit log. Thread-safe. */
 #pragma once
 
