@@ -82,7 +82,7 @@ static bool settle(struct nx_rpc_call *call) {
 static void status_words(const struct nx_rpc_call *call, char *out, size_t size) {
   char *text = grpc_slice_to_c_string(call->status_text);
   if (call->status == GRPC_STATUS_UNAVAILABLE || call->status == GRPC_STATUS_DEADLINE_EXCEEDED)
-    nx_rpc_describe(call->target, text, out, size);
+    nx_rpc_describe(call->target, call->proxy, text, out, size);
   else
     snprintf(out, size, "%s", text);
   gpr_free(text);

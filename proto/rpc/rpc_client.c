@@ -15,7 +15,7 @@ struct nx_rpc_client {
   pthread_t thread;
   bool running;
   size_t queue_cap;
-  char *target;
+  char *target, *proxy;
 
   pthread_mutex_t lock;
   pthread_cond_t changed;
@@ -53,6 +53,35 @@ static bool on_this_machine(const char *target) {
 
 static bool uses_proxy(const struct nx_rpc_client_config *config) {
   return config->proxy ? config->proxy[0] != 0 : !on_this_machine(config->target);
+}
+
+/* Does no_proxy ("a.example, .example.org") name the target's host? */
+static bool is_exempt(const char *target, const char *list) {
+  size_t host = strcspn(target, ":");
+  while (list && *list) {
+    list += strspn(list, ", ");
+    size_t n = strcspn(list, ", ");
+    if (n && n <= host && strncmp(target + host - n, list, n) == 0)
+      return true;
+    list += n;
+  }
+  return false;
+}
+
+/* The proxy that gRPC goes through, by the same rules (core/ext/filters/client_channel/
+ * http_proxy.cc); NULL: none. For describing trouble on the way. */
+static const char *find_proxy(const struct nx_rpc_client_config *config) {
+  static const char *const names[] = {"grpc_proxy", "https_proxy", "http_proxy"};
+  if (!uses_proxy(config))
+    return NULL;
+  if (config->proxy)
+    return config->proxy;
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(names); i++) {
+    const char *value = getenv(names[i]), *grpc = getenv("no_grpc_proxy");
+    if (value && *value)
+      return is_exempt(config->target, grpc ? grpc : getenv("no_proxy")) ? NULL : value;
+  }
+  return NULL;
 }
 
 static grpc_channel *make_channel(const struct nx_rpc_client_config *config) {
@@ -93,7 +122,11 @@ static grpc_channel *make_channel(const struct nx_rpc_client_config *config) {
 int nx_rpc_client_create(const struct nx_rpc_client_config *config,
                          struct nx_rpc_client **client_out, struct nx_error *err) {
   struct nx_rpc_client *client = calloc(1, sizeof *client);
-  if (!client || !(client->target = strdup(config->target))) {
+  const char *proxy = find_proxy(config);
+  if (!client || !(client->target = strdup(config->target)) ||
+      (proxy && !(client->proxy = strdup(proxy)))) {
+    if (client)
+      free(client->target);
     free(client);
     return nx_fail(err, NX_E_NOMEM, "out of memory for a connection");
   }
@@ -167,6 +200,7 @@ int nx_rpc_client_open(struct nx_rpc_client *client, const char *path,
   call->handlers = *handlers;
   call->context = context;
   call->target = client->target;
+  call->proxy = client->proxy;
   call->on_gone = forget_call;
   call->owner = client;
   *call_out = nx_rpc_call_ref(call);
@@ -264,6 +298,7 @@ void nx_rpc_client_destroy(struct nx_rpc_client *client) {
   pthread_mutex_destroy(&client->lock);
   free(client->calls);
   free(client->target);
+  free(client->proxy);
   free(client);
   nx_rpc_library_stop();
 }

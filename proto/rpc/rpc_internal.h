@@ -49,6 +49,7 @@ struct nx_rpc_call {
   grpc_slice status_text;
 
   const char *target; /* client: for texts; lives as long as the client */
+  const char *proxy;  /* client: the one it goes through, or NULL */
   void (*on_gone)(void *owner, struct nx_rpc_call *call); /* after on_closed */
   void *owner;
 };
@@ -62,5 +63,10 @@ void *nx_rpc_queue_run(void *completion_queue);
 
 grpc_slice nx_rpc_slice_of_text(const char *text);
 gpr_timespec nx_rpc_deadline(int64_t monotonic);
-/* Says in `out` why target is out of reach, or repeats text when it is a server's own. */
-void nx_rpc_describe(const char *target, const char *text, char *out, size_t size);
+/* Says in `out` why target is out of reach, or repeats text when it is a server's own. Blocks for
+ * some seconds when the certificate is a stranger's: it asks the line for that stranger's name. */
+void nx_rpc_describe(const char *target, const char *proxy, const char *text, char *out,
+                     size_t size);
+/* Name of whoever signed the certificate that answers at target; proxy may be NULL. False when
+ * nothing could be learnt. Sends no certificate and no request. */
+bool nx_rpc_probe_issuer(const char *target, const char *proxy, char *out, size_t size);

@@ -1,5 +1,6 @@
 /* Starting gRPC the one way we want it: TLS 1.3 only, quiet, counted. */
 #include <grpc/support/log.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "proto/rpc/rpc_internal.h"
@@ -18,6 +19,7 @@ void nx_rpc_library_start(void) {
     gpr_set_log_verbosity(getenv("NEUROX_RPC_DEBUG")
                               ? GPR_LOG_SEVERITY_DEBUG
                               : (gpr_log_severity)(GPR_LOG_SEVERITY_ERROR + 1));
+    signal(SIGPIPE, SIG_IGN); /* rpc_probe.c writes to lines that may be gone */
     grpc_init();
   }
   pthread_mutex_unlock(&lock);

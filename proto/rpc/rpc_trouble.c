@@ -54,10 +54,28 @@ static const char *find(const struct trouble *troubles, size_t n, const char *te
   return NULL;
 }
 
-void nx_rpc_describe(const char *target, const char *text, char *out, size_t size) {
+/* The usual stranger is a firewall that opens TLS: say its name, and what to ask for. */
+static bool describe_stranger(const char *target, const char *proxy, const char *text, char *out,
+                              size_t size) {
+  char issuer[140];
+  if (!strstr(text, "certificate verify failed") ||
+      !nx_rpc_probe_issuer(target, proxy, issuer, sizeof issuer))
+    return false;
+  snprintf(out, size,
+           "%s cannot be reached: what answers there shows a certificate made by \"%s\", not by "
+           "this federation's CA. If that is a firewall that opens TLS, ask your network people to "
+           "exempt this address; if it is another server, check the address",
+           target, issuer);
+  return true;
+}
+
+void nx_rpc_describe(const char *target, const char *proxy, const char *text, char *out,
+                     size_t size) {
   bool never = strstr(text, "failed to connect") || strstr(text, "DNS resolution failed");
   const char *words = never ? find(connecting, NX_ARRAY_LENGTH(connecting), text)
                             : find(connected, NX_ARRAY_LENGTH(connected), text);
+  if (never && describe_stranger(target, proxy, text, out, size))
+    return;
   if (never)
     snprintf(out, size, "%s cannot be reached: %s", target, words ? words : text);
   else if (words)

@@ -125,12 +125,13 @@ static enum nx_rpc_status open_echo(void *context, struct nx_rpc_call *call,
 }
 
 static const struct nx_rpc_method methods[] = {{"/test/Echo", open_echo}};
-static struct tls_fixture tls;
+static struct tls_fixture tls, theirs;
 static struct nx_rpc_server *server;
 
 static int start(void **state) {
   (void)state;
   tls_fixture_init(&tls);
+  tls_fixture_init(&theirs);
   server = tls_serve(&tls, "127.0.0.1:0", methods, 1, NULL);
   return 0;
 }
@@ -139,17 +140,17 @@ static int stop(void **state) {
   (void)state;
   nx_rpc_server_destroy(server);
   tls_fixture_finish(&tls);
+  tls_fixture_finish(&theirs);
   return 0;
 }
 
-static int ask(const char *proxy, struct nx_error *err) {
+static int ask_trusting(const struct tls_fixture *f, const char *proxy, struct nx_error *err) {
   char target[32];
   snprintf(target, sizeof target, "127.0.0.1:%u", nx_rpc_server_port(server));
   const struct nx_rpc_client_config config = {.target = target,
-                                              .ca = nx_buffer_view(&tls.ca),
-                                              .certificate =
-                                                  nx_buffer_view(&tls.client_certificate),
-                                              .key = nx_buffer_view(&tls.client_key),
+                                              .ca = nx_buffer_view(&f->ca),
+                                              .certificate = nx_buffer_view(&f->client_certificate),
+                                              .key = nx_buffer_view(&f->client_key),
                                               .proxy = proxy};
   _cleanup_(nx_rpc_client_destroyp) struct nx_rpc_client *client = NULL;
   _cleanup_(nx_buffer_finish) struct nx_buffer response = {0};
@@ -159,6 +160,10 @@ static int ask(const char *proxy, struct nx_error *err) {
   if (r == 0)
     assert_memory_equal(response.data, "hello", 5);
   return r;
+}
+
+static int ask(const char *proxy, struct nx_error *err) {
+  return ask_trusting(&tls, proxy, err);
 }
 
 static void proxy_is_asked_to_connect_and_sees_tls(void **state) {
@@ -190,6 +195,26 @@ static void refusal_of_the_proxy_is_told(void **state) {
     fail_msg("%s", err.text);
 }
 
+/* A firewall that opens TLS shows a certificate of its own maker, whose name a steward can take
+ * to the network people. Here the maker is called "test". */
+static void whoever_opens_tls_is_named(void **state) {
+  struct proxy proxy;
+  char uri[64];
+  struct nx_error err = {0};
+  (void)state;
+  start_proxy(&proxy, false);
+  snprintf(uri, sizeof uri, "http://127.0.0.1:%u", proxy.port);
+  int r = ask_trusting(&theirs, uri, &err);
+  stop_proxy(&proxy);
+  assert_int_equal(r, NX_E_PEER);
+  if (!strstr(err.text, "made by \"test\"") || !strstr(err.text, "firewall that opens TLS"))
+    fail_msg("%s", err.text);
+  r = ask_trusting(&theirs, "", &err);
+  assert_int_equal(r, NX_E_PEER);
+  if (!strstr(err.text, "made by \"test\""))
+    fail_msg("%s", err.text);
+}
+
 /* Machines whose environment names a proxy still run everything on one machine. */
 static void environment_is_not_followed_to_this_machine(void **state) {
   struct proxy proxy;
@@ -210,6 +235,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(proxy_is_asked_to_connect_and_sees_tls, start, stop),
       cmocka_unit_test_setup_teardown(refusal_of_the_proxy_is_told, start, stop),
+      cmocka_unit_test_setup_teardown(whoever_opens_tls_is_named, start, stop),
       cmocka_unit_test_setup_teardown(environment_is_not_followed_to_this_machine, start, stop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

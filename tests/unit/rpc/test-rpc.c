@@ -228,7 +228,7 @@ static void what_is_wrong_is_told_in_words(void **state) {
     const struct authority *trusted;
     const char *words;
   } cases[] = {{"127.0.0.1:1", NULL, &ours, "nothing listens there"},
-               {here, NULL, &theirs, "CA did not sign"},
+               {here, NULL, &theirs, "not by this federation's CA"},
                {here, "other.example", &ours, "certificate is for another name"}};
   for (size_t i = 0; i < NX_ARRAY_LENGTH(cases); i++) {
     const struct nx_rpc_client_config config = {
