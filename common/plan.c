@@ -25,6 +25,9 @@ static const cyaml_strval_t mechanisms[] = {{"none", NX_PRIVACY_NONE}};
 #define REAL(part, key) CYAML_FIELD_FLOAT(#key, CYAML_FLAG_DEFAULT, part, key)
 #define CHOICE(part, key, words)                                                                   \
   CYAML_FIELD_ENUM(#key, CYAML_FLAG_STRICT, part, key, words, NX_ARRAY_LENGTH(words))
+#define EXTRA(key)                                                                                 \
+  CYAML_FIELD_MAPPING_PTR(#key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct nx_plan, key,     \
+                          nx_plan_##key##_fields)
 #define PART(key, fields) CYAML_FIELD_MAPPING(#key, CYAML_FLAG_DEFAULT, struct nx_plan, key, fields)
 
 static const cyaml_schema_field_t data_fields[] = {
@@ -95,6 +98,8 @@ static const cyaml_schema_field_t plan_fields[] = {WHOLE(struct nx_plan, neurox_
                                                    PART(aggregation, aggregation_fields),
                                                    PART(deadlines, deadline_fields),
                                                    CHOICE(struct nx_plan, privacy, mechanisms),
+                                                   EXTRA(irb),
+                                                   EXTRA(requires),
                                                    CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema = {
@@ -174,6 +179,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
   r = check_ranges(plan, err);
   if (!r)
     r = check_shapes(plan, err);
+  if (!r && plan->irb)
+    r = nx_plan_irb_check(plan->irb, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", name);
   *plan_out = nx_steal(&plan);

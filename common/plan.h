@@ -7,6 +7,8 @@
 
 #include "common/bytes.h"
 #include "common/error.h"
+#include "common/plan_irb.h"
+#include "common/plan_requires.h"
 
 #define NX_PLAN_VERSION 1
 
@@ -74,6 +76,9 @@ struct nx_plan {
   struct nx_plan_aggregation aggregation;
   struct nx_plan_deadlines deadlines;
   enum nx_plan_privacy privacy;
+  /* Optional sections, each in a file of its own; NULL: the plan does not have it. */
+  struct nx_plan_irb *irb;
+  struct nx_plan_requires *requires;
 };
 
 /* Parses and checks ranges; NX_E_FORMAT names the key and, for schema errors, its line.

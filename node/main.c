@@ -5,7 +5,7 @@
 #include "node/verbs/verb.h"
 
 static const struct nx_verb *const verbs[] = {
-    &nx_verb_init,  &nx_verb_run, &nx_verb_members,  &nx_verb_approve, &nx_verb_inspect,
+    &nx_verb_init,  &nx_verb_run, &nx_verb_members,  &nx_verb_plan,    &nx_verb_inspect,
     &nx_verb_synth, &nx_verb_cut, &nx_verb_evaluate, &nx_verb_compare,
 };
 
@@ -17,7 +17,8 @@ static void print_help(FILE *out) {
   for (size_t i = 0; i < NX_ARRAY_LENGTH(verbs); i++)
     fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
   fputs("\nA new site: init (with the invitation file and the fingerprint you were told on the\n"
-        "telephone), members, run. Exit codes: 0 done, 1 failed (one line says why), 2 usage.\n",
+        "telephone), members, run, plan approve. Exit codes: 0 done, 1 failed (one line says why), "
+        "2 usage.\n",
         out);
 }
 

@@ -18,6 +18,7 @@
 
 #define MAILBOX_SIZE 1024
 #define IDLE_AFTER (15 * NX_SECOND) /* without a round, before memory is given back */
+#define LOOK_EVERY (5 * NX_SECOND)  /* at what people put into the home: one stat() */
 #define PEM_CAP ((size_t)64 << 10)
 #define LOOK_CAP ((size_t)64 << 20)
 
@@ -87,11 +88,14 @@ static void *wait_for_signal(void *context) {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
-  sigwait(&set, &signal_number);
-  struct node_message *message = calloc(1, sizeof *message);
-  if (message)
-    message->kind = NODE_STOP;
-  post(context, message);
+  sigaddset(&set, SIGHUP);
+  do {
+    sigwait(&set, &signal_number);
+    struct node_message *message = calloc(1, sizeof *message);
+    if (message)
+      message->kind = signal_number == SIGHUP ? NODE_LOOK : NODE_STOP;
+    post(context, message);
+  } while (signal_number == SIGHUP);
   return NULL;
 }
 
@@ -101,6 +105,7 @@ static void block_signals(void) {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -147,6 +152,15 @@ static int open_keys(struct nx_node *node, struct nx_error *err) {
   return r;
 }
 
+static int open_gate(struct nx_node *node, struct nx_error *err) {
+  const struct nx_site_gate_config gate = {.home = node->options.home,
+                                           .node = node->config,
+                                           .key = nx_identity_public(node->identity),
+                                           .audit = node->audit,
+                                           .certificate = nx_buffer_view(&node->certificate)};
+  return nx_site_gate_create(&gate, &node->gate, err);
+}
+
 static int open_files(struct nx_node *node, struct nx_error *err) {
   const char *home = node->options.home;
   char path[NX_PATH_SIZE];
@@ -172,7 +186,7 @@ static int open_files(struct nx_node *node, struct nx_error *err) {
     r = nx_path_join(path, home, NX_HOME_AUDIT, err);
   if (r == 0)
     r = nx_audit_log_open(path, node->config->name, node->identity, &node->audit, err);
-  return r;
+  return r < 0 ? r : open_gate(node, err);
 }
 
 static int open_line(struct nx_node *node, struct nx_error *err) {
@@ -210,7 +224,7 @@ static void close_node(struct nx_node *node) {
   free(node->records);
   free(node->members);
   nx_pinned_finish(&node->pinned);
-  nx_policy_finish(&node->policy);
+  nx_site_gate_destroy(node->gate);
   nx_journal_close(node->journal);
   nx_audit_log_destroy(node->audit);
   nx_identity_destroy(node->identity);
@@ -244,6 +258,12 @@ static int on_time(struct nx_node *node, struct nx_error *err) {
     if (r < 0)
       return r;
   }
+  if (nx_clock_monotonic() >= node->next_look) {
+    node->next_look = nx_clock_monotonic() + LOOK_EVERY;
+    int r = nx_site_gate_look(node->gate, false, err);
+    if (r < 0)
+      return r;
+  }
   return release_when_idle(node, err);
 }
 
@@ -253,7 +273,7 @@ static int loop(struct nx_node *node, struct nx_error *err) {
     bool may_rest = node->worker && node->idle_since != NX_NEVER;
     int64_t until =
         may_rest ? NX_MIN(node->deadline, node->idle_since + IDLE_AFTER) : node->deadline;
-    struct node_message *message = nx_mailbox_wait(node->mailbox, until);
+    struct node_message *message = nx_mailbox_wait(node->mailbox, NX_MIN(until, node->next_look));
     if (message)
       r = nx_node_handle(node, message, err);
     if (r == 0)

@@ -90,6 +90,28 @@ static int start(struct nx_node *node, enum node_job_kind kind,
   return job ? nx_node_start(node, job, err) : NX_E_NOMEM;
 }
 
+/* The names of those invited: some a site may not want to train with. */
+static int consider(struct nx_node *node, const struct nx_participant_action *action,
+                    struct nx_error *err) {
+  struct node_job *job = job_of(node, JOB_CONSIDER, action, err);
+  if (!job)
+    return NX_E_NOMEM;
+  job->n_members = (uint32_t)node->pinned.manifest.n_members;
+  job->cohort = calloc(action->invite->n_members, sizeof *job->cohort);
+  if (!job->cohort) {
+    job->job.destroy(&job->job);
+    return nx_fail(err, NX_E_NOMEM, "out of memory for an invitation");
+  }
+  job->n_cohort = action->invite->n_members;
+  for (size_t i = 0; i < job->n_cohort; i++) {
+    const struct nx_manifest_member *member =
+        nx_pinned_find(&node->pinned, action->invite->members[i]);
+    if (member)
+      snprintf(job->cohort[i], sizeof job->cohort[i], "%s", member->name);
+  }
+  return nx_node_start(node, job, err);
+}
+
 static int start_work(struct nx_node *node, const struct nx_participant_action *action,
                       struct nx_error *err) {
   struct nx_site_round round = round_of(action);
@@ -225,7 +247,7 @@ static int carry_out(struct nx_node *node, struct nx_participant_action *action,
     node->deadline = action->at;
     return 0;
   case NX_PARTICIPANT_CONSIDER:
-    return start(node, JOB_CONSIDER, action, err);
+    return consider(node, action, err);
   case NX_PARTICIPANT_START_WORK:
     return start_work(node, action, err);
   case NX_PARTICIPANT_STOP_WORK:

@@ -8,11 +8,6 @@
 #include "common/file.h"
 #include "common/size.h"
 
-static const cyaml_strval_t approvals[] = {
-    {"auto", NX_APPROVAL_AUTO},
-    {"ask", NX_APPROVAL_ASK},
-};
-
 static const cyaml_schema_value_t word = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 128),
 };
@@ -22,21 +17,14 @@ static const cyaml_schema_value_t word = {
                              n_##member, &word, 0, 10000)
 
 static const cyaml_schema_field_t data_fields[] = {
+    CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                           struct nx_node_config_data, name, 1, 64),
     CYAML_FIELD_STRING_PTR("folder", CYAML_FLAG_POINTER, struct nx_node_config_data, folder, 1,
                            NX_PATH_SIZE - 1),
     WORDS(struct nx_node_config_data, held_out),
     CYAML_FIELD_UINT_PTR("held_out_fold", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                          struct nx_node_config_data, held_out_fold),
     WORDS(struct nx_node_config_data, withdrawn),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t policy_fields[] = {
-    CYAML_FIELD_UINT("minimum_members", CYAML_FLAG_DEFAULT, struct nx_node_config_policy,
-                     minimum_members),
-    CYAML_FIELD_ENUM("approval", CYAML_FLAG_STRICT, struct nx_node_config_policy, approval,
-                     approvals, NX_ARRAY_LENGTH(approvals)),
-    WORDS(struct nx_node_config_policy, plans),
     CYAML_FIELD_END,
 };
 
@@ -49,25 +37,14 @@ static const cyaml_schema_field_t node_fields[] = {
                      upload_kb_per_s),
     CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct nx_node_config, threads),
     CYAML_FIELD_MAPPING("data", CYAML_FLAG_DEFAULT, struct nx_node_config, data, data_fields),
-    CYAML_FIELD_MAPPING("policy", CYAML_FLAG_DEFAULT, struct nx_node_config, policy, policy_fields),
+    CYAML_FIELD_STRING_PTR("policy", CYAML_FLAG_POINTER, struct nx_node_config, policy, 1,
+                           NX_PATH_SIZE - 1),
     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct nx_node_config, node_fields),
 };
-
-static int check_plans(const char *path, const struct nx_node_config_policy *policy,
-                       struct nx_error *err) {
-  uint8_t hash[32];
-  for (uint32_t i = 0; i < policy->n_plans; i++)
-    if (nx_hex_decode(policy->plans[i], hash, sizeof hash, NULL) < 0)
-      return nx_fail(err, NX_E_INVALID,
-                     "%s: policy.plans: '%s' is not a SHA-256 of 64 hex digits; neurox-node "
-                     "approve PLAN writes it for you",
-                     path, policy->plans[i]);
-  return 0;
-}
 
 static int check(const char *path, const struct nx_node_config *config, struct nx_error *err) {
   if (config->neurox_node != NX_NODE_CONFIG_VERSION)
@@ -80,14 +57,33 @@ static int check(const char *path, const struct nx_node_config *config, struct n
   if (config->data.n_held_out && config->data.held_out_fold)
     return nx_fail(err, NX_E_INVALID,
                    "%s: data: held_out and held_out_fold are both there; keep one", path);
-  if (config->policy.minimum_members < 3 || config->policy.minimum_members > 255)
-    return nx_fail(err, NX_E_INVALID,
-                   "%s: policy.minimum_members: %u is outside 3..255 (a sum over fewer than three "
-                   "would tell too much)",
-                   path, config->policy.minimum_members);
   if (config->threads > 256)
     return nx_fail(err, NX_E_INVALID, "%s: threads: %u is outside 0..256", path, config->threads);
-  return check_plans(path, &config->policy, err);
+  return 0;
+}
+
+/* Before site policies had a file of their own, `policy:` was a section of node.yaml. */
+static int explain_section(const char *path, int code, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  if (code != NX_E_FORMAT || nx_file_read(path, NX_CONFIG_CAP, &text, NULL) < 0 ||
+      nx_buffer_append(&text, "", 1, NULL) < 0)
+    return code;
+  unsigned line = 1;
+  for (const char *at = (const char *)text.data; at; line++) {
+    if (!strncmp(at, "policy:", 7)) {
+      at += 7 + strspn(at + 7, " \t");
+      if (*at == '\n' || *at == '#')
+        return nx_fail(err, NX_E_FORMAT,
+                       "%s:%u: policy is no section here any more: write `policy: policy.yaml`, "
+                       "and move its keys into that file (minimum_members under cohort:, plans as "
+                       "plans.allowed); configs/policy.yaml shows it",
+                       path, line);
+      return code;
+    }
+    at = strchr(at, '\n');
+    at = at ? at + 1 : NULL;
+  }
+  return code;
 }
 
 int nx_node_config_load(const char *path, struct nx_node_config **config_out,
@@ -95,7 +91,7 @@ int nx_node_config_load(const char *path, struct nx_node_config **config_out,
   void *value = NULL;
   int r = nx_config_load(path, &schema, &value, err);
   if (r < 0)
-    return r;
+    return explain_section(path, r, err);
   _cleanup_(nx_node_config_destroyp) struct nx_node_config *config = value;
   r = check(path, config, err);
   if (r < 0)
@@ -129,7 +125,13 @@ static void put_words(FILE *out, const char *key, char *const *words, uint32_t n
 }
 
 static void put_data(FILE *out, const struct nx_node_config_data *data) {
-  fputs("\ndata:\n  folder: ", out);
+  fputs("\ndata:\n", out);
+  if (data->name) {
+    fputs("  name: ", out);
+    put_quoted(out, data->name);
+    fputs("   # plans may be for named data sets only\n", out);
+  }
+  fputs("  folder: ", out);
   put_quoted(out, data->folder);
   fputs("\n  # People who never train, only score: names, or a fold (the fold-th person in\n"
         "  # order of name). With neither, this site reports no held-out scores.\n",
@@ -140,18 +142,6 @@ static void put_data(FILE *out, const struct nx_node_config_data *data) {
     put_words(out, "held_out", data->held_out, data->n_held_out);
   fputs("  # People who withdrew: not even read, from the next round on.\n", out);
   put_words(out, "withdrawn", data->withdrawn, data->n_withdrawn);
-}
-
-static void put_policy(FILE *out, const struct nx_node_config_policy *policy) {
-  fprintf(out,
-          "\npolicy:\n"
-          "  # The smallest cohort this node takes part in; never below two thirds of the\n"
-          "  # federation, whatever this says.\n"
-          "  minimum_members: %u\n"
-          "  # ask: a plan waits until `neurox-node approve` listed it. auto: any plan runs.\n"
-          "  approval: %s\n",
-          policy->minimum_members, policy->approval == NX_APPROVAL_ASK ? "ask" : "auto");
-  put_words(out, "plans", policy->plans, policy->n_plans);
 }
 
 static void put_config(FILE *out, const struct nx_node_config *config) {
@@ -166,7 +156,10 @@ static void put_config(FILE *out, const struct nx_node_config *config) {
   fprintf(out, "\nupload_kb_per_s: %u       # 0: as fast as it goes\n", config->upload_kb_per_s);
   fprintf(out, "threads: %u               # for training; 0: one per processor\n", config->threads);
   put_data(out, &config->data);
-  put_policy(out, &config->policy);
+  fputs("\n# What may run here, in a file of its own; read again before every round.\npolicy: ",
+        out);
+  put_quoted(out, config->policy);
+  putc('\n', out);
 }
 
 /* YAML would fold them away or refuse them. */
@@ -182,6 +175,8 @@ int nx_node_config_write(const char *path, const struct nx_node_config *config,
   int r = check(path, config, err);
   if (r == 0)
     r = refuse_control_characters("name", config->name, err);
+  if (r == 0 && config->data.name)
+    r = refuse_control_characters("data.name", config->data.name, err);
   if (r == 0)
     r = refuse_control_characters("data folder", config->data.folder, err);
   if (r < 0)

@@ -11,26 +11,14 @@
 
 #define NX_NODE_CONFIG_VERSION 1
 
-/* Who says yes to a plan that is not on the list. */
-enum nx_approval {
-  NX_APPROVAL_AUTO, /* any plan within the policy runs */
-  NX_APPROVAL_ASK   /* a plan waits until `neurox-node approve` has put it on the list */
-};
-
 struct nx_node_config_data {
+  char *name;              /* of this data set, for plans that name theirs; or NULL */
   char *folder;            /* recordings; opened only while a round runs */
   char **held_out;         /* subjects that only ever score a model, or NULL */
   uint32_t n_held_out;     /* either these names … */
   uint32_t *held_out_fold; /* … or the fold-th subject in order of name; NULL: neither */
   char **withdrawn;        /* subjects that are not even read, or NULL */
   uint32_t n_withdrawn;
-};
-
-struct nx_node_config_policy {
-  uint32_t minimum_members; /* smallest cohort this node takes part in, 3..255 */
-  enum nx_approval approval;
-  char **plans; /* SHA-256 of plans approved here, 64 hex digits each, or NULL */
-  uint32_t n_plans;
 };
 
 struct nx_node_config {
@@ -40,7 +28,7 @@ struct nx_node_config {
   uint32_t upload_kb_per_s; /* 0: as fast as it goes */
   uint32_t threads;         /* for training; 0: one per processor */
   struct nx_node_config_data data;
-  struct nx_node_config_policy policy;
+  char *policy; /* file with the site's policy, from the node's folder; see site_policy.h */
 };
 
 /* NX_E_FORMAT names the file, the line and the key; NX_E_INVALID the key out of range. */

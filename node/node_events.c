@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/size.h"
+#include "crypto/threshold.h"
 #include "node/node_private.h"
 
 void nx_node_message_destroy(void *memory) {
@@ -82,17 +83,17 @@ static int create_participant(struct nx_node *node, struct nx_error *err) {
     node->members[i] = (struct nx_participant_member){.id = manifest->members[i].id,
                                                       .key = manifest->members[i].identity,
                                                       .spki = manifest->members[i].spki};
-  node->participant_config =
-      (struct nx_participant_config){.id = node->federation->member,
-                                     .manifest = node->pinned.hash,
-                                     .members = node->members,
-                                     .n_members = manifest->n_members,
-                                     .coordinator_key = manifest->coordinator,
-                                     .coordinator_spki = manifest->coordinator_spki,
-                                     .identity = node->identity,
-                                     .entropy = &nx_entropy_system,
-                                     .minimum_members = node->config->policy.minimum_members,
-                                     .spot_checks = 4};
+  node->participant_config = (struct nx_participant_config){
+      .id = node->federation->member,
+      .manifest = node->pinned.hash,
+      .members = node->members,
+      .n_members = manifest->n_members,
+      .coordinator_key = manifest->coordinator,
+      .coordinator_spki = manifest->coordinator_spki,
+      .identity = node->identity,
+      .entropy = &nx_entropy_system,
+      .minimum_members = NX_MEMBERS_MIN, /* site_gate.h asks for more */
+      .spot_checks = 4};
   memcpy(node->participant_config.federation, node->federation_id, sizeof node->federation_id);
   int r = nx_participant_create(&node->participant_config, &node->participant, err);
   return r < 0 ? r : restore(node, err);
@@ -425,6 +426,9 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
     break;
   case NODE_JOB_DONE:
     r = on_job(node, message, err);
+    break;
+  case NODE_LOOK:
+    r = nx_site_gate_look(node->gate, true, err);
     break;
   case NODE_STOP:
     node->stop = true;

@@ -13,7 +13,7 @@
 #include "common/size.h"
 
 static const char *const folders[] = {
-    "tls", "federation", "approvals", "journal", "spool", "models", "plans",
+    "tls", "federation", "approvals", "policy", "journal", "spool", "models", "plans",
 };
 
 static void close_folder(DIR **folder) {
@@ -145,6 +145,11 @@ int nx_home_read_federation(const char *home, struct nx_home_federation **federa
 
 void nx_home_federation_destroy(struct nx_home_federation *federation) {
   nx_config_free(&federation_schema, federation);
+}
+
+int nx_home_policy_path(const char *home, const char *name, char out[NX_PATH_SIZE],
+                        struct nx_error *err) {
+  return name[0] == '/' ? nx_path_join(out, "", name + 1, err) : nx_path_join(out, home, name, err);
 }
 
 int nx_home_read(const char *home, const char *name, size_t cap, struct nx_buffer *out,

@@ -1,12 +1,14 @@
 /* Node home: the folder in which one node lives. Made whole by init, or not at all.
  *
- *   HOME/ node.yaml                      what the institution decides
+ *   HOME/ node.yaml                      what the institution decides about its node
+ *         policy.yaml                    what may run here (node.yaml names it)
  *         tls/node.key  node.pem         made here; certificate of the federation
  *         tls/ca.pem                     the federation's CA, pinned at enrolment
  *         identity.key                   Ed25519: signs everything this node says
  *         federation/federation.yaml     which federation, which member
  *         federation/manifest            founding members, pinned at first sight
- *         approvals/<sha256>             plans approved here
+ *         approvals/<sha256>             signed decisions about plans (decision.h)
+ *         policy/                        what the policy counts: rounds of the last day
  *         journal/  spool/  models/<sha256>  plans/<sha256>  audit/
  *
  * Folders 0700, files 0600. */
@@ -19,6 +21,7 @@
 #include "common/file.h"
 
 #define NX_HOME_CONFIG "node.yaml"
+#define NX_HOME_POLICY "policy.yaml" /* unless node.yaml says otherwise */
 #define NX_HOME_TLS_KEY "tls/node.key"
 #define NX_HOME_TLS_CERTIFICATE "tls/node.pem"
 #define NX_HOME_CA "tls/ca.pem"
@@ -26,6 +29,8 @@
 #define NX_HOME_FEDERATION "federation/federation.yaml"
 #define NX_HOME_MANIFEST "federation/manifest"
 #define NX_HOME_APPROVALS "approvals"
+#define NX_HOME_COUNTS "policy"
+#define NX_HOME_ROUND_COUNT "policy/rounds"
 #define NX_HOME_JOURNAL "journal/rounds"
 #define NX_HOME_SPOOL "spool"
 #define NX_HOME_MODELS "models"
@@ -56,6 +61,10 @@ int nx_home_read_federation(const char *home, struct nx_home_federation **federa
                             struct nx_error *err);
 void nx_home_federation_destroy(struct nx_home_federation *federation);
 NX_DEFINE_CLEANUP(struct nx_home_federation *, nx_home_federation_destroy)
+
+/* Where the site's policy is: `name` as node.yaml has it, from HOME unless it is absolute. */
+int nx_home_policy_path(const char *home, const char *name, char out[NX_PATH_SIZE],
+                        struct nx_error *err);
 
 /* Reads HOME/name whole; the same hint when HOME is no node's. */
 int nx_home_read(const char *home, const char *name, size_t cap, struct nx_buffer *out,

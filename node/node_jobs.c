@@ -36,30 +36,11 @@ bool nx_node_stop_asked(void *context) {
   return false;
 }
 
-/* May the plan run here? The log has every decision once, not every time it is asked for. */
-static int judge(struct nx_node *node, const struct node_job *job, struct nx_error *err) {
-  const struct nx_plan *plan = nx_site_work_current_plan(node->work);
-  struct nx_error late;
-  int r = nx_policy_judge_plan(&node->policy, plan, &job->round.plan, job->n_members, err);
-  if (node->judged && node->judgement == r && nx_hash_equal(&node->judged_plan, &job->round.plan))
-    return r;
-  int told = nx_site_audit_plan(node->audit, &job->round.plan, plan->name, r < 0 ? err->text : NULL,
-                                r < 0 ? &late : err);
-  node->judged = told == 0;
-  node->judgement = r;
-  node->judged_plan = job->round.plan;
-  return r < 0 ? r : told;
-}
-
 static int prepare(struct nx_node *node, struct node_job *job, struct nx_error *err) {
-  char approvals[NX_PATH_SIZE];
   int r = nx_site_work_plan(node->work, &job->round.plan, &job->model, err);
   if (r == 0)
-    r = nx_path_join(approvals, node->options.home, NX_HOME_APPROVALS, err);
-  if (r == 0)
-    r = nx_policy_reload(&node->policy, node->config, approvals, err);
-  if (r == 0)
-    r = judge(node, job, err);
+    r = nx_site_gate_plan(node->gate, &job->round, nx_site_work_current_plan(node->work),
+                          job->n_members, err);
   if (r < 0)
     return r;
   job->spot_checks = nx_site_work_current_plan(node->work)->aggregation.spot_checks;
@@ -67,6 +48,22 @@ static int prepare(struct nx_node *node, struct node_job *job, struct nx_error *
       job->round.kind == NX_ROUND_STATISTICS && nx_hash_equal(&job->model, &job->round.model);
   uint64_t first = begins ? job->round.round : job->first_round;
   return first ? nx_site_work_begins(node->work, first, err) : 0;
+}
+
+/* The numbers of the round must be the plan's, and the site must want it now. */
+static int consider(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  const struct nx_upload_layout layout = {.n_lanes = job->parameters.n_lanes,
+                                          .ring_bits = job->parameters.ring_bits,
+                                          .n_aux = job->parameters.n_aux};
+  struct nx_site_gate_round asked = {.plan = nx_site_work_current_plan(node->work),
+                                     .n_members = job->n_members,
+                                     .cohort = (const char(*)[NX_POLICY_NAME_SIZE])job->cohort,
+                                     .n_cohort = job->n_cohort};
+  int r = nx_site_work_consider(node->work, &job->round, &job->parameters, err);
+  if (r < 0 || (r = nx_upload_layout_check(&layout, err)) < 0)
+    return r;
+  asked.bytes = nx_upload_bytes(&layout);
+  return nx_site_gate_round(node->gate, &job->round, &asked, err);
 }
 
 static void drill_in_upload(void *context, uint64_t done, uint64_t total) {
@@ -149,7 +146,7 @@ static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *e
   case JOB_CATCH_UP:
     return nx_site_work_fetch_model(node->work, &job->round.model, err);
   case JOB_CONSIDER:
-    return nx_site_work_consider(node->work, &job->round, &job->parameters, err);
+    return consider(node, job, err);
   case JOB_MAKE:
     return nx_site_work_make(node->work, &job->round, job->variant, err);
   case JOB_MASK:
@@ -184,6 +181,7 @@ static void destroy_job(struct nx_job *base) {
   nx_buffer_finish(&job->header);
   free(job->uploads);
   free(job->tiles);
+  free(job->cohort);
   free(job);
 }
 

@@ -8,11 +8,11 @@
 #include "node/node.h"
 #include "node/node_config.h"
 #include "node/node_home.h"
-#include "node/policy/policy.h"
 #include "node/session/journal.h"
 #include "node/session/participant.h"
 #include "node/session/pinned.h"
 #include "node/session/session.h"
+#include "node/site_gate.h"
 #include "node/site_work.h"
 #include "node/worker.h"
 
@@ -24,6 +24,7 @@ enum node_message_kind {
   NODE_DISCONNECTED,
   NODE_REFUSED,
   NODE_JOB_DONE,
+  NODE_LOOK, /* SIGHUP */
   NODE_STOP
 };
 
@@ -62,8 +63,10 @@ struct node_job {
   struct nx_site_round round;
   struct nx_transcript_parameters parameters;
   uint32_t variant;
-  uint64_t first_round; /* PREPARE: of the run, as announced; 0: not known */
-  uint32_t n_members;   /* PREPARE: of the federation */
+  uint64_t first_round;                /* PREPARE: of the run, as announced; 0: not known */
+  uint32_t n_members;                  /* PREPARE, CONSIDER: of the federation */
+  char (*cohort)[NX_POLICY_NAME_SIZE]; /* CONSIDER: [n_cohort] */
+  size_t n_cohort;
   struct nx_mask *mask;
   struct nx_buffer header; /* UPLOAD: M5 */
   uint64_t bytes;
@@ -108,17 +111,15 @@ struct nx_node {
   struct nx_mailbox *mailbox;
   struct nx_session *session;
   struct nx_worker *worker;  /* NULL while idle */
-  struct nx_policy policy;   /* the worker's */
+  struct nx_site_gate *gate; /* any thread */
   struct nx_site_work *work; /* the worker's */
   struct node_job *running;  /* the worker's */
-  bool judged;               /* the worker's: what the policy said of which plan, last */
-  int judgement;
-  struct nx_hash judged_plan;
   atomic_uint_fast64_t work_generation, upload_generation;
   atomic_bool stopping;
 
   int64_t deadline;
   int64_t idle_since;      /* NX_NEVER while something goes on */
+  int64_t next_look;       /* at what people put into the home */
   uint64_t muted_round;    /* torn journal: nothing is said in rounds up to this one */
   uint64_t prepared_round; /* of the invitation that was prepared last */
   struct nx_hash prepared; /* its plan */

@@ -1,147 +1,190 @@
 #include "node/policy/policy.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/config.h"
-#include "common/file.h"
+#include "common/clock.h"
+#include "common/size.h"
 #include "crypto/quantize.h"
-#include "crypto/threshold.h"
+#include "node/policy/calendar.h"
 
-static int add(struct nx_policy *policy, const struct nx_hash *hash, struct nx_error *err) {
-  struct nx_hash *plans = realloc(policy->plans, (policy->n_plans + 1) * sizeof *plans);
-  if (!plans)
-    return nx_fail(err, NX_E_NOMEM, "policy: out of memory");
-  policy->plans = plans;
-  plans[policy->n_plans++] = *hash;
-  return 0;
+static bool is_listed(const char *word, char *const *words, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++)
+    if (!strcmp(word, words[i]))
+      return true;
+  return false;
 }
 
-static int add_listed(struct nx_policy *policy, const struct nx_node_config_policy *listed,
-                      struct nx_error *err) {
-  for (uint32_t i = 0; i < listed->n_plans; i++) {
-    struct nx_hash hash;
-    int r = nx_hash_from_hex(listed->plans[i], &hash, err);
-    if (r == 0)
-      r = add(policy, &hash, err);
-    if (r < 0)
-      return nx_error_prefix(err, r, "policy.plans");
-  }
-  return 0;
-}
+/* ---- the plan --------------------------------------------------------------------------- */
 
-static void close_folder(DIR **folder) {
-  if (*folder)
-    closedir(*folder);
-}
-
-static int add_approvals(struct nx_policy *policy, const char *path, struct nx_error *err) {
-  _cleanup_(close_folder) DIR *folder = opendir(path);
-  if (!folder && errno == ENOENT)
-    return 0;
-  if (!folder)
-    return nx_fail_errno(err, errno, "open folder %s", path);
-  for (struct dirent *entry; (entry = readdir(folder));) {
-    struct nx_hash hash;
-    if (strlen(entry->d_name) != NX_HASH_HEX_SIZE - 1 ||
-        nx_hash_from_hex(entry->d_name, &hash, NULL) < 0)
-      continue;
-    int r = add(policy, &hash, err);
-    if (r < 0)
-      return r;
-  }
-  return 0;
-}
-
-int nx_policy_load(const struct nx_node_config *config, const char *approvals,
-                   struct nx_policy *policy_out, struct nx_error *err) {
-  struct nx_policy policy = {.minimum_members = config->policy.minimum_members,
-                             .approval = config->policy.approval};
-  int r = add_listed(&policy, &config->policy, err);
-  if (r == 0)
-    r = add_approvals(&policy, approvals, err);
-  if (r < 0) {
-    nx_policy_finish(&policy);
-    return r;
-  }
-  *policy_out = policy;
-  return 0;
-}
-
-int nx_policy_reload(struct nx_policy *policy, const struct nx_node_config *config,
-                     const char *approvals, struct nx_error *err) {
-  struct nx_policy fresh;
-  int r = nx_policy_load(config, approvals, &fresh, err);
-  if (r < 0)
-    return r;
-  nx_policy_finish(policy);
-  *policy = fresh;
-  return 0;
-}
-
-void nx_policy_finish(struct nx_policy *policy) {
-  free(policy->plans);
-  *policy = (struct nx_policy){0};
-}
-
-static int check_approval(const struct nx_policy *policy, const struct nx_hash *plan_hash,
+static int check_approval(const struct nx_site_policy *policy, const struct nx_policy_plan *asked,
                           struct nx_error *err) {
-  if (policy->approval == NX_APPROVAL_AUTO)
-    return 0;
-  for (size_t i = 0; i < policy->n_plans; i++)
-    if (nx_hash_equal(&policy->plans[i], plan_hash))
-      return 0;
   char hex[NX_HASH_HEX_SIZE];
-  nx_hash_hex(plan_hash, hex);
+  nx_hash_hex(&asked->hash, hex);
+  if (asked->decision && !asked->decision->approved)
+    return nx_fail(err, NX_E_DENIED, "approval: plan %.12s was rejected at this site", hex);
+  if (policy->approval == NX_APPROVAL_AUTO || asked->decision)
+    return 0;
   return nx_fail(err, NX_E_DENIED,
-                 "plan %.12s is not approved at this site; its steward can run "
-                 "`neurox-node approve PLAN`",
-                 hex);
+                 "approval: plan %.12s is not approved at this site; its steward can run "
+                 "`neurox-node plan approve %.12s`",
+                 hex, hex);
 }
 
-static int check_numbers(const struct nx_plan_aggregation *aggregation, uint32_t n_members,
-                         struct nx_error *err) {
+static int check_kind(const struct nx_site_policy_plans *plans, const struct nx_policy_plan *asked,
+                      struct nx_error *err) {
+  const char *objective = asked->plan->training.objective == NX_OBJECTIVE_RECONSTRUCTION
+                              ? "reconstruction"
+                              : "classification";
+  char hex[NX_HASH_HEX_SIZE];
+  nx_hash_hex(&asked->hash, hex);
+  const struct {
+    const char *rule, *word;
+    char *const *words;
+    uint32_t n;
+  } rules[] = {
+      {"plans.allowed", hex, plans->allowed, plans->n_allowed},
+      {"plans.species", asked->plan->data.species, plans->species, plans->n_species},
+      {"plans.modalities", asked->plan->data.modality, plans->modalities, plans->n_modalities},
+      {"plans.objectives", objective, plans->objectives, plans->n_objectives}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(rules); i++)
+    if (rules[i].n && !is_listed(rules[i].word, rules[i].words, rules[i].n))
+      return nx_fail(err, NX_E_DENIED, "%s: this site does not allow %.64s", rules[i].rule,
+                     rules[i].word);
+  return 0;
+}
+
+static int check_numbers(const struct nx_policy_plan *asked, struct nx_error *err) {
+  const struct nx_plan_aggregation *aggregation = &asked->plan->aggregation;
   const struct nx_quantize q = {.ring_bits = aggregation->ring_bits,
                                 .value_bits = aggregation->value_bits,
                                 .value_range = aggregation->value_range,
                                 .clip_norm = aggregation->update_clip_norm};
-  return nx_quantize_check(&q, n_members, 0, err);
-}
-
-int nx_policy_judge_plan(const struct nx_policy *policy, const struct nx_plan *plan,
-                         const struct nx_hash *plan_hash, uint32_t n_members,
-                         struct nx_error *err) {
-  int r = check_approval(policy, plan_hash, err);
-  if (r < 0)
-    return r;
-  if (n_members < policy->minimum_members)
-    return nx_fail(err, NX_E_DENIED,
-                   "the federation has %u members, this site's policy asks for at least %u",
-                   n_members, policy->minimum_members);
-  if (plan->aggregation.spot_checks < 1)
+  if (aggregation->spot_checks < 1)
     return nx_fail(err, NX_E_DENIED,
                    "the plan asks for no spot checks of the sum; this site wants at least 1");
-  return check_numbers(&plan->aggregation, n_members, err);
+  return nx_quantize_check(&q, asked->n_members ? asked->n_members : aggregation->minimum_members,
+                           0, err);
 }
 
-int nx_policy_approve(const char *approvals, const char *plan_path, struct nx_hash *hash_out,
-                      struct nx_error *err) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
-  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
-  char hex[NX_HASH_HEX_SIZE], path[NX_PATH_SIZE];
-  int r = nx_file_read(plan_path, NX_CONFIG_CAP, &text, err);
+static int check_privacy(const struct nx_site_policy *policy, const struct nx_plan *plan,
+                         struct nx_error *err) {
+  if (policy->privacy.mechanism == NX_POLICY_MECHANISM_NOISE && plan->privacy == NX_PRIVACY_NONE)
+    return nx_fail(err, NX_E_DENIED,
+                   "privacy.mechanism: the plan adds no noise, and this site asks for it");
+  return 0;
+}
+
+static int64_t end_of(const struct nx_site_policy_protocol *protocol) {
+  int64_t end;
+  return nx_date_end(protocol->expires, &end, NULL) == 0 ? end : 0;
+}
+
+static bool is_named(const struct nx_plan_irb *irb, const char *number) {
+  return irb && is_listed(number, irb->protocols, irb->n_protocols);
+}
+
+const struct nx_site_policy_protocol *nx_policy_protocol(const struct nx_site_policy *policy,
+                                                         const struct nx_plan *plan, int64_t now) {
+  const struct nx_site_policy_protocol *best = NULL;
+  for (uint32_t i = 0; policy->irb && i < policy->irb->n_protocols; i++) {
+    const struct nx_site_policy_protocol *protocol = &policy->irb->protocols[i];
+    if (is_named(plan->irb, protocol->number) && end_of(protocol) > now / NX_SECOND &&
+        (!best || end_of(protocol) > end_of(best)))
+      best = protocol;
+  }
+  return best;
+}
+
+static int check_irb(const struct nx_site_policy *policy, const struct nx_policy_plan *asked,
+                     struct nx_error *err) {
+  if (!policy->irb || nx_policy_protocol(policy, asked->plan, asked->now))
+    return 0;
+  if (!asked->plan->irb)
+    return nx_fail(err, NX_E_DENIED,
+                   "irb.protocols: the plan names no ethics protocol, and this site asks for one");
+  for (uint32_t i = 0; i < policy->irb->n_protocols; i++)
+    if (is_named(asked->plan->irb, policy->irb->protocols[i].number))
+      return nx_fail(err, NX_E_DENIED,
+                     "irb.protocols: protocol %.64s expired at this site on %.10s",
+                     policy->irb->protocols[i].number, policy->irb->protocols[i].expires);
+  return nx_fail(err, NX_E_DENIED,
+                 "irb.protocols: none of the ethics protocols that the plan names is this site's");
+}
+
+int nx_policy_judge_plan(const struct nx_site_policy *policy, const struct nx_policy_plan *asked,
+                         struct nx_error *err) {
+  int r = check_approval(policy, asked, err);
   if (r == 0)
-    r = nx_plan_parse(plan_path, nx_buffer_view(&text), &plan, err);
+    r = check_kind(&policy->plans, asked, err);
+  if (r == 0 && asked->plan->requires)
+    r = nx_plan_requires_judge(asked->plan->requires, asked->data_set, err);
+  if (r == 0 && asked->n_members && asked->n_members < policy->cohort.minimum_members)
+    r = nx_fail(err, NX_E_DENIED,
+                "cohort.minimum_members: the federation has %u members, this site asks for at "
+                "least %u",
+                asked->n_members, policy->cohort.minimum_members);
   if (r == 0)
-    r = nx_folder_create(approvals, 0700, err);
-  if (r < 0)
-    return r;
-  *hash_out = nx_sha256(text.data, text.size);
-  nx_hash_hex(hash_out, hex);
-  r = nx_path_join(path, approvals, hex, err);
-  if (r < 0)
-    return r;
-  return nx_file_replace(path, nx_buffer_view(&text), 0600, err);
+    r = check_privacy(policy, asked->plan, err);
+  if (r == 0)
+    r = check_irb(policy, asked, err);
+  return r < 0 ? r : check_numbers(asked, err);
+}
+
+/* ---- the round -------------------------------------------------------------------------- */
+
+static int check_cohort(const struct nx_site_policy_cohort *cohort,
+                        const struct nx_policy_round *asked, struct nx_error *err) {
+  if (asked->n_cohort < cohort->minimum_members)
+    return nx_fail(err, NX_E_DENIED,
+                   "cohort.minimum_members: %zu members were invited, this site asks for at least "
+                   "%u",
+                   asked->n_cohort, cohort->minimum_members);
+  if (asked->threshold < cohort->minimum_threshold)
+    return nx_fail(err, NX_E_DENIED,
+                   "cohort.minimum_threshold: %u members would open the sum, this site asks for at "
+                   "least %u",
+                   asked->threshold, cohort->minimum_threshold);
+  for (size_t i = 0; i < asked->n_cohort; i++)
+    if (is_listed(asked->cohort[i], cohort->refuse_members, cohort->n_refuse_members))
+      return nx_fail(err, NX_E_DENIED,
+                     "cohort.refuse_members: this site does not train with one of the members "
+                     "invited");
+  return 0;
+}
+
+static int check_hours(const struct nx_site_policy_limits *limits, int64_t now,
+                       struct nx_error *err) {
+  for (uint32_t i = 0; i < limits->n_hours; i++) {
+    struct nx_hours hours;
+    if (nx_hours_parse(limits->hours[i], &hours, NULL) == 0 &&
+        nx_hours_hold(&hours, now / NX_SECOND))
+      return 0;
+  }
+  return limits->n_hours
+             ? nx_fail(err, NX_E_DENIED, "limits.hours: no round runs at this site at this hour")
+             : 0;
+}
+
+static int check_bytes(const char *rule, double cap_mb, uint64_t before, uint64_t bytes,
+                       struct nx_error *err) {
+  if (cap_mb == 0 || (double)before + (double)bytes <= cap_mb * 1e6)
+    return 0;
+  return nx_fail(err, NX_E_DENIED, "%s: %.3f MB would leave, this site allows %.3f", rule,
+                 ((double)before + (double)bytes) / 1e6, cap_mb);
+}
+
+int nx_policy_judge_round(const struct nx_site_policy *policy, const struct nx_policy_round *asked,
+                          struct nx_error *err) {
+  const struct nx_site_policy_limits *limits = &policy->limits;
+  int r = check_cohort(&policy->cohort, asked, err);
+  if (r == 0)
+    r = check_hours(limits, asked->now, err);
+  if (r == 0 && limits->rounds_per_day && asked->day_rounds >= limits->rounds_per_day)
+    r = nx_fail(err, NX_E_DENIED,
+                "limits.rounds_per_day: this site joined %u rounds within a day, and allows %u",
+                asked->day_rounds, limits->rounds_per_day);
+  if (r == 0)
+    r = check_bytes("limits.round_mb", limits->round_mb, 0, asked->bytes, err);
+  return r < 0 ? r
+               : check_bytes("limits.day_mb", limits->day_mb, asked->day_bytes, asked->bytes, err);
 }

@@ -1,36 +1,41 @@
-/* Policy: what this institution lets its node do, whatever the coordinator says. Answers
- * depend on the arguments alone. A refusal is a sentence that an operator elsewhere may
- * read: it names the rule, never data. One thread. */
+/* Policy: may this plan, and this round of it, run here? Answers depend on the arguments
+ * alone. A refusal is a sentence that an operator elsewhere may read: it begins with the rule
+ * (a key of policy.yaml) and never holds data, paths or names of people. */
 #pragma once
 
 #include "common/plan.h"
-#include "crypto/hash.h"
-#include "node/node_config.h"
+#include "node/policy/decision.h"
+#include "node/policy/site_policy.h"
 
-struct nx_policy {
-  uint32_t minimum_members;
-  enum nx_approval approval;
-  struct nx_hash *plans; /* approved here */
-  size_t n_plans;
+#define NX_POLICY_NAME_SIZE 65
+
+struct nx_policy_plan {
+  const struct nx_plan *plan;
+  struct nx_hash hash;
+  const char *data_set;               /* node.yaml's data.name, or NULL */
+  const struct nx_decision *decision; /* the steward's, or NULL */
+  uint32_t n_members;                 /* of the federation; 0: not known (preview) */
+  int64_t now;                        /* Unix ns */
 };
 
-/* From node.yaml and from `approvals`, a folder of files named by plan hash (what
- * `neurox-node approve` writes; it need not exist). Free with nx_policy_finish(). */
-int nx_policy_load(const struct nx_node_config *config, const char *approvals,
-                   struct nx_policy *policy_out, struct nx_error *err);
-void nx_policy_finish(struct nx_policy *policy); /* zeroed is fine */
+/* 0, or NX_E_DENIED: not approved here, not within the policy, or less than this node asks for
+ * (members, spot checks); NX_E_LIMIT: a sum over so many members does not fit its ring. */
+int nx_policy_judge_plan(const struct nx_site_policy *policy, const struct nx_policy_plan *asked,
+                         struct nx_error *err);
 
-/* Reads the approvals again, so that a plan approved while the node runs is seen. */
-int nx_policy_reload(struct nx_policy *policy, const struct nx_node_config *config,
-                     const char *approvals, struct nx_error *err);
+struct nx_policy_round {
+  const char (*cohort)[NX_POLICY_NAME_SIZE]; /* names of those invited */
+  size_t n_cohort;
+  uint32_t threshold;
+  uint64_t bytes;      /* that would leave */
+  uint64_t day_bytes;  /* that left in the last 24 hours */
+  uint32_t day_rounds; /* other rounds joined in the last 24 hours */
+  int64_t now;         /* Unix ns */
+};
 
-/* n_members: of the whole federation. 0, or NX_E_DENIED: the plan is not approved here, or
- * asks for less than this node does (members, spot checks); NX_E_LIMIT: a sum over so many
- * members does not fit its ring. */
-int nx_policy_judge_plan(const struct nx_policy *policy, const struct nx_plan *plan,
-                         const struct nx_hash *plan_hash, uint32_t n_members, struct nx_error *err);
+int nx_policy_judge_round(const struct nx_site_policy *policy, const struct nx_policy_round *asked,
+                          struct nx_error *err);
 
-/* Puts the plan's text into `approvals` under its hash, after it parsed. Approving twice is
- * fine. */
-int nx_policy_approve(const char *approvals, const char *plan_path, struct nx_hash *hash_out,
-                      struct nx_error *err);
+/* The protocol that the plan names and this site holds, with the latest last day, or NULL. */
+const struct nx_site_policy_protocol *nx_policy_protocol(const struct nx_site_policy *policy,
+                                                         const struct nx_plan *plan, int64_t now);

@@ -37,6 +37,31 @@ int nx_site_audit_plan(struct nx_audit_log *log, const struct nx_hash *plan, con
                          NX_AUDIT_STR("name", name));
 }
 
+int nx_site_audit_decision(struct nx_audit_log *log, const struct nx_decision *decision,
+                           const struct nx_hash *file, struct nx_error *err) {
+  if (decision->approved)
+    return NX_AUDIT_APPEND(log, err, "plan.approved", NX_AUDIT_HASH("plan", &decision->plan),
+                           NX_AUDIT_STR("by", decision->by), NX_AUDIT_INT("at", decision->at),
+                           NX_AUDIT_HASH("decision", file));
+  return NX_AUDIT_APPEND(log, err, "plan.rejected", NX_AUDIT_HASH("plan", &decision->plan),
+                         NX_AUDIT_STR("by", decision->by), NX_AUDIT_INT("at", decision->at),
+                         NX_AUDIT_HASH("decision", file), NX_AUDIT_STR("reason", decision->reason));
+}
+
+int nx_site_audit_policy(struct nx_audit_log *log, const struct nx_hash *policy,
+                         const char *approval, struct nx_error *err) {
+  if (!approval)
+    return NX_AUDIT_APPEND(log, err, "policy.broken", NX_AUDIT_HASH("policy", policy));
+  return NX_AUDIT_APPEND(log, err, "policy.read", NX_AUDIT_HASH("policy", policy),
+                         NX_AUDIT_STR("approval", approval));
+}
+
+int nx_site_audit_refused(struct nx_audit_log *log, const struct nx_site_round *round,
+                          const char *reason, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "round.refused", ROUND(round),
+                         NX_AUDIT_HASH("plan", &round->plan), NX_AUDIT_STR("reason", reason));
+}
+
 int nx_site_audit_joined(struct nx_audit_log *log, const struct nx_site_round *round,
                          size_t n_members, struct nx_error *err) {
   return NX_AUDIT_APPEND(log, err, "round.joined", ROUND(round),

@@ -4,7 +4,10 @@
  *   kind                fields
  *   node.enrolled       federation, name, ca, spki, identity
  *   manifest.pinned     manifest, members
+ *   plan.approved       plan, by, at, decision   plan.rejected  the same, reason
  *   plan.accepted       plan, name         plan.refused   plan, reason
+ *   policy.read         policy, approval   policy.broken  policy
+ *   round.refused       round, attempt, plan, reason
  *   round.joined        round, attempt, kind, plan, model, members
  *   data.used           round, manifest, subjects, held_out, recordings, windows, synthetic
  *   upload.sent         round, attempt, bytes, root, plan, model, destination
@@ -20,6 +23,7 @@
 #include "common/aux_lanes.h"
 #include "crypto/audit_log.h"
 #include "node/dataset/dataset.h"
+#include "node/policy/decision.h"
 
 struct nx_site_round {
   uint64_t round;
@@ -36,6 +40,15 @@ int nx_site_audit_pinned(struct nx_audit_log *log, const struct nx_hash *manifes
 /* reason NULL: accepted. */
 int nx_site_audit_plan(struct nx_audit_log *log, const struct nx_hash *plan, const char *name,
                        const char *reason, struct nx_error *err);
+/* file: SHA-256 of the signed decision. */
+int nx_site_audit_decision(struct nx_audit_log *log, const struct nx_decision *decision,
+                           const struct nx_hash *file, struct nx_error *err);
+/* policy: SHA-256 of the file as it was read; approval NULL: it could not be understood, and
+ * no round runs until it can. */
+int nx_site_audit_policy(struct nx_audit_log *log, const struct nx_hash *policy,
+                         const char *approval, struct nx_error *err);
+int nx_site_audit_refused(struct nx_audit_log *log, const struct nx_site_round *round,
+                          const char *reason, struct nx_error *err);
 int nx_site_audit_joined(struct nx_audit_log *log, const struct nx_site_round *round,
                          size_t n_members, struct nx_error *err);
 int nx_site_audit_data(struct nx_audit_log *log, const struct nx_site_round *round,

@@ -20,7 +20,7 @@ struct nx_verb {
   int (*run)(int argc, char *const *argv, struct nx_error *err);
 };
 
-extern const struct nx_verb nx_verb_init, nx_verb_run, nx_verb_members, nx_verb_approve,
+extern const struct nx_verb nx_verb_init, nx_verb_run, nx_verb_members, nx_verb_plan,
     nx_verb_inspect, nx_verb_synth, nx_verb_cut, nx_verb_evaluate, nx_verb_compare;
 
 /* Words common to verbs that work on a node's own folder. */

@@ -5,16 +5,16 @@
 
 #include "common/clock.h"
 #include "crypto/certificate.h"
-#include "crypto/threshold.h"
 #include "node/node_home.h"
 #include "node/policy/site_audit.h"
+#include "node/policy/site_policy.h"
 #include "node/session/enrol.h"
 #include "node/session/pinned.h"
 #include "node/site_data.h"
 #include "node/verbs/verb.h"
 
 struct init {
-  const char *home, *invitation_path, *fingerprint, *data, *name, *fold, *approval;
+  const char *home, *invitation_path, *fingerprint, *data, *data_set, *name, *fold, *approval;
   uint32_t fold_number;
   char building[NX_PATH_SIZE], data_folder[NX_PATH_SIZE];
   struct nx_invitation *invitation;
@@ -60,11 +60,17 @@ static int write_config(struct init *init, struct nx_error *err) {
                                   .name = init->enrolled.name,
                                   .coordinator = init->invitation->address};
   config.data.folder = init->data_folder;
+  config.data.name = (char *)init->data_set;
   config.data.held_out_fold = init->fold ? &init->fold_number : NULL;
-  config.policy.minimum_members = NX_MEMBERS_MIN;
-  config.policy.approval = !strcmp(init->approval, "ask") ? NX_APPROVAL_ASK : NX_APPROVAL_AUTO;
+  config.policy = (char *)NX_HOME_POLICY;
   int r = nx_path_join(path, init->building, NX_HOME_CONFIG, err);
-  return r < 0 ? r : nx_node_config_write(path, &config, err);
+  if (r == 0)
+    r = nx_node_config_write(path, &config, err);
+  if (r == 0)
+    r = nx_path_join(path, init->building, NX_HOME_POLICY, err);
+  return r < 0 ? r
+               : nx_site_policy_write(
+                     path, strcmp(init->approval, "ask") ? NX_APPROVAL_AUTO : NX_APPROVAL_ASK, err);
 }
 
 static int write_federation(struct init *init, struct nx_error *err) {
@@ -161,9 +167,13 @@ static int initialise(struct init *init, struct nx_error *err) {
 
 static int parse(int argc, char *const *argv, struct init *init, struct nx_error *err) {
   const struct nx_option options[] = {
-      {.name = "home", .value = &init->home}, {.name = "fingerprint", .value = &init->fingerprint},
-      {.name = "data", .value = &init->data}, {.name = "name", .value = &init->name},
-      {.name = "fold", .value = &init->fold}, {.name = "approval", .value = &init->approval},
+      {.name = "home", .value = &init->home},
+      {.name = "fingerprint", .value = &init->fingerprint},
+      {.name = "data", .value = &init->data},
+      {.name = "name", .value = &init->name},
+      {.name = "fold", .value = &init->fold},
+      {.name = "approval", .value = &init->approval},
+      {.name = "data-set", .value = &init->data_set},
   };
   uint64_t fold = 0;
   size_t n_words;
@@ -180,7 +190,7 @@ static int parse(int argc, char *const *argv, struct init *init, struct nx_error
 }
 
 static int run_init(int argc, char *const *argv, struct nx_error *err) {
-  _cleanup_(finish) struct init init = {.home = NX_NODE_HOME, .approval = "auto"};
+  _cleanup_(finish) struct init init = {.home = NX_NODE_HOME, .approval = "ask"};
   if (parse(argc, argv, &init, err) < 0)
     return NX_VERB_USAGE;
   return initialise(&init, err);
@@ -191,14 +201,17 @@ const struct nx_verb nx_verb_init = {
     .summary = "join a federation: from an invitation file to this node's own folder",
     .help =
         "usage: neurox-node init INVITATION --fingerprint \"3f2a 91c0 …\" --data DIR [--home DIR]\n"
-        "                        [--fold H] [--approval auto|ask] [--name NAME]\n\n"
+        "                        [--data-set NAME] [--fold H] [--approval ask|auto] [--name "
+        "NAME]\n\n"
         "Have the operator read the invitation's fingerprint to you (not from the same mail), and\n"
         "type it here. The node then makes its own keys, which never leave its folder, asks for a\n"
-        "certificate, and writes node.yaml, which you can edit. All of it, or nothing: after a\n"
-        "failure nothing is left, and init can be repeated.\n\n"
+        "certificate, and writes node.yaml and policy.yaml, which you can edit. All of it, or\n"
+        "nothing: after a failure nothing is left, and init can be repeated.\n\n"
         "  --data DIR      this site's EDF recordings; read, never written, never sent\n"
         "  --fold H        hold out the H-th person (in order of name, from 0) for scoring\n"
-        "  --approval ask  a plan waits until `neurox-node approve` listed it (default: auto)\n"
+        "  --data-set NAME what plans that are for named data sets call this one\n"
+        "  --approval ask  a plan waits for `neurox-node plan approve` (the default); auto: any\n"
+        "                  plan within policy.yaml runs unasked\n"
         "  --name NAME     refuse an invitation that is made out to another name\n" NX_HELP_HOME,
     .run = run_init,
 };

@@ -195,6 +195,10 @@ run_federation() {
   for k in 0 1 2 3 4 5; do
     site_recordings "$k" "$fold_dir/recordings-$k"
     enrol_site "$k"
+    # Each steward reads the plan and says yes; without that, the node would refuse it.
+    "$node" plan show "$work/plan.yaml" --home "$fold_dir/site-$k" >"$fold_dir/plan-$k.txt" &&
+      "$node" plan approve "$work/plan.yaml" --home "$fold_dir/site-$k" >>"$fold_dir/site-$k.log" ||
+      die "site-$k could not approve the plan"
   done
   for k in 0 1 2 3 4 5; do
     # shellcheck disable=SC2046

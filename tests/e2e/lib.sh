@@ -88,12 +88,14 @@ synth_site() { # NAME FIRST PEOPLE
   "$node" synth --out "$work/$1.data" --subjects "$3" --first "$2" --seed 5 >/dev/null 2>&1
 }
 
-enrol() { # NAME [OPTION…]: recordings must be there
+# Recordings must be there. Plans run unasked here, unless the test says --approval ask.
+enrol() { # NAME [OPTION…]
   name=$1
   shift
   invite "$name"
   "$node" init "$work/$name.invitation" --fingerprint "$(fingerprint_of "$work/$name.invite")" \
-    --home "$work/$name" --data "$work/$name.data" --fold 0 "$@" >"$work/$name.log" 2>&1
+    --home "$work/$name" --data "$work/$name.data" --fold 0 --approval auto "$@" \
+    >"$work/$name.log" 2>&1
 }
 
 run_site() { # NAME [OPTION…]

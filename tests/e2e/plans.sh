@@ -27,19 +27,19 @@ small_plan 4 >"$work/plan.yaml"
 check "a site that wants to be asked refuses an unknown plan, and says so" wait_for 20 refused_here
 check "its log names the decision" grep -q "plan.refused" "$work/one/audit/entries.log"
 small_plan 1 | sed 's/^  batch: 4/  batch: 5/' >"$work/other.yaml"
-check "approving another plan is possible" "$node" approve "$work/other.yaml" --home "$work/one"
-check "a plan is approved by its exact bytes" "$node" approve "$work/plan.yaml" --home "$work/one"
+check "approving another plan is possible" "$node" plan approve "$work/other.yaml" --home "$work/one"
+check "a plan is approved by its exact bytes" "$node" plan approve "$work/plan.yaml" --home "$work/one"
 timeout 120 "$coordinator" watch --home "$hub" >>"$work/watch.log" 2>&1 || true
 check "a site that had refused catches up and takes part in what is left" \
   grep -q "round.joined" "$work/one.log"
 check "the run finishes" test "$(status_value state)" = finished
 refused "a plan that is not a plan is not approved" "not-a-plan|no-such|expected|Missing|Unexpected|open" \
-  "$node" approve "$work/one/node.yaml" --home "$work/one"
+  "$node" plan approve "$work/one/node.yaml" --home "$work/one"
 
 # ---- the same plan, another plan -----------------------------------------------------------
 
 small_plan 1 >"$work/plan.yaml"
-"$node" approve "$work/plan.yaml" --home "$work/one" >/dev/null
+"$node" plan approve "$work/plan.yaml" --home "$work/one" >/dev/null
 run_plan "$work/plan.yaml"
 first=$(model)
 kill -9 "$(pid_of four)"

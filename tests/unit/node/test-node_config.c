@@ -51,22 +51,28 @@ static void example_loads(void **state) {
   assert_int_equal(config->data.n_held_out, 2);
   assert_string_equal(config->data.held_out[1], "Subject11");
   assert_null(config->data.held_out_fold);
-  assert_int_equal(config->policy.approval, NX_APPROVAL_ASK);
-  assert_int_equal(config->policy.minimum_members, 3);
+  assert_string_equal(config->data.name, "charite-eeg");
+  assert_string_equal(config->policy, "policy.yaml");
 }
 
 static void wrong_keys_are_named_with_their_line(void **state) {
   (void)state;
-  refuses("minimum_members:", "minimum_menbers:", NX_E_FORMAT, "minimum_menbers");
-  refuses("approval: ask", "approval: perhaps", NX_E_FORMAT, "node.yaml:25");
+  refuses("held_out:", "held_oud:", NX_E_FORMAT, "held_oud");
+  refuses("threads: 0", "threads: many", NX_E_FORMAT, "node.yaml:9");
   refuses("coordinator: hub", "#coordinator: hub", NX_E_FORMAT, "coordinator");
+}
+
+static void section_of_older_files_is_explained(void **state) {
+  (void)state;
+  refuses("policy: policy.yaml", "policy:\n  minimum_members: 3\n  approval: ask", NX_E_FORMAT,
+          "configs/policy.yaml");
+  refuses("policy: policy.yaml", "policy: # ours\n  approval: ask", NX_E_FORMAT,
+          "policy is no section");
 }
 
 static void values_out_of_range_are_refused(void **state) {
   (void)state;
-  refuses("minimum_members: 3", "minimum_members: 2", NX_E_INVALID, "3..255");
   refuses("hub.example.org:7443", "hub.example.org", NX_E_INVALID, "host:port");
-  refuses("plans: []", "plans: [abc]", NX_E_INVALID, "SHA-256");
   refuses("# held_out_fold", "held_out_fold", NX_E_INVALID, "keep one");
   refuses("neurox_node: 1", "neurox_node: 2", NX_E_INVALID, "version 2");
 }
@@ -86,12 +92,13 @@ static void what_is_written_loads_again(void **state) {
   _cleanup_(nx_node_config_destroyp) struct nx_node_config *again = NULL;
   uint32_t fold = 4;
   char folder[64], path[NX_PATH_SIZE], name[] = "it's: \"odd\" #1", address[] = "[::1]:7443",
-                                       data[] = "/srv/a b/'eeg'";
+                                       data[] = "/srv/a b/'eeg'",
+                                       policy[] = "/etc/neurox/policy.yaml";
   struct nx_node_config config = {
       .neurox_node = 1, .name = name, .coordinator = address, .threads = 2};
   config.data.folder = data;
   config.data.held_out_fold = &fold;
-  config.policy.minimum_members = 5;
+  config.policy = policy;
   temporary(folder);
   nx_path_join(path, folder, "node.yaml", NULL);
   struct nx_error err = {0};
@@ -101,7 +108,8 @@ static void what_is_written_loads_again(void **state) {
   assert_string_equal(again->name, name);
   assert_string_equal(again->data.folder, data);
   assert_int_equal(*again->data.held_out_fold, 4);
-  assert_int_equal(again->policy.minimum_members, 5);
+  assert_string_equal(again->policy, policy);
+  assert_null(again->data.name);
   assert_int_equal(nx_node_config_write(path, &config, &err), NX_E_EXISTS);
   unlink(path);
   rmdir(folder);
@@ -111,6 +119,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(example_loads),
       cmocka_unit_test(wrong_keys_are_named_with_their_line),
+      cmocka_unit_test(section_of_older_files_is_explained),
       cmocka_unit_test(values_out_of_range_are_refused),
       cmocka_unit_test(truncated_file_is_refused),
       cmocka_unit_test(what_is_written_loads_again),
