@@ -61,7 +61,13 @@ int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint
   if (r < 0 || (r = nx_folder_create(folder, 0700, err)) < 0 ||
       (r = nx_folder_create(spool->folder, 0700, err)) < 0)
     return r;
-  return remove_files(spool->folder, ".part", err);
+  if ((r = remove_files(spool->folder, ".part", err)) < 0)
+    return r;
+  /* What a process that was killed put here counts from now on. */
+  char inside[NX_PATH_SIZE];
+  return (r = nx_path_join(inside, spool->folder, ".", err)) < 0
+             ? r
+             : nx_file_sync_folder_of(inside, err);
 }
 
 /* --- one upload coming in ----------------------------------------------------------- */
@@ -86,8 +92,10 @@ int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member
   int r = path_of(spool, member, "", whole, err);
   if (r < 0)
     return r;
-  if (nx_path_exists(whole))
-    return nx_fail(err, NX_E_EXISTS, "the upload of member %u is here already", member);
+  if (nx_path_exists(whole)) { /* perhaps only just: its name must be sure before it is said */
+    r = nx_file_sync_folder_of(whole, err);
+    return r < 0 ? r : nx_fail(err, NX_E_EXISTS, "the upload of member %u is here already", member);
+  }
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = calloc(1, sizeof *writer);
   if (!writer)
     return nx_fail(err, NX_E_NOMEM, "spool upload");

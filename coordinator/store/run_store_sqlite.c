@@ -120,6 +120,13 @@ static int setup(struct nx_run_store *store, struct nx_error *err) {
   return 0;
 }
 
+/* What a process that was killed committed may be in memory only, and whoever reads it acts on
+ * it: a checkpoint syncs the log first. Another process that is at it does the same. */
+static int make_sure(struct nx_run_store *store, struct nx_error *err) {
+  int e = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+  return e == SQLITE_OK || e == SQLITE_BUSY || e == SQLITE_LOCKED ? 0 : nx_sql_fail(store, err);
+}
+
 static int check_application(struct nx_run_store *store, const char *path, bool fresh,
                              struct nx_error *err) {
   char mark[64];
@@ -150,6 +157,8 @@ static int open_store(const char *path, bool fresh, struct nx_run_store **store_
     r = setup(store, err);
   if (r == 0)
     r = migrate(store, path, err);
+  if (r == 0)
+    r = make_sure(store, err);
   if (r < 0)
     return nx_error_prefix(err, r, "open store %s", path);
   *store_out = nx_steal(&store);

@@ -103,6 +103,11 @@ static int read_existing(struct nx_journal *journal, nx_journal_visit visit, voi
     return r;
   if (text.size < MAGIC_SIZE || memcmp(text.data, MAGIC, MAGIC_SIZE))
     return nx_fail(err, NX_E_FORMAT, "journal %s: this is no journal of a node", journal->path);
+  /* What a process that was killed wrote may be in memory only; from here on it counts. */
+  if (fsync(journal->fd))
+    return nx_fail_errno(err, errno, "sync %s", journal->path);
+  if ((r = nx_file_sync_folder_of(journal->path, err)) < 0)
+    return r;
   r = visit_records(journal, nx_buffer_view(&text), visit, context, &whole, err);
   if (r < 0 || whole == text.size)
     return r;

@@ -28,6 +28,8 @@ struct participant_secrets {
   struct nx_secret b_shares[NX_ID_END], s_shares[NX_ID_END]; /* by dealer */
 };
 
+#define VOTE_UNKNOWN 255u /* neither COMMIT nor ABORT: no vote is ever sent again */
+
 /* What the journal holds: always what a restart would find. */
 struct durable {
   uint64_t last_sealed;
@@ -35,6 +37,11 @@ struct durable {
   uint64_t round; /* of the last attempt joined; 0: none */
   uint32_t attempt, variant;
   bool exposed; /* its update may have been uploaded, and no ABORT certificate came */
+  /* The record of what it joined is lost: it may have been the first attempt it hears of, which
+   * is noted here and never joined. */
+  bool doubtful;
+  uint64_t doubted_round; /* 0: none was heard of yet */
+  uint32_t doubted_attempt;
   struct nx_hash t0;
   bool u0[NX_ID_END];
   struct nx_buffer advert; /* SignedMessages: M1, M5, M7, and M11 of last_sealed */

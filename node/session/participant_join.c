@@ -48,6 +48,29 @@ static int follow_again(struct turn *t, const struct nx_invite *invite, const st
                             &t->p->attempt->no_update);
 }
 
+/* The journal was lost whole: the first attempt that is offered may be the one that was joined. */
+static bool is_doubted(const struct durable *durable, const struct nx_invite *invite) {
+  return durable->doubtful &&
+         (!durable->doubted_round ||
+          (durable->doubted_round == invite->round && durable->doubted_attempt == invite->attempt));
+}
+
+static int follow_in_doubt(struct turn *t, const struct nx_invite *invite,
+                           const struct nx_hash *t0) {
+  int r = participant_begin(t, invite, t0);
+  if (r < 0)
+    return r;
+  t->p->durable.doubted_round = invite->round;
+  t->p->durable.doubted_attempt = invite->attempt;
+  participant_expect(t, invite->phase_seconds);
+  if ((r = participant_accept(t, STATE_ROSTER)) < 0)
+    return r;
+  return participant_refuse(t, invite, NX_REFUSAL_UPDATE,
+                            "this node's journal is lost: it may have joined this attempt "
+                            "before, and only looks on",
+                            &t->p->attempt->no_update);
+}
+
 static int consider(struct turn *t, const struct nx_invite *invite, const struct nx_hash *t0) {
   struct nx_participant *p = t->p;
   struct nx_error why = {0};
@@ -112,6 +135,8 @@ int participant_on_invite(struct turn *t) {
     if ((r = participant_leave(t, false, "the coordinator began another attempt")) < 0)
       return r;
   }
+  if (is_doubted(durable, &invite))
+    return follow_in_doubt(t, &invite, &t0);
   if (invite.round == durable->round && invite.attempt == durable->attempt)
     return follow_again(t, &invite, &t0);
   return consider(t, &invite, &t0);
@@ -141,6 +166,12 @@ static int draw_secrets(struct turn *t, struct nx_advert *advert) {
 static int next_variant(struct turn *t, uint32_t *variant) {
   const struct durable *durable = &t->p->durable;
   bool same_round = durable->round == t->p->attempt->invite.round;
+  if (durable->doubtful) { /* every attempt adds one at most: this many were never reached */
+    *variant = t->p->attempt->invite.attempt;
+    return participant_note(t, "treated-as-opened",
+                            "what this node gave before is not known any more: the update is "
+                            "made anew");
+  }
   *variant = same_round ? durable->variant : 0;
   if (!same_round || !durable->exposed)
     return 0;

@@ -6,14 +6,14 @@
  *   V  vote:   choice | subject | M7                   before it is sent
  *   R  released                                        before M9 is sent
  *   C  closed: an ABORT certificate was seen
- *   X  unknown: the tail behind the record before was lost
+ *   X  unknown: the tail behind the record before was lost. With no joined attempt before it,
+ *      the attempt is unknown as well: the first one that is offered is not joined
  *   S  sealed: summary | M11 (empty: caught up)        begins the journal anew
  *
  *   summary = last sealed u64 | model 32 | round u64 | attempt u32 | variant u32 | exposed u32 */
 #include "node/session/participant_internal.h"
 
 #define VERSION 1u
-#define VOTE_UNKNOWN 255u /* neither COMMIT nor ABORT: no vote is ever sent again */
 
 void durable_finish(struct durable *durable) {
   nx_buffer_finish(&durable->advert);
@@ -30,7 +30,8 @@ static int set_bytes(struct nx_buffer *buffer, struct nx_bytes bytes, struct nx_
 static void clear_attempt(struct durable *durable) {
   durable->advert.size = durable->header.size = durable->vote.size = 0;
   durable->vote_choice = 0;
-  durable->released = durable->exposed = false;
+  durable->released = durable->exposed = durable->doubtful = false;
+  durable->doubted_round = 0;
   memset(durable->u0, 0, sizeof durable->u0);
 }
 
@@ -143,6 +144,8 @@ int participant_persist_sealed(struct turn *t, uint64_t round, const struct nx_h
                                struct nx_bytes seal) {
   struct durable *durable = &t->p->durable;
   _cleanup_(nx_buffer_finish) struct nx_buffer record = {0};
+  /* What was followed to its end is over; what was only told of may be what was joined. */
+  bool doubtful = durable->doubtful && !seal.size;
   clear_attempt(durable);
   durable->last_sealed = round;
   durable->model = *model;
@@ -151,7 +154,10 @@ int participant_persist_sealed(struct turn *t, uint64_t round, const struct nx_h
     return r;
   put_summary(&record, durable);
   put_bytes(&record, seal);
-  return emit(t, &record, true);
+  if ((r = emit(t, &record, true)) < 0 || !doubtful)
+    return r;
+  durable->doubtful = true;
+  return persist_mark(t, 'X');
 }
 
 /* --- reading ------------------------------------------------------------------------ */
@@ -192,6 +198,7 @@ static int read_joined(struct nx_reader *reader, struct durable *durable, struct
 /* What was written last is unknown: it may have been a vote, or an upload. */
 static void fail_closed(struct durable *durable) {
   durable->exposed = durable->round > durable->last_sealed;
+  durable->doubtful = !durable->exposed;
   if (!durable->vote_choice && durable->exposed)
     durable->vote_choice = VOTE_UNKNOWN;
 }

@@ -48,6 +48,8 @@ static int check_commit_request(struct turn *t, const struct nx_commit_request *
   memset(attempt->u3, 0, sizeof attempt->u3);
   attempt->n_uploads = 0;
   uint32_t least = NX_MAX(attempt->threshold, NX_SUM_MIN);
+  /* The record of my upload is lost: it is no fault of the coordinator's that I know of none. */
+  bool is_forgotten = p->durable.vote_choice == VOTE_UNKNOWN && !p->durable.header.size;
   if (request->n < least)
     return nx_fail(why, NX_E_PROTOCOL, "M6 over %zu members; a sum is opened over %u or more",
                    request->n, least);
@@ -58,7 +60,7 @@ static int check_commit_request(struct turn *t, const struct nx_commit_request *
       return nx_fail(why, NX_E_PROTOCOL, "M6: member %u gave no shares", entry->id);
     int r = nx_check_upload(nx_check_member(p->members, p->cfg.n_members, entry->id),
                             &attempt->invite, &attempt->t2, entry, p->scratch, &header, why);
-    if (r >= 0 && entry->id == p->cfg.id && attempt->joined)
+    if (r >= 0 && entry->id == p->cfg.id && attempt->joined && !is_forgotten)
       r = check_own_upload(t, entry, why);
     if (r < 0)
       return nx_error_prefix(why, r, "M6");

@@ -4,22 +4,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/sim_disk.h"
+
 #define ROUNDS_OF_A_FEDERATION 6
 #define VILLAINS_ATTEMPTS 4
 #define QUIET_AFTER (600 * NX_SECOND)    /* then a round is left alone … */
 #define GIVE_UP_AFTER (7200 * NX_SECOND) /* … and must have ended by now (I10) */
 
 void sim_fail(struct sim *sim, const char *format, ...) {
+  char text[sizeof sim->totals.violation];
   va_list arguments;
   va_start(arguments, format);
-  fprintf(stderr, "VIOLATION (seed %llu, federation %llu, round %llu attempt %u, t=%.3f s): ",
-          (unsigned long long)sim->settings.seed, (unsigned long long)sim->totals.federations,
-          (unsigned long long)sim->coordinator.round, sim->coordinator.attempt,
-          (double)sim->now / 1e9);
-  vfprintf(stderr, format, arguments);
-  fputc('\n', stderr);
+  vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  sim->totals.violations++;
+  if (!sim->settings.silent)
+    fprintf(stderr, "VIOLATION (seed %llu, federation %llu, round %llu attempt %u, t=%.3f s): %s\n",
+            (unsigned long long)sim->settings.seed, (unsigned long long)sim->totals.federations,
+            (unsigned long long)sim->coordinator.round, sim->coordinator.attempt,
+            (double)sim->now / 1e9, text);
+  if (!sim->totals.violations++) {
+    memcpy(sim->totals.violation, text, sizeof text);
+    sim->totals.failed_nodes = sim->n;
+  }
   sim->failed = true;
 }
 
@@ -39,7 +45,8 @@ void sim_report(struct sim *sim, const char *kind, uint32_t by, uint32_t accused
   struct sim_totals *totals = &sim->totals;
   totals->evidence++;
   sim_log(sim, "evidence of member %u: %s, member %u: %s", by, kind, accused, reason);
-  if (!sim->settings.villain)
+  bool expected = sim_is_hostile(sim) || sim_is_corrupt(sim, by) || sim_is_corrupt(sim, accused);
+  if (!expected)
     sim_fail(sim, "member %u reports %s of honest member %u: %s", by, kind, accused, reason);
   if (totals->n_reports == SIM_REPORTS_MAX)
     return;
@@ -49,12 +56,18 @@ void sim_report(struct sim *sim, const char *kind, uint32_t by, uint32_t accused
   report->accused = accused;
 }
 
-bool sim_chance(struct sim *sim, double p) {
-  return !sim->quiet && p > 0 && nx_rng_uniform(&sim->rng) < p;
+bool sim_is_hostile(const struct sim *sim) {
+  return sim->settings.villain || sim->untrusted;
 }
 
-bool sim_dies(struct sim *sim, double chance) {
-  return ++sim->totals.actions == sim->settings.kill_at || sim_chance(sim, chance);
+bool sim_is_corrupt(struct sim *sim, uint32_t id) {
+  const struct sim_node *node = id ? sim_node_of(sim, id) : NULL;
+  return node && (node->byzantine || sim_disk_has_lied((uint32_t)(node - sim->nodes) + 1));
+}
+
+bool sim_dies(struct sim *sim, enum sim_fault fault, double chance) {
+  sim->totals.steps++;
+  return ++sim->totals.actions == sim->settings.kill_at || sim_strikes(sim, fault, chance);
 }
 
 int64_t sim_delay(struct sim *sim, int64_t most) {
@@ -146,30 +159,6 @@ static int fill_entropy(void *context, void *out, size_t size, struct nx_error *
   return 0;
 }
 
-static double pick(struct sim *sim, const double *choices, size_t n) {
-  return choices[nx_rng_below(&sim->rng, n)];
-}
-
-static void draw_faults(struct sim *sim) {
-  static const double rare[] = {0, 0, 0.002, 0.01}, often[] = {0, 0, 0.02, 0.1};
-  static const int64_t delays[] = {20 * NX_MILLISECOND, 500 * NX_MILLISECOND, 8 * NX_SECOND};
-  struct sim_faults *faults = &sim->faults;
-  *faults = (struct sim_faults){.delay = delays[0], .streams = true};
-  if (sim->settings.calm)
-    return;
-  faults->delay = delays[nx_rng_below(&sim->rng, NX_ARRAY_LENGTH(delays))];
-  faults->streams = nx_rng_below(&sim->rng, 2);
-  faults->loss = faults->streams ? 0 : pick(sim, often, 4);
-  faults->duplicate = faults->streams ? 0 : pick(sim, often, 4);
-  faults->disconnect = pick(sim, rare, 4);
-  faults->kill_node = pick(sim, rare, 4);
-  faults->kill_coordinator = pick(sim, rare, 4);
-  faults->tear = pick(sim, rare, 4);
-  faults->damage = pick(sim, often, 4);
-  faults->fail_work = pick(sim, rare, 4);
-  faults->refuse = pick(sim, rare, 4);
-}
-
 static void make_federation(struct sim *sim) {
   static const uint32_t sizes[] = {3, 3, 4, 5, 6, 6, 7, 7};
   sim->n = sim->settings.n_nodes ? sim->settings.n_nodes
@@ -179,7 +168,7 @@ static void make_federation(struct sim *sim) {
   sim->plan = nx_sha256("plan", 4);
   sim->coordinator_spki = nx_sha256("coordinator", 11);
   sim->first_model = nx_sha256("model 0", 7);
-  draw_faults(sim);
+  sim_draw_faults(sim);
   for (uint32_t i = 0; i < sim->n; i++)
     sim_node_make(sim, i);
   sim_coordinator_make(sim);
@@ -196,6 +185,7 @@ static void end_federation(struct sim *sim) {
   for (uint32_t i = 0; i < sim->n; i++)
     sim_node_free(&sim->nodes[i]);
   sim_coordinator_free(sim);
+  sim_disk_world(sim);
   for (size_t i = 0; i < sim->n_queue; i++)
     free_event(&sim->queue[i]);
   sim->n_queue = 0;
@@ -213,15 +203,19 @@ static void handle(struct sim *sim, struct sim_event *event) {
   case SIM_NEXT_ATTEMPT:
     sim_coordinator_event(sim, event);
     break;
+  case SIM_NOTICE:
+    if (event->session == sim->nodes[event->node].session)
+      sim_notice(sim, &sim->nodes[event->node]);
+    break;
   default:
     sim_node_event(sim, &sim->nodes[event->node], event);
   }
 }
 
 static void live(struct sim *sim, uint64_t rounds) {
-  uint64_t round = sim->coordinator.round;
+  uint64_t round = sim->coordinator.promised, attempts = sim->totals.attempts;
   sim->quiet = false;
-  while (!sim->failed && sim->coordinator.sealed < rounds && sim->n_queue) {
+  while (!sim->failed && sim->coordinator.promised < rounds && sim->n_queue) {
     struct sim_event event = take_next(sim);
     if (event.at == INT64_MAX) {
       free_event(&event);
@@ -230,21 +224,47 @@ static void live(struct sim *sim, uint64_t rounds) {
     sim->now = event.at;
     handle(sim, &event);
     free_event(&event);
-    if (sim->coordinator.round != round) {
-      round = sim->coordinator.round;
+    if (sim->coordinator.promised != round) {
+      round = sim->coordinator.promised;
       sim->round_began = sim->now;
       sim->quiet = false;
     }
     if (sim->now - sim->round_began > QUIET_AFTER)
       sim->quiet = true;
-    if (sim->settings.villain &&
-        (sim->totals.attempts > VILLAINS_ATTEMPTS || sim->now - sim->round_began > GIVE_UP_AFTER))
+    if (sim->over)
       return;
-    if (sim->now - sim->round_began > GIVE_UP_AFTER && !sim->settings.villain)
+    if (sim_is_hostile(sim) && (sim->totals.attempts - attempts > VILLAINS_ATTEMPTS ||
+                                sim->now - sim->round_began > GIVE_UP_AFTER))
+      return;
+    if (sim->now - sim->round_began > GIVE_UP_AFTER)
       sim_fail(sim, "I10: the round does not end although nothing disturbs it any more");
   }
-  if (!sim->failed && sim->coordinator.sealed < rounds && !sim->settings.villain)
+  if (!sim->failed && sim->coordinator.promised < rounds && !sim_is_hostile(sim))
     sim_fail(sim, "I10: nothing is left that could happen, and the round is not sealed");
+}
+
+/* Each federation has randomness of its own, so that it can be looked at alone. */
+static void seed(struct sim *sim) {
+  uint64_t stream = 4 * sim->totals.federations;
+  nx_rng_init(&sim->rng, sim->settings.seed, stream + 1);
+  nx_rng_init(&sim->secret_rng, sim->settings.seed, stream + 2);
+  nx_rng_init(&sim->disk_rng, sim->settings.seed, stream + 3);
+  sim->n_struck = 0;
+  sim->quiet = sim->untrusted = sim->over = false;
+  sim->now = 0;
+  sim->order = 0;
+}
+
+static void tell_progress(const struct sim *sim) {
+  static int64_t last;
+  int64_t now = nx_clock_monotonic();
+  if (!sim->settings.progress || now - last < 10 * NX_SECOND)
+    return;
+  if (last)
+    fprintf(stderr, "%llu of %llu rounds, %llu steps, %llu violations\n",
+            (unsigned long long)sim->totals.rounds, (unsigned long long)sim->settings.rounds,
+            (unsigned long long)sim->totals.steps, (unsigned long long)sim->totals.violations);
+  last = now;
 }
 
 int sim_run(const struct sim_settings *settings, struct sim_totals *totals_out) {
@@ -252,20 +272,25 @@ int sim_run(const struct sim_settings *settings, struct sim_totals *totals_out) 
   if (!sim)
     return -1;
   sim->settings = *settings;
-  nx_rng_init(&sim->rng, settings->seed, 1);
-  nx_rng_init(&sim->secret_rng, settings->seed, 2);
+  sim_disk_register_sqlite();
+  sim_disk_world(sim);
   sim->entropy = (struct nx_entropy){fill_entropy, &sim->secret_rng};
   while (!sim->failed && sim->totals.rounds < settings->rounds) {
     uint64_t left = settings->rounds - sim->totals.rounds;
-    sim->totals.federations++;
+    sim->totals.federations =
+        settings->federation ? settings->federation : sim->totals.federations + 1;
+    seed(sim);
     if (sim_watch_create(&sim->watch) < 0)
       abort();
     make_federation(sim);
-    live(sim, NX_MIN(left, (uint64_t)ROUNDS_OF_A_FEDERATION));
+    live(sim, NX_MIN(left, settings->most_rounds ? settings->most_rounds
+                                                 : (uint64_t)ROUNDS_OF_A_FEDERATION));
     end_federation(sim);
-    if (settings->villain)
+    tell_progress(sim);
+    if (settings->villain || settings->federation)
       break; /* one federation, however far it came */
   }
+  sim_disk_world(NULL);
   *totals_out = sim->totals;
   free(sim->queue);
   free(sim);

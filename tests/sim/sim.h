@@ -1,24 +1,65 @@
-/* Simulator: one process runs a coordinator and N nodes, the real cores with real
- * cryptography, over a simulated network, clock and disk. Every fault (loss, delay,
- * reordering, duplicates, broken connections, kills between any two actions, damaged
- * uploads) is drawn from one seed, so that a failure can be replayed. After every step of a
- * core the invariants of the protocol are checked. */
+/* Simulator: one process runs a coordinator and N nodes, the real cores, stores and codecs
+ * with real cryptography, over a simulated network, clock and disk (sim_disk.h). Every fault is
+ * drawn from one seed, so that a failure can be replayed. After every step the invariants of
+ * the protocol are checked, and after every restart that nothing is gone that was promised.
+ *
+ * A step is an event that a core handled or an action that its shell carried out: the points
+ * between which a process can die. */
 #pragma once
 
 #include "common/clock.h"
 #include "common/size.h"
+#include "coordinator/aggregate/upload_spool.h"
 #include "coordinator/round/cohort.h"
 #include "coordinator/round/round.h"
+#include "coordinator/store/run_store.h"
+#include "node/session/journal.h"
 #include "node/session/participant.h"
 #include "proto/codec/round_checks.h"
 
 #define SIM_NODES_MAX 255
 
-/* What can go wrong, in one federation's life. Probabilities are per message or per step. */
+/* What can go wrong; sim_faults.c has the names. Each can be left out of a run. */
+enum sim_fault {
+  SIM_FAULT_LOSS,
+  SIM_FAULT_DUPLICATE,
+  SIM_FAULT_DISCONNECT,
+  SIM_FAULT_PARTITION, /* several connections go, and none comes back for a while */
+  SIM_FAULT_HALF_OPEN, /* one direction is dead, and nobody is told */
+  SIM_FAULT_SLOW,      /* a link that takes seconds for everything */
+  SIM_FAULT_KILL_NODE,
+  SIM_FAULT_KILL_COORDINATOR,
+  SIM_FAULT_JUMP, /* a clock leaps: the machine slept */
+  SIM_FAULT_TEAR, /* death within a call to the disk */
+  SIM_FAULT_FULL,
+  SIM_FAULT_EIO,
+  SIM_FAULT_LIE, /* a sync that is none */
+  SIM_FAULT_ROT,
+  SIM_FAULT_DAMAGE, /* of an upload on its way */
+  SIM_FAULT_FAIL_WORK,
+  SIM_FAULT_REFUSE,
+  SIM_FAULT_BYZANTINE, /* a member's message is bent, then signed */
+  SIM_FAULT_HOSTILE,   /* the coordinator's */
+  SIM_FAULTS
+};
+
+struct sim_disk_faults { /* per call */
+  double tear, full, error, lie;
+};
+
+/* How often, in one federation's life. Probabilities are per message or per step. */
 struct sim_faults {
-  double loss, duplicate, disconnect, kill_node, kill_coordinator, tear, damage, fail_work, refuse;
+  double loss, duplicate, disconnect, partition, half_open, slow, kill_node, kill_coordinator, jump,
+      damage, fail_work, refuse, rot, byzantine, hostile;
+  struct sim_disk_faults node_disk, coordinator_disk;
   int64_t delay; /* most, of a message */
   bool streams;  /* messages of one connection stay in order and are not lost */
+};
+
+/* A party's monotonic clock: it began anywhere, runs fast or slow, and jumps ahead. */
+struct sim_clock {
+  int64_t offset;
+  double rate;
 };
 
 struct sim;
@@ -55,6 +96,12 @@ struct sim_settings {
   const struct sim_villain *villain;
   uint32_t n_lanes; /* 0: drawn */
   uint64_t kill_at; /* who carries out this action, counted from 1, is killed after it; 0: none */
+  uint64_t tear_at; /* the machine dies within this call to a disk, counted from 1; 0: none */
+  uint64_t federation;   /* only this one, counted from 1; 0: all */
+  uint64_t most_rounds;  /* of a federation; 0: as usual */
+  uint32_t without;      /* 1 << enum sim_fault */
+  uint64_t most_faults;  /* only the first so many in a federation; 0: no limit */
+  bool silent, progress; /* progress: a line on stderr now and then */
 };
 
 /* Inputs: 0..31 the core's events, from 32 on its messages (type - 100, at most 22). */
@@ -64,6 +111,10 @@ struct sim_settings {
 struct sim_totals {
   uint64_t rounds, attempts, aborted, lost, recovered, steps, kills, federations, evidence;
   uint64_t actions; /* carried out by anybody */
+  uint64_t disk_calls, struck[SIM_FAULTS], torn_journals, restored_nodes, restored_coordinators;
+  uint64_t acknowledged, lost_acknowledged; /* uploads and seals */
+  char violation[256];                      /* the first */
+  uint32_t failed_nodes;                    /* of the federation in which it was */
   uint64_t violations, releases, uploads, opened, node_seals, outcomes[8];
   struct sim_report reports[SIM_REPORTS_MAX];
   size_t n_reports;
@@ -90,7 +141,8 @@ enum sim_event_type {
   SIM_ACKNOWLEDGED,
   SIM_UNMASKED,
   SIM_CHECKED,
-  SIM_NEXT_ATTEMPT
+  SIM_NEXT_ATTEMPT,
+  SIM_NOTICE /* a half-open connection is found dead */
 };
 
 struct sim_event {
@@ -132,17 +184,23 @@ struct sim_node {
   uint32_t id;
   struct nx_identity *identity;
   /* in memory */
-  bool up, connected;
+  bool up, connected, byzantine;
   uint64_t life, session, timer;
+  int64_t deadline; /* by its own clock */
+  struct sim_clock clock;
+  int64_t cut_until, slowness; /* of its link */
+  int half_open;               /* 1: nothing reaches the coordinator, 2: nothing the node */
   struct nx_participant *core;
+  struct nx_journal *journal;
   struct nx_participant_actions actions;
   struct sim_update update;
   struct sim_check check;
   bool uploading;
-  /* on disk */
-  bool torn; /* the last record was being written when the power went */
-  struct sim_blob *journal;
-  size_t n_journal;
+  struct sim_blob kept; /* a message of before, for repeating at the wrong time */
+  /* what it has promised */
+  uint64_t promised; /* the newest round it said it sealed */
+  bool rotted;       /* its journal was damaged */
+  /* on disk, besides the journal */
   struct sim_blob spool;   /* y */
   uint32_t spool_variant;  /* of the update in it */
   struct nx_buffer header; /* of the upload that may be under way */
@@ -152,42 +210,43 @@ struct sim_node {
   struct nx_hash model;
 };
 
-struct sim_upload {
-  uint32_t id;
-  struct sim_blob bytes;
-};
-
-struct sim_record {
-  struct sim_blob bytes;
-};
-
 struct sim_coordinator {
   struct nx_identity *identity;
   /* in memory */
   bool up;
   uint64_t life, timer;
+  int64_t deadline;
+  struct sim_clock clock;
+  struct nx_run_store *store;
+  struct nx_upload_spool spool;
   struct nx_round *core;
   struct nx_round_actions actions;
   struct nx_mask *mask; /* of an UNMASK under way */
   struct nx_round_upload opened[NX_MEMBERS_MAX];
   size_t n_opened;
-  /* on disk */
+  /* in memory too, and read from the store after a restart */
   uint64_t round;
   uint32_t attempt;
   bool begun; /* an attempt is under way */
   uint32_t cohort[NX_MEMBERS_MAX];
   size_t n_cohort;
   struct nx_transcript_parameters parameters;
-  struct sim_blob *records;
-  size_t n_records;
-  struct sim_upload uploads[NX_ID_END];
-  struct sim_blob sum; /* the last opened one */
   struct nx_hash model;
   struct sim_blob seals[NX_MEMBERS_MAX];
   size_t n_seals;
   uint64_t sealed;
   struct sim_blob certificate; /* of the aborted attempt before */
   bool accused[NX_ID_END];
+  /* on disk, besides store and spool */
+  int64_t run;
+  struct sim_blob sum; /* the last opened one */
+  /* what it has promised */
+  struct nx_hash taken[NX_ID_END]; /* roots of the uploads it acknowledged in this attempt */
+  bool has_taken[NX_ID_END];
+  uint64_t taken_round;
+  uint32_t taken_attempt;
+  uint64_t promised;             /* the newest sealed round */
+  struct nx_hash promised_model; /* of it */
 };
 
 struct sim_watch; /* sim_invariants.c */
@@ -196,7 +255,8 @@ struct sim {
   struct sim_settings settings;
   struct sim_totals totals;
   struct sim_faults faults;
-  struct nx_rng rng, secret_rng;
+  struct nx_rng rng, secret_rng, disk_rng;
+  uint64_t n_struck; /* faults in this federation */
   struct nx_entropy entropy;
   int64_t now;
   uint64_t order;
@@ -210,9 +270,10 @@ struct sim {
   uint8_t federation[NX_FEDERATION_ID_SIZE];
   struct nx_hash manifest, plan, coordinator_spki, first_model;
   int64_t round_began;
-  bool quiet; /* faults have stopped, so that liveness can be asked for */
+  bool quiet;     /* faults have stopped, so that liveness can be asked for */
+  bool untrusted; /* the coordinator lies, or its disk does: only what nodes do is judged */
   struct sim_watch *watch;
-  bool failed;
+  bool failed, over; /* over: nothing more is to be learnt from this federation */
 };
 
 /* sim.c: the world */
@@ -222,17 +283,38 @@ void sim_log(struct sim *sim, const char *format, ...) __attribute__((format(pri
 /* Evidence: expected with a villain, a violation without. */
 void sim_report(struct sim *sim, const char *kind, uint32_t by, uint32_t accused,
                 const char *reason);
+/* A villain, a coordinator that lies, or one whose disk does. */
+bool sim_is_hostile(const struct sim *sim);
+/* A member that lies, or whose disk does: of those a round bears n_C. */
+bool sim_is_corrupt(struct sim *sim, uint32_t id);
+
+/* sim_faults.c */
+void sim_draw_faults(struct sim *sim);
+const char *sim_fault_name(enum sim_fault fault);
+/* A fault that may come with probability p comes, unless the run is without it. */
+bool sim_fault_strikes(struct sim *sim, enum sim_fault fault, double p, struct nx_rng *rng);
+bool sim_strikes(struct sim *sim, enum sim_fault fault, double p);
+void sim_print_faults(const struct sim_totals *totals);
+int64_t sim_local_time(const struct sim *sim, const struct sim_clock *clock);
+/* How long until the clock shows this. */
+int64_t sim_until(const struct sim *sim, const struct sim_clock *clock, int64_t local);
+void sim_draw_clock(struct sim *sim, struct sim_clock *clock);
+
+/* sim_shrink.c: from settings that fail to the smallest that still do; prints them */
+void sim_shrink(struct sim_settings settings, const struct sim_totals *totals);
+
+/* sim_byzantine.c: bends a message, or has an old one sent again. False: nothing is sent. */
+bool sim_bend(struct sim *sim, struct sim_node *node, bool to_node, struct nx_buffer *message);
 /* After each action: is this the end of whoever carried it out? */
-bool sim_dies(struct sim *sim, double chance);
+bool sim_dies(struct sim *sim, enum sim_fault fault, double chance);
 /* sim_coverage.c: counts what comes to a core, in the state it is in */
 void sim_seen_round(struct sim *sim, const struct nx_round_event *event);
 void sim_seen_node(struct sim *sim, const struct sim_node *node,
                    const struct nx_participant_event *event);
-/* Prints which inputs came in which states, and how often. */
-void sim_print_coverage(const struct sim_totals *totals);
+/* Prints how many pairs of state and input came, or each with its number. */
+void sim_print_coverage(const struct sim_totals *totals, bool all);
 /* Schedules; takes over the event's bytes. */
 void sim_post(struct sim *sim, struct sim_event event, int64_t delay);
-bool sim_chance(struct sim *sim, double p);
 int64_t sim_delay(struct sim *sim, int64_t most);
 struct sim_blob sim_copy(struct nx_bytes bytes);
 void sim_blob_free(struct sim_blob *blob);
@@ -245,6 +327,10 @@ void sim_send_to_node(struct sim *sim, uint32_t id, struct nx_bytes message);
 void sim_send_to_coordinator(struct sim *sim, struct sim_node *node, struct nx_bytes message);
 void sim_connect(struct sim *sim, struct sim_node *node);
 void sim_disconnect(struct sim *sim, struct sim_node *node);
+/* What its link adds to every delay, while faults go on. */
+int64_t sim_slowness(const struct sim *sim, const struct sim_node *node);
+/* A half-open connection is found dead. */
+void sim_notice(struct sim *sim, struct sim_node *node);
 struct sim_node *sim_node_of(struct sim *sim, uint32_t id);
 
 /* sim_node.c */
@@ -280,3 +366,6 @@ void sim_watch_open(struct sim *sim, struct nx_bytes sum);
 void sim_watch_sealed(struct sim *sim, const struct sim_node *node, uint64_t round,
                       const struct nx_hash *model);
 void sim_watch_idle(struct sim *sim, const struct sim_node *node);
+/* After a restart: is all there that was promised? */
+void sim_watch_restarted_node(struct sim *sim, const struct sim_node *node);
+void sim_watch_restarted_coordinator(struct sim *sim);

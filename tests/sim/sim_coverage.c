@@ -48,29 +48,43 @@ void sim_seen_node(struct sim *sim, const struct sim_node *node,
                                         event->message)]++;
 }
 
+static const char *input_name(uint32_t input, const char *const *events, uint32_t n_events) {
+  if (input >= FIRST_MESSAGE)
+    return nx_message_name(100 + input - FIRST_MESSAGE);
+  return input < n_events ? events[input] : NULL;
+}
+
 static void print_table(const char *who, const char *const *states, uint32_t n_states,
                         const char *const *events, uint32_t n_events,
-                        const uint64_t seen[SIM_STATES][SIM_INPUTS]) {
-  uint32_t tried = 0;
+                        const uint64_t seen[SIM_STATES][SIM_INPUTS], bool all) {
+  uint32_t tried = 0, inputs = 0;
   for (uint32_t s = 0; s < n_states; s++) {
-    printf("%-12s %-12s", s ? "" : who, states[s]);
+    if (all)
+      printf("%-12s %-12s", s ? "" : who, states[s]);
     for (uint32_t i = 0; i < SIM_INPUTS; i++) {
-      const char *name = i >= FIRST_MESSAGE ? nx_message_name(100 + i - FIRST_MESSAGE)
-                         : i < n_events     ? events[i]
-                                            : NULL;
+      const char *name = input_name(i, events, n_events);
       if (!seen[s][i] || !name)
         continue;
       tried++;
-      printf(" %s:%llu", name, (unsigned long long)seen[s][i]);
+      if (all)
+        printf(" %s:%llu", name, (unsigned long long)seen[s][i]);
     }
-    putchar('\n');
+    if (all)
+      putchar('\n');
   }
-  printf("%-12s %u pairs of state and input tried\n", who, tried);
+  for (uint32_t i = 0; i < SIM_INPUTS; i++)
+    for (uint32_t s = 0; s < n_states; s++)
+      if (seen[s][i] && input_name(i, events, n_events)) {
+        inputs++;
+        break;
+      }
+  printf("coverage: %s: %u states x %u kinds of input, %u pairs came\n", who, n_states, inputs,
+         tried);
 }
 
-void sim_print_coverage(const struct sim_totals *totals) {
+void sim_print_coverage(const struct sim_totals *totals, bool all) {
   print_table("coordinator", round_states, NX_ARRAY_LENGTH(round_states), round_events,
-              NX_ARRAY_LENGTH(round_events), totals->round_seen);
+              NX_ARRAY_LENGTH(round_events), totals->round_seen, all);
   print_table("node", node_states, NX_ARRAY_LENGTH(node_states), node_events,
-              NX_ARRAY_LENGTH(node_events), totals->node_seen);
+              NX_ARRAY_LENGTH(node_events), totals->node_seen, all);
 }

@@ -75,7 +75,7 @@ static void watch_vote(struct sim *sim, uint32_t id, struct nx_bytes body) {
     return sim_fail(sim, "node %u sends a vote that is none", id);
   struct seen_attempt *seen = find(sim, vote.round, vote.attempt);
   struct nx_hash hash = nx_sha256(body.data, body.size);
-  if (seen->voted[id] && !nx_hash_equal(&seen->vote[id], &hash))
+  if (seen->voted[id] && !nx_hash_equal(&seen->vote[id], &hash) && !sim_is_corrupt(sim, id))
     return sim_fail(sim, "I2: node %u voted twice", id);
   seen->voted[id] = true;
   seen->vote[id] = hash;
@@ -126,7 +126,7 @@ static void watch_release(struct sim *sim, uint32_t id, struct nx_bytes body) {
       seen = &sim->watch->attempts[i];
   if (seen->choice[id] != NX_VOTE_COMMIT || !nx_hash_equal(&seen->t3[id], &release.t3))
     return sim_fail(sim, "I4: node %u releases what it did not vote for", id);
-  if (!sim->settings.villain &&
+  if (!sim_is_hostile(sim) &&
       (seen->certificate != NX_VOTE_COMMIT || !nx_hash_equal(&seen->certified, &release.t3)))
     return sim_fail(sim, "I4: node %u releases without a certificate", id);
   for (size_t i = 0; i < release.n_b + release.n_s; i++) {
@@ -180,7 +180,8 @@ void sim_watch_upload(struct sim *sim, const struct sim_node *node, struct nx_by
   struct seen_attempt *seen = find(sim, round, attempt);
   struct nx_hash hash = nx_sha256(header.data, header.size);
   sim->totals.uploads++;
-  if (seen->uploaded[node->id] && !nx_hash_equal(&seen->upload[node->id], &hash))
+  if (seen->uploaded[node->id] && !nx_hash_equal(&seen->upload[node->id], &hash) &&
+      !sim_is_corrupt(sim, node->id))
     return sim_fail(sim, "I7: node %u has two uploads in one attempt", node->id);
   if (!seen->uploaded[node->id])
     seen->variant[node->id] = variant;
@@ -253,8 +254,7 @@ void sim_watch_sealed(struct sim *sim, const struct sim_node *node, uint64_t rou
   struct nx_hash expected =
       sim_next_model(&sim->coordinator.model, sim_view(&sim->coordinator.sum));
   bool current = sim->coordinator.round == round;
-  if (!sim->settings.villain &&
-      !nx_hash_equal(model, current ? &expected : &sim->coordinator.model))
+  if (!sim_is_hostile(sim) && !nx_hash_equal(model, current ? &expected : &sim->coordinator.model))
     sim_fail(sim, "I11: node %u sealed another model than the federation", node->id);
 }
 
@@ -265,4 +265,40 @@ void sim_watch_idle(struct sim *sim, const struct sim_node *node) {
     sim_fail(sim, "I9: node %u is idle and keeps an attempt", node->id);
   if (core && core->attempt && core->attempt->secrets && core->state == STATE_CHECKING)
     sim_fail(sim, "I9: node %u keeps its keys although the sum is open", node->id);
+}
+
+/* --- promises ------------------------------------------------------------------------------- */
+
+static void lost(struct sim *sim, const char *what, uint32_t whose, uint64_t round) {
+  sim->totals.lost_acknowledged++;
+  sim_fail(sim, "an acknowledged thing is lost: %s of %u, round %llu", what, whose,
+           (unsigned long long)round);
+}
+
+/* What it said it sealed it still knows, unless its disk lied to it, or rotted and said so. */
+void sim_watch_restarted_node(struct sim *sim, const struct sim_node *node) {
+  sim->totals.restored_nodes++;
+  if (node->sealed < node->promised && !node->rotted && !sim_is_corrupt(sim, node->id))
+    lost(sim, "a seal", node->id, node->promised);
+}
+
+void sim_watch_restarted_coordinator(struct sim *sim) {
+  struct sim_coordinator *coordinator = &sim->coordinator;
+  struct nx_hash root;
+  sim->totals.restored_coordinators++;
+  if (sim->untrusted)
+    return;
+  if (coordinator->sealed < coordinator->promised)
+    return lost(sim, "a sealed round", NX_COORDINATOR, coordinator->promised);
+  if (coordinator->sealed == coordinator->promised && coordinator->promised &&
+      !nx_hash_equal(&coordinator->model, &coordinator->promised_model))
+    return lost(sim, "a sealed model", NX_COORDINATOR, coordinator->promised);
+  if (!coordinator->begun || coordinator->taken_round != coordinator->round ||
+      coordinator->taken_attempt != coordinator->attempt)
+    return;
+  for (uint32_t id = 1; id < NX_ID_END; id++)
+    if (coordinator->has_taken[id] &&
+        (nx_upload_spool_root(&coordinator->spool, id, &root, NULL) < 0 ||
+         !nx_hash_equal(&root, &coordinator->taken[id])))
+      return lost(sim, "an upload", id, coordinator->round);
 }

@@ -9,15 +9,25 @@ struct sim_node *sim_node_of(struct sim *sim, uint32_t id) {
   return NULL;
 }
 
+int64_t sim_slowness(const struct sim *sim, const struct sim_node *node) {
+  return sim->quiet ? 0 : node->slowness;
+}
+
+static void break_links(struct sim *sim, struct sim_node *node);
+
 static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type type,
                   struct nx_bytes sent) {
   const struct sim_villain *villain = sim->settings.villain;
   _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
-  if (!node->connected || sim_chance(sim, sim->faults.loss))
+  bool to_node = type == SIM_TO_NODE;
+  if (!node->connected || node->half_open == (to_node ? 2 : 1) ||
+      sim_strikes(sim, SIM_FAULT_LOSS, sim->faults.loss))
     return;
   nx_buffer_append(&message, sent.data, sent.size, NULL);
   if (villain && villain->message &&
-      !villain->message(sim, node, type == SIM_TO_NODE, &message, villain->context))
+      !villain->message(sim, node, to_node, &message, villain->context))
+    return;
+  if (!sim_bend(sim, node, to_node, &message))
     return;
   struct nx_sha256 sha;
   nx_sha256_begin(&sha, "sim/trace");
@@ -25,7 +35,7 @@ static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type ty
   nx_sha256_u64(&sha, (uint64_t)sim->now);
   nx_sha256_bytes(&sha, nx_buffer_view(&message));
   sim->totals.trace = nx_sha256_final(&sha);
-  int copies = sim_chance(sim, sim->faults.duplicate) ? 2 : 1;
+  int copies = sim_strikes(sim, SIM_FAULT_DUPLICATE, sim->faults.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; i++) {
     struct sim_event event = {.type = type,
                               .node = (uint32_t)(node - sim->nodes),
@@ -34,9 +44,41 @@ static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type ty
     /* A stream keeps its order: the same delay for all of this connection. */
     int64_t delay = sim->faults.streams ? NX_MILLISECOND * (1 + (int64_t)(node->session % 40))
                                         : NX_MILLISECOND + sim_delay(sim, sim->faults.delay);
-    sim_post(sim, event, delay);
+    sim_post(sim, event, delay + sim_slowness(sim, node));
   }
-  if (!sim_chance(sim, sim->faults.disconnect))
+  break_links(sim, node);
+}
+
+static void half_open(struct sim *sim, struct sim_node *node) {
+  node->half_open = 1 + (int)nx_rng_below(&sim->rng, 2);
+  sim_log(sim, "node %u: half open", node->id);
+  sim_post(sim,
+           (struct sim_event){
+               .type = SIM_NOTICE, .node = (uint32_t)(node - sim->nodes), .session = node->session},
+           10 * NX_SECOND + sim_delay(sim, 50 * NX_SECOND));
+}
+
+void sim_notice(struct sim *sim, struct sim_node *node) {
+  sim_disconnect(sim, node);
+}
+
+/* Some cannot reach the coordinator for a while. */
+static void partition(struct sim *sim) {
+  int64_t until = sim->now + sim_delay(sim, 120 * NX_SECOND);
+  for (uint32_t i = 0; i < sim->n; i++)
+    if (nx_rng_below(&sim->rng, 2)) {
+      sim->nodes[i].cut_until = until;
+      sim_disconnect(sim, &sim->nodes[i]);
+    }
+}
+
+static void break_links(struct sim *sim, struct sim_node *node) {
+  if (sim_strikes(sim, SIM_FAULT_PARTITION, sim->faults.partition))
+    partition(sim);
+  if (node->connected && !node->half_open &&
+      sim_strikes(sim, SIM_FAULT_HALF_OPEN, sim->faults.half_open))
+    half_open(sim, node);
+  if (!sim_strikes(sim, SIM_FAULT_DISCONNECT, sim->faults.disconnect))
     return;
   sim_disconnect(sim, node);
   if (nx_rng_below(&sim->rng, 4) == 0) /* a link that several of them share */
@@ -58,6 +100,7 @@ void sim_disconnect(struct sim *sim, struct sim_node *node) {
   if (!node->connected)
     return;
   node->connected = false;
+  node->half_open = 0;
   node->session++;
   sim_log(sim, "node %u: connection lost", node->id);
   struct sim_event event = {.type = SIM_CONNECT, .node = (uint32_t)(node - sim->nodes)};
@@ -70,7 +113,7 @@ void sim_disconnect(struct sim *sim, struct sim_node *node) {
 }
 
 void sim_connect(struct sim *sim, struct sim_node *node) {
-  if (!node->up || node->connected || !sim->coordinator.up)
+  if (!node->up || node->connected || !sim->coordinator.up || sim->now < node->cut_until)
     return;
   node->connected = true;
   node->session++;

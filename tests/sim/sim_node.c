@@ -1,20 +1,35 @@
-/* A node of the simulator: the shell around the real participant, with a disk. */
+/* A node of the simulator: the shell around the real participant and its journal. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "crypto/merkle.h"
 #include "crypto/upload.h"
 #include "node/session/spot_check.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_disk.h"
+
+static uint32_t machine_of(const struct sim *sim, const struct sim_node *node) {
+  return (uint32_t)(node - sim->nodes) + 1;
+}
+
+static void path_of_journal(const struct sim *sim, const struct sim_node *node, char out[64]) {
+  snprintf(out, 64, SIM_DISK_PREFIX "%u/journal", machine_of(sim, node));
+}
 
 void sim_node_make(struct sim *sim, uint32_t index) {
   struct sim_node *node = &sim->nodes[index];
-  uint64_t life = node->life + 1, session = node->session + 1;
   *node = (struct sim_node){.id = index + 1 + (index >= 2 ? 3 : 0), /* ids need not be dense */
-                            .life = life,
-                            .session = session,
                             .model = sim->first_model};
   if (nx_identity_create(&sim->entropy, &node->identity, NULL) < 0)
     abort();
+  char folder[64];
+  snprintf(folder, sizeof folder, SIM_DISK_PREFIX "%u", index + 1);
+  sim_disk_wipe(index + 1);
+  sim_disk_make_folder((int)index + 1, folder);
+  sim_draw_clock(sim, &node->clock);
+  node->byzantine = sim->faults.byzantine > 0 && index < nx_threshold_corrupt(sim->n);
+  if (sim_strikes(sim, SIM_FAULT_SLOW, sim->faults.slow))
+    node->slowness = NX_SECOND + sim_delay(sim, 15 * NX_SECOND);
   struct nx_hash spki = nx_sha256(&node->id, sizeof node->id);
   sim->members[index] = (struct nx_round_member){.id = node->id, .name = "site", .spki = spki};
   sim->members[index].key = *nx_identity_public(node->identity);
@@ -38,30 +53,71 @@ static struct nx_participant_config config_of(struct sim *sim, const struct sim_
   return cfg;
 }
 
+struct records {
+  struct sim_blob *items;
+  size_t n;
+};
+
+static int keep_record(void *context, struct nx_bytes body, struct nx_error *err) {
+  struct records *records = context;
+  (void)err;
+  records->items = reallocarray(records->items, records->n + 1, sizeof *records->items);
+  if (!records->items)
+    abort();
+  records->items[records->n++] = sim_copy(body);
+  return 0;
+}
+
+static void restore(struct sim *sim, struct sim_node *node, const struct records *records,
+                    bool torn) {
+  struct nx_bytes *views = calloc(records->n + 1, sizeof *views);
+  if (!views)
+    abort();
+  for (size_t i = 0; i < records->n; i++)
+    views[i] = sim_view(&records->items[i]);
+  sim->totals.torn_journals += torn;
+  sim_node_step(
+      sim, node,
+      &(struct nx_participant_event){
+          .type = NX_PARTICIPANT_RESTORE, .records = views, .n_records = records->n, .torn = torn});
+  free(views);
+}
+
+/* Its journal, as far as the disk has it. */
+static int read_journal(struct sim *sim, struct sim_node *node, struct records *records) {
+  char path[64];
+  struct nx_error err = {0};
+  path_of_journal(sim, node, path);
+  int r = nx_journal_open(path, keep_record, records, &node->journal, &err);
+  if (r == NX_E_FORMAT)
+    sim_fail(sim, "node %u cannot read its journal: %s", node->id, err.text);
+  return r;
+}
+
 void sim_node_start(struct sim *sim, struct sim_node *node) {
   struct nx_participant_config cfg = config_of(sim, node);
+  struct records records = {0};
   struct nx_error err = {0};
   node->up = true;
   node->life++;
-  if (nx_participant_create(&cfg, &node->core, &err) < 0)
-    return sim_fail(sim, "node %u does not start: %s", node->id, err.text);
-  struct nx_bytes *records = calloc(node->n_journal + 1, sizeof *records);
-  if (!records)
-    abort();
-  for (size_t i = 0; i < node->n_journal; i++)
-    records[i] = sim_view(&node->journal[i]);
-  sim_node_step(sim, node,
-                &(struct nx_participant_event){.type = NX_PARTICIPANT_RESTORE,
-                                               .records = records,
-                                               .n_records = node->n_journal,
-                                               .torn = node->torn});
-  if (node->up)
-    node->torn = false;
-  free(records);
+  sim_disk_boot(machine_of(sim, node));
+  int r = read_journal(sim, node, &records);
+  if (r >= 0 && nx_participant_create(&cfg, &node->core, &err) < 0)
+    sim_fail(sim, "node %u does not start: %s", node->id, err.text);
+  if (r >= 0 && node->core)
+    restore(sim, node, &records, r == NX_JOURNAL_TORN);
+  else
+    sim_node_kill(sim, node);
+  for (size_t i = 0; i < records.n; i++)
+    sim_blob_free(&records.items[i]);
+  free(records.items);
+  if (!node->core || sim->failed)
+    return;
   struct nx_participant_progress progress; /* it may have sealed more than was adopted */
   nx_participant_progress(node->core, &progress);
   node->sealed = progress.last_sealed;
   node->model = progress.model;
+  sim_watch_restarted_node(sim, node);
   sim_post(sim,
            (struct sim_event){
                .type = SIM_CONNECT, .node = (uint32_t)(node - sim->nodes), .life = node->life},
@@ -75,6 +131,8 @@ static void update_free(struct sim_update *update) {
 }
 
 static void forget_memory(struct sim_node *node) {
+  nx_journal_close(node->journal);
+  node->journal = NULL;
   nx_participant_destroy(node->core);
   node->core = NULL;
   nx_participant_actions_finish(&node->actions);
@@ -85,10 +143,18 @@ static void forget_memory(struct sim_node *node) {
 }
 
 void sim_node_kill(struct sim *sim, struct sim_node *node) {
+  char path[64];
+  path_of_journal(sim, node, path);
   sim_log(sim, "node %u: killed", node->id);
   sim->totals.kills++;
   node->up = false;
   node->life++;
+  sim_disk_crash(machine_of(sim, node), nx_rng_below(&sim->disk_rng, 2));
+  if (sim_strikes(sim, SIM_FAULT_ROT, sim->faults.rot) &&
+      sim_disk_rot(machine_of(sim, node), path, 8)) {
+    node->rotted = true;
+    sim_log(sim, "node %u: a bit of its journal rots", node->id);
+  }
   sim_disconnect(sim, node);
   sim_post(sim,
            (struct sim_event){
@@ -96,18 +162,10 @@ void sim_node_kill(struct sim *sim, struct sim_node *node) {
            NX_SECOND + sim_delay(sim, 60 * NX_SECOND));
 }
 
-static void journal_clear(struct sim_node *node) {
-  for (size_t i = 0; i < node->n_journal; i++)
-    sim_blob_free(&node->journal[i]);
-  node->n_journal = 0;
-}
-
 void sim_node_free(struct sim_node *node) {
   forget_memory(node);
-  journal_clear(node);
-  free(node->journal);
-  node->journal = NULL;
   sim_blob_free(&node->spool);
+  sim_blob_free(&node->kept);
   nx_buffer_finish(&node->header);
   nx_identity_destroy(node->identity);
 }
@@ -130,7 +188,9 @@ static void make_update(struct sim *sim, struct sim_node *node,
                         const struct nx_participant_action *action) {
   struct sim_update *update = &node->update;
   const struct nx_transcript_parameters *parameters = &action->invite->parameters;
-  if (!update->any || update->round != action->round || update->variant != action->variant) {
+  bool other = memcmp(&update->parameters, parameters, sizeof *parameters) != 0;
+  if (!update->any || other || update->round != action->round ||
+      update->variant != action->variant) {
     update_free(update);
     *update = (struct sim_update){true, action->round, action->variant, *parameters, NULL, NULL};
     update->lanes = calloc(parameters->n_lanes + 1, sizeof *update->lanes);
@@ -188,7 +248,8 @@ static void begin_upload(struct sim *sim, struct sim_node *node,
   node->header.size = 0;
   nx_buffer_append(&node->header, action->message.data, action->message.size, NULL);
   node->uploading = true;
-  if (node->charged_round != action->round || node->charged_attempt != action->attempt)
+  if ((node->charged_round != action->round || node->charged_attempt != action->attempt) &&
+      !sim_is_corrupt(sim, node->id))
     sim_fail(sim, "I12: node %u uploads before the charge is durable", node->id);
   sim_watch_upload(sim, node, action->message, action->round, action->attempt, node->spool_variant);
   sim_post(sim,
@@ -228,20 +289,11 @@ static void begin_check(struct sim *sim, struct sim_node *node,
 
 static int fetch_tile(struct sim *sim, const struct nx_upload_layout *layout, uint32_t id,
                       uint64_t index, struct nx_spot_check *spot, struct nx_error *err) {
-  const struct sim_upload *upload = &sim->coordinator.uploads[id];
-  size_t n = nx_upload_tiles(layout);
-  struct nx_hash *leaves = calloc(n, sizeof *leaves);
+  _cleanup_(nx_buffer_finish) struct nx_buffer tile = {0};
   struct nx_merkle_path path;
-  if (!leaves || !upload->bytes.data) {
-    free(leaves);
-    return nx_fail(err, NX_E_PEER, "the coordinator does not have the tile");
-  }
-  nx_upload_leaves(layout, upload->bytes.data, leaves, NULL);
-  nx_merkle_prove(leaves, n, index, &path);
-  struct nx_upload_tile tile = nx_upload_tile(layout, index);
-  free(leaves);
-  return nx_spot_check_add(spot, id, index, nx_bytes(upload->bytes.data + tile.offset, tile.size),
-                           &path, err);
+  (void)layout;
+  int r = nx_upload_spool_tile(&sim->coordinator.spool, id, index, &tile, &path, err);
+  return r < 0 ? r : nx_spot_check_add(spot, id, index, nx_buffer_view(&tile), &path, err);
 }
 
 static int spot_check(struct sim *sim, struct sim_node *node, struct nx_error *err) {
@@ -281,36 +333,40 @@ static void end_check(struct sim *sim, struct sim_node *node, const struct sim_e
                                        .attempt = event->attempt},
                     NX_SECOND);
   }
-  answer.accepted = spot_check(sim, node, &err) == 0;
+  int r = spot_check(sim, node, &err);
+  if (r == NX_E_IO && !sim_is_hostile(sim)) /* the coordinator's disk: asked again */
+    return sim_post(sim,
+                    (struct sim_event){.type = SIM_CHECKED,
+                                       .node = event->node,
+                                       .life = node->life,
+                                       .round = event->round,
+                                       .attempt = event->attempt},
+                    NX_SECOND);
+  answer.accepted = r == 0;
   answer.reason = err.text;
   answer.model = sim_next_model(&node->check.model_before, sim_view(&sim->coordinator.sum));
-  if (!answer.accepted && !sim->settings.villain)
+  if (!answer.accepted && !sim_is_hostile(sim))
     sim_fail(sim, "I8: node %u refuses an honest sum: %s", node->id, err.text);
   sim_node_step(sim, node, &answer);
 }
 
 /* --- actions ------------------------------------------------------------------------------- */
 
-/* A record that replaces the journal is written aside and renamed: all or nothing. One that
- * is appended may be torn. In both cases nothing that follows it has happened. */
+/* As the real shell: a node that cannot write down what it is about to say ends. */
 static void persist(struct sim *sim, struct sim_node *node,
                     const struct nx_participant_action *action) {
-  if (sim_chance(sim, sim->faults.tear)) {
-    node->torn |= !action->replace;
-    sim_log(sim, "node %u: killed while it writes a record", node->id);
-    return sim_node_kill(sim, node);
-  }
-  if (action->replace)
-    journal_clear(node);
-  node->journal = reallocarray(node->journal, node->n_journal + 1, sizeof *node->journal);
-  if (!node->journal)
-    abort();
-  node->journal[node->n_journal++] = sim_copy(action->record);
+  struct nx_error err = {0};
+  int r = action->replace ? nx_journal_restart(node->journal, action->record, &err)
+                          : nx_journal_append(node->journal, action->record, &err);
+  if (r == 0)
+    return;
+  sim_log(sim, "node %u: %s", node->id, err.text);
+  sim_node_kill(sim, node);
 }
 
 static void decide_later(struct sim *sim, struct sim_node *node,
                          const struct nx_participant_action *action) {
-  if (!nx_hash_equal(&action->invite->model, &node->model) && !sim->settings.villain)
+  if (!nx_hash_equal(&action->invite->model, &node->model) && !sim_is_hostile(sim))
     sim_fail(sim, "I11: node %u considers a round from another model", node->id);
   sim_post(sim,
            (struct sim_event){.type = SIM_DECIDE,
@@ -323,13 +379,21 @@ static void decide_later(struct sim *sim, struct sim_node *node,
 
 static void set_timer(struct sim *sim, struct sim_node *node, int64_t at) {
   node->timer++;
+  node->deadline = at;
   if (at != NX_NEVER)
     sim_post(sim,
              (struct sim_event){.type = SIM_NODE_TIMER,
                                 .node = (uint32_t)(node - sim->nodes),
                                 .life = node->life,
                                 .session = node->timer},
-             NX_MAX(at - sim->now, (int64_t)0));
+             sim_until(sim, &node->clock, at));
+}
+
+/* The machine slept: every deadline is nearer, or past. */
+static void jump(struct sim *sim, struct sim_node *node) {
+  node->clock.offset += sim_delay(sim, 7200 * NX_SECOND);
+  sim_log(sim, "node %u: its clock jumps", node->id);
+  set_timer(sim, node, node->deadline);
 }
 
 static void carry_out(struct sim *sim, struct sim_node *node,
@@ -362,6 +426,8 @@ static void carry_out(struct sim *sim, struct sim_node *node,
   case NX_PARTICIPANT_SEALED:
     node->sealed = action->round;
     node->model = action->model;
+    node->promised = action->round;
+    sim->totals.acknowledged++;
     sim->totals.node_seals++;
     sim_log(sim, "node %u: sealed round %llu", node->id, (unsigned long long)action->round);
     return sim_watch_sealed(sim, node, action->round, &action->model);
@@ -384,13 +450,16 @@ void sim_node_step(struct sim *sim, struct sim_node *node,
   nx_participant_actions_reset(&node->actions);
   sim->totals.steps++;
   sim_seen_node(sim, node, event);
-  if (nx_participant_step(node->core, event, sim->now, &node->actions, &err) < 0)
+  if (node->deadline && sim_strikes(sim, SIM_FAULT_JUMP, sim->faults.jump))
+    jump(sim, node);
+  int64_t now = sim_local_time(sim, &node->clock);
+  if (nx_participant_step(node->core, event, now, &node->actions, &err) < 0)
     return sim_fail(sim, "node %u, event %d: %s", node->id, (int)event->type, err.text);
   for (size_t i = 0; i < node->actions.n && !sim->failed; i++) {
     carry_out(sim, node, &node->actions.items[i]);
     if (!node->up)
       return;
-    if (sim_dies(sim, sim->faults.kill_node / 4))
+    if (sim_dies(sim, SIM_FAULT_KILL_NODE, sim->faults.kill_node / 4))
       return sim_node_kill(sim, node);
   }
   sim_watch_idle(sim, node);
@@ -409,7 +478,8 @@ void sim_node_catch_up(struct sim *sim, struct sim_node *node) {
     seals[i] = sim_view(&coordinator->seals[i]);
   if (nx_seals_check(&cfg, coordinator->sealed, &coordinator->model, seals, coordinator->n_seals,
                      &err) < 0)
-    return sim_fail(sim, "node %u cannot catch up: %s", node->id, err.text);
+    return sim_is_hostile(sim) ? (void)0
+                               : sim_fail(sim, "node %u cannot catch up: %s", node->id, err.text);
   node->sealed = coordinator->sealed;
   node->model = coordinator->model;
   sim_node_step(sim, node,
@@ -426,9 +496,16 @@ static void try_upload(struct sim *sim, struct sim_node *node, const struct sim_
                                 .session = node->session,
                                 .bytes = sim_copy(sim_view(&node->spool)),
                                 .more = sim_copy(nx_buffer_view(&node->header))};
-    if (sim_chance(sim, sim->faults.damage))
+    if (sim_strikes(sim, SIM_FAULT_DAMAGE, sim->faults.damage))
       arrived.bytes.data[nx_rng_below(&sim->rng, arrived.bytes.size)] ^= 0x10;
-    sim_post(sim, arrived, 10 * NX_MILLISECOND + sim_delay(sim, 3 * NX_SECOND));
+    int64_t delay =
+        10 * NX_MILLISECOND + sim_delay(sim, 3 * NX_SECOND) + 4 * sim_slowness(sim, node);
+    if (node->half_open != 1)
+      sim_post(sim, arrived, delay);
+    else {
+      sim_blob_free(&arrived.bytes);
+      sim_blob_free(&arrived.more);
+    }
   }
   sim_post(sim,
            (struct sim_event){.type = SIM_UPLOAD,
@@ -440,7 +517,7 @@ static void try_upload(struct sim *sim, struct sim_node *node, const struct sim_
 }
 
 static void work_done(struct sim *sim, struct sim_node *node, const struct sim_event *event) {
-  bool fails = sim_chance(sim, sim->faults.fail_work);
+  bool fails = sim_strikes(sim, SIM_FAULT_FAIL_WORK, sim->faults.fail_work);
   sim_node_step(sim, node,
                 &(struct nx_participant_event){.type = fails ? NX_PARTICIPANT_UPDATE_FAILED
                                                              : NX_PARTICIPANT_UPDATE_READY,
@@ -450,13 +527,28 @@ static void work_done(struct sim *sim, struct sim_node *node, const struct sim_e
 }
 
 static void acknowledged(struct sim *sim, struct sim_node *node, const struct sim_event *event) {
-  if (!node->uploading || event->session != node->session)
+  if (!node->uploading || event->session != node->session || node->half_open == 2)
     return;
   node->uploading = false;
   sim_node_step(sim, node,
                 &(struct nx_participant_event){.type = NX_PARTICIPANT_UPLOADED,
                                                .round = event->round,
                                                .attempt = event->attempt});
+}
+
+/* An invitation to a round behind one that it has not sealed: it catches up first, as the real
+ * node does. */
+static bool is_behind(const struct sim_node *node, struct nx_bytes bytes) {
+  struct nx_signed_message message;
+  struct nx_invite invite;
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  if (bytes.size < 2 || bytes.data[0] != 8 || bytes.data[1] != NX_M0_INVITE)
+    return false;
+  if (nx_arena_create(0, &arena, NULL) < 0)
+    abort();
+  return nx_signed_message_decode(bytes, arena, &message, NULL) == 0 &&
+         nx_invite_decode(message.body, arena, &invite, NULL) == 0 &&
+         invite.round > node->sealed + 1;
 }
 
 void sim_node_event(struct sim *sim, struct sim_node *node, struct sim_event *event) {
@@ -469,6 +561,10 @@ void sim_node_event(struct sim *sim, struct sim_node *node, struct sim_event *ev
     return;
   switch (event->type) {
   case SIM_TO_NODE:
+    if (is_behind(node, sim_view(&event->bytes)))
+      sim_node_catch_up(sim, node);
+    if (!node->up)
+      return;
     return sim_node_step(sim, node,
                          &(struct nx_participant_event){.type = NX_PARTICIPANT_MESSAGE,
                                                         .message = sim_view(&event->bytes)});
@@ -484,12 +580,12 @@ void sim_node_event(struct sim *sim, struct sim_node *node, struct sim_event *ev
                2 * NX_SECOND);
     return;
   case SIM_DECIDE:
-    return sim_node_step(
-        sim, node,
-        &(struct nx_participant_event){.type = NX_PARTICIPANT_DECIDED,
-                                       .round = event->round,
-                                       .attempt = event->attempt,
-                                       .accepted = !sim_chance(sim, sim->faults.refuse)});
+    return sim_node_step(sim, node,
+                         &(struct nx_participant_event){
+                             .type = NX_PARTICIPANT_DECIDED,
+                             .round = event->round,
+                             .attempt = event->attempt,
+                             .accepted = !sim_strikes(sim, SIM_FAULT_REFUSE, sim->faults.refuse)});
   case SIM_WORK_DONE:
     return work_done(sim, node, event);
   case SIM_MASKED:

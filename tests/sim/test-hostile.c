@@ -654,6 +654,28 @@ static void a_kill_after_any_single_action_loses_nothing(void **state) {
   }
 }
 
+/* Every write, sync and rename of either side, and the machine gone in the middle of it, the
+ * power with it or not. */
+static void a_death_within_any_call_to_a_disk_loses_nothing(void **state) {
+  (void)state;
+  struct sim_settings settings = {.seed = 5, .rounds = 1, .n_nodes = 3, .calm = true};
+  struct sim_totals totals;
+  assert_int_equal(sim_run(&settings, &totals), 0);
+  uint64_t n_calls = totals.disk_calls, n_setting_up = 0;
+  for (uint64_t i = 1; i <= n_calls; i++) {
+    settings.tear_at = i;
+    settings.silent = true;
+    int r = sim_run(&settings, &totals);
+    if (r && strstr(totals.violation, "the store:")) { /* before there is a federation */
+      n_setting_up++;
+      continue;
+    }
+    assert_int_equal(r, 0);
+    assert_int_equal(totals.rounds, 1);
+  }
+  assert_true(n_calls - n_setting_up > 150);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_sets_of_uploads_certify_nothing_and_open_nothing),
@@ -678,6 +700,7 @@ int main(void) {
       cmocka_unit_test(a_second_root_is_refused_and_the_same_one_acknowledged),
       cmocka_unit_test(mutated_conversations_break_no_invariant),
       cmocka_unit_test(a_kill_after_any_single_action_loses_nothing),
+      cmocka_unit_test(a_death_within_any_call_to_a_disk_loses_nothing),
       cmocka_unit_test(the_same_seed_gives_the_same_run_to_the_last_byte),
       cmocka_unit_test(two_votes_of_one_member_are_evidence_and_the_first_counts),
   };
