@@ -191,7 +191,8 @@ static void enrol(struct sim *sim, uint32_t index) {
   memcpy(invitation.name, member.name, sizeof invitation.name);
   if (nx_run_store_invite(coordinator->store, &invitation, &err) < 0 ||
       nx_run_store_enrol(coordinator->store, &invitation.token_hash, 1, &member.identity,
-                         &member.spki, nx_bytes("-", 1), &enrolled, &certificate, &err) < 0)
+                         &member.spki, nx_bytes("-", 1), INT64_MAX, &enrolled, &certificate,
+                         &err) < 0)
     sim_fail(sim, "the store: enrol: %s", err.text);
 }
 
