@@ -102,6 +102,19 @@ static void log_denial(struct nx_coordinator *c, struct nx_stream *stream, struc
     nx_coordinator_fail(c, &err);
 }
 
+/* Files thread. */
+static void log_handshake(struct nx_coordinator *c, struct nx_stream *stream,
+                          struct nx_bytes bytes) {
+  struct denial denial;
+  struct nx_error err = {0};
+  (void)stream;
+  memcpy(&denial, bytes.data, sizeof denial);
+  NX_LOG(NX_LOG_WARNING, "tls.refused", NX_STR("why", denial.method));
+  if (NX_AUDIT_APPEND(c->audit, &err, "tls.refused", NX_AUDIT_STR("why", denial.method),
+                      NX_AUDIT_UINT("untold", denial.more)) < 0)
+    nx_coordinator_fail(c, &err);
+}
+
 /* Whoever may not call may not fill our disk either. */
 static bool may_tell(struct nx_coordinator *c, unsigned *more_out) {
   int64_t now = nx_clock_monotonic();
@@ -128,6 +141,15 @@ static void tell_denial(struct nx_coordinator *c, const struct caller *caller, c
   snprintf(denial.method, sizeof denial.method, "%s", method);
   if (may_tell(c, &denial.more))
     nx_task_post_bytes(c, c->files_box, nx_bytes(&denial, sizeof denial), log_denial);
+}
+
+/* A thread of the transport: a handshake failed, of whom nothing more is known. */
+void nx_callers_tell_handshake(void *context, const char *why) {
+  struct nx_coordinator *c = context;
+  struct denial denial = {.why = ""};
+  snprintf(denial.method, sizeof denial.method, "%s", why);
+  if (may_tell(c, &denial.more))
+    nx_task_post_bytes(c, c->files_box, nx_bytes(&denial, sizeof denial), log_handshake);
 }
 
 /* --- opening and staying ------------------------------------------------------------------- */

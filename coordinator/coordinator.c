@@ -215,6 +215,7 @@ static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
   int r = log_invitations(c, err);
   if (r < 0 || (r = log_revocations(c, err)) < 0 || (r = log_grants(c, err)) < 0 ||
+      (r = nx_coordinator_tend_identity(c, err)) < 0 ||
       (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(), &pending, err)) <
           0)
     return r;
@@ -243,7 +244,8 @@ static int open_home(struct nx_coordinator *c, const char *home, struct nx_error
         NX_AUDIT_DATA("id", c->federation->row.id, sizeof c->federation->row.id),
         NX_AUDIT_DATA("identity", c->federation->row.identity.bytes, NX_PUBLIC_KEY_SIZE),
         NX_AUDIT_HASH("spki", &c->federation->row.spki));
-  if (r < 0 || (r = nx_coordinator_read_members(c, err)) < 0)
+  if (r < 0 || (r = nx_coordinator_read_members(c, err)) < 0 ||
+      (r = nx_coordinator_tend_identity(c, err)) < 0)
     return r;
   return nx_coordinator_read_manifest(c, err);
 }
@@ -256,12 +258,11 @@ static int resume_run(struct nx_coordinator *c, struct nx_error *err) {
 
 static int open_main_port(struct nx_coordinator *c, struct nx_error *err) {
   static struct nx_rpc_method methods[32] = {
-      {NX_METHOD_SESSION_OPEN, nx_session_open},
-      {NX_METHOD_ROUND_UPLOAD, nx_upload_open},
-      {NX_METHOD_ROUND_FETCH_TILES, nx_tiles_open},
-      {NX_METHOD_BLOB_FETCH, nx_blob_open},
+      {NX_METHOD_SESSION_OPEN, nx_session_open},    {NX_METHOD_ROUND_UPLOAD, nx_upload_open},
+      {NX_METHOD_ROUND_FETCH_TILES, nx_tiles_open}, {NX_METHOD_BLOB_FETCH, nx_blob_open},
+      {NX_METHOD_IDENTITY_RENEW, nx_renew_open},
   };
-  size_t n = 4;
+  size_t n = 5;
   for (size_t i = 0; i < nx_admin_n_methods; i++)
     methods[n++] = nx_admin_methods[i];
   const struct nx_federation *f = c->federation;
@@ -319,6 +320,7 @@ static void stop_threads(struct nx_coordinator *c) {
     nx_task_post_plain(c, c->round_box, drain);
   nx_rpc_server_stop(nx_steal(&c->server), nx_clock_monotonic() + DRAIN);
   close_enrolment(c);
+  nx_rpc_on_refused_handshake(NULL, NULL);
   if (c->round_box)
     nx_mailbox_close(c->round_box);
   if (c->files_box)
@@ -380,7 +382,10 @@ static int serve(struct nx_coordinator *c, const char *home, const struct nx_ser
     nx_run_store_drill(c->federation->store, options->drill_record, options->drill_before);
   if (r < 0 || (r = check_port(c->federation->config->listen, err)) < 0 ||
       (r = check_port(c->federation->config->enrol_listen, err)) < 0 ||
-      (r = start_threads(c, err)) < 0 || (r = open_main_port(c, err)) < 0)
+      (r = start_threads(c, err)) < 0)
+    return r;
+  nx_rpc_on_refused_handshake(nx_callers_tell_handshake, c);
+  if ((r = open_main_port(c, err)) < 0)
     return r;
   NX_LOG(NX_LOG_INFO, "serving", NX_STR("federation", c->federation->row.name),
          NX_STR("address", c->federation->config->address));

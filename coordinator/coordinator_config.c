@@ -26,6 +26,8 @@ static const cyaml_schema_field_t fields[] = {
     WHOLE(attempts),
     CYAML_FIELD_ENUM("keep_uploads", CYAML_FLAG_STRICT, struct nx_coordinator_config, keep_uploads,
                      keep, NX_ARRAY_LENGTH(keep)),
+    CYAML_FIELD_UINT("certificate_seconds", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
+                     certificate_seconds),
     CYAML_FIELD_END,
 };
 
@@ -101,16 +103,17 @@ static void put(FILE *out, const struct nx_coordinator_config *c) {
           "enrol_listen: '%s'\n\n",
           NX_COORDINATOR_CONFIG_VERSION, c->name, c->address, c->listen, c->enrol_address,
           c->enrol_listen);
-  fprintf(out,
-          "invitation_hours: %u     # how long an invitation can be used\n"
-          "certificate_days: %u    # how long a member's certificate is valid\n"
-          "threads: %u               # for sums and masks; 0: one per processor\n"
-          "attempts: %u              # of one round, before the run stops and says why\n\n"
-          "# Masked uploads are deleted when their round is sealed (round), or when the next run\n"
-          "# starts, so that an auditor can replay a finished run (run).\n"
-          "keep_uploads: %s\n",
-          c->invitation_hours, c->certificate_days, c->threads, c->attempts,
-          keep[c->keep_uploads].str);
+  fprintf(
+      out,
+      "invitation_hours: %u     # how long an invitation can be used\n"
+      "certificate_days: %u      # how long a member's certificate and our own are valid; they\n"
+      "                         # renew themselves when a third of it is left\n"
+      "threads: %u               # for sums and masks; 0: one per processor\n"
+      "attempts: %u              # of one round, before the run stops and says why\n\n"
+      "# Masked uploads are deleted when their round is sealed (round), or when the next run\n"
+      "# starts, so that an auditor can replay a finished run (run).\n"
+      "keep_uploads: %s\n",
+      c->invitation_hours, c->certificate_days, c->threads, c->attempts, keep[c->keep_uploads].str);
 }
 
 int nx_coordinator_config_write(const char *path, const struct nx_coordinator_config *config,

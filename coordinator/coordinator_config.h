@@ -25,10 +25,11 @@ struct nx_coordinator_config {
   char *enrol_address;         /* the same for enrolment, open only while someone is invited */
   char *enrol_listen;
   uint32_t invitation_hours; /* how long an invitation can be used */
-  uint32_t certificate_days; /* how long a member's certificate is valid */
+  uint32_t certificate_days; /* how long a member's certificate and our own are valid */
   uint32_t threads;          /* for sums and masks; 0: one per processor */
   uint32_t attempts;         /* of one round, before the run stops and says why */
   enum nx_keep_uploads keep_uploads;
+  uint32_t certificate_seconds; /* instead of certificate_days, when not 0: for drills */
 };
 
 /* NX_E_FORMAT names the file, the line and the key; NX_E_INVALID the key out of range. */

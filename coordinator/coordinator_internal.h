@@ -66,9 +66,12 @@ struct nx_coordinator {
   struct nx_rpc_server *server;
   struct nx_rpc_server *enrolment; /* main thread; NULL while nobody is invited */
   int64_t next_enrolment;          /* main thread: when its port is tried for again */
-  atomic_uint n_invited;           /* pending invitations */
-  atomic_bool failed;              /* the round or files thread cannot go on */
-  struct nx_error failure;         /* why; written once, before failed */
+  int64_t next_identity;           /* main thread: when certificates are looked at again */
+  int64_t authority_mark;          /* main thread: of the authority's files, as read last */
+  int64_t next_own_warning, next_issuer_warning; /* main thread */
+  atomic_uint n_invited;                         /* pending invitations */
+  atomic_bool failed;                            /* the round or files thread cannot go on */
+  struct nx_error failure;                       /* why; written once, before failed */
 
   atomic_uint n_streams[256]; /* calls in progress by member id; 0: people and enrolment */
   atomic_uint n_refusals;     /* enrolments refused since the port was opened */
@@ -151,6 +154,9 @@ void nx_task_post_plain(struct nx_coordinator *c, struct nx_mailbox *box, nx_tas
 void nx_task_run_next(struct nx_task *task); /* and destroys it */
 void nx_task_destroy(void *task);
 
+/* callers.c: for nx_rpc_on_refused_handshake(). */
+void nx_callers_tell_handshake(void *coordinator, const char *why);
+
 /* Services: their methods. */
 enum nx_rpc_status nx_session_open(void *context, struct nx_rpc_call *call,
                                    struct nx_rpc_handlers *handlers_out, void **call_context_out,
@@ -169,6 +175,13 @@ extern const size_t nx_admin_n_methods;
 enum nx_rpc_status nx_enrol_open(void *context, struct nx_rpc_call *call,
                                  struct nx_rpc_handlers *handlers_out, void **call_context_out,
                                  const char **text_out);
+
+enum nx_rpc_status nx_renew_open(void *context, struct nx_rpc_call *call,
+                                 struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                                 const char **text_out);
+
+/* own_identity.c, main thread: renews what is due, takes up what `ca` changed. */
+int nx_coordinator_tend_identity(struct nx_coordinator *c, struct nx_error *err);
 
 /* session_service.c, round thread */
 void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message);

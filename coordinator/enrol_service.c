@@ -71,10 +71,10 @@ static void take_request(struct nx_coordinator *c, struct nx_stream *stream,
     nx_stream_refuse(stream, &err);
     return;
   }
-  NX_LOG(NX_LOG_INFO, "member.enrolled", NX_U64("member", member.id), NX_STR("name", member.name));
+  const char *kind = member.readmitted ? "member.readmitted" : "member.enrolled";
+  NX_LOG(NX_LOG_INFO, kind, NX_U64("member", member.id), NX_STR("name", member.name));
   r = NX_AUDIT_APPEND(
-      c->audit, &err, "member.enrolled", NX_AUDIT_UINT("member", member.id),
-      NX_AUDIT_STR("name", member.name),
+      c->audit, &err, kind, NX_AUDIT_UINT("member", member.id), NX_AUDIT_STR("name", member.name),
       NX_AUDIT_DATA("identity", member.identity.bytes, sizeof member.identity.bytes),
       NX_AUDIT_HASH("spki", &member.spki));
   if (r < 0 || (r = nx_coordinator_read_members(c, &err)) < 0) {

@@ -8,7 +8,6 @@
 #include "common/file.h"
 #include "crypto/openssl_types.h"
 
-#define CLOCK_SLACK 3600 /* seconds a peer's clock may be behind */
 #define SECONDS_A_DAY 86400
 
 static int append_bio(BIO *bio, struct nx_buffer *out, struct nx_error *err) {
@@ -82,14 +81,15 @@ static bool set_serial(X509 *certificate) {
   return ok;
 }
 
-static int set_validity(X509 *certificate, int64_t not_before, uint32_t days, X509 *ca,
+static int set_validity(X509 *certificate, int64_t not_before, int64_t seconds, X509 *ca,
                         struct nx_error *err) {
   ASN1_TIME *end = X509_getm_notAfter(certificate);
-  time_t start = (time_t)(not_before - CLOCK_SLACK);
-  time_t stop = (time_t)(not_before + (int64_t)days * SECONDS_A_DAY);
-  if (days < 1 || !ASN1_TIME_set(X509_getm_notBefore(certificate), start) ||
+  time_t start = (time_t)(not_before - NX_CERTIFICATE_SLACK);
+  time_t stop = (time_t)(not_before + seconds);
+  if (seconds < 1 || !ASN1_TIME_set(X509_getm_notBefore(certificate), start) ||
       !ASN1_TIME_set(end, stop))
-    return nx_fail(err, NX_E_INVALID, "a certificate cannot be valid for %u days", days);
+    return nx_fail(err, NX_E_INVALID, "a certificate cannot be valid for %lld seconds",
+                   (long long)seconds);
   if (ca && ASN1_TIME_compare(end, X509_get0_notAfter(ca)) > 0 &&
       X509_set1_notAfter(certificate, X509_get0_notAfter(ca)) != 1)
     return nx_openssl_fail(err, "a certificate's end");
@@ -143,7 +143,7 @@ static int add_extensions(X509 *certificate, X509 *issuer, const struct extensio
 static int self_sign(struct nx_bytes key_pem, const char *common_name, int64_t not_before,
                      uint32_t days, struct nx_buffer *out, struct nx_error *err) {
   static const struct extension extensions[] = {
-      {NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
+      {NID_basic_constraints, "critical,CA:TRUE,pathlen:1"},
       {NID_key_usage, "critical,keyCertSign,cRLSign"},
       {NID_subject_key_identifier, "hash"},
   };
@@ -153,7 +153,7 @@ static int self_sign(struct nx_bytes key_pem, const char *common_name, int64_t n
     return nx_openssl_fail(err, "make a certificate");
   int r = begin(ca, NULL, key, common_name, err);
   if (r == 0)
-    r = set_validity(ca, not_before, days, NULL, err);
+    r = set_validity(ca, not_before, (int64_t)days * SECONDS_A_DAY, NULL, err);
   if (r == 0)
     r = add_extensions(ca, ca, extensions, 3, err);
   return r < 0 ? r : finish(ca, key, out, err);
@@ -169,6 +169,57 @@ int nx_certificate_make_ca(const char *common_name, int64_t not_before, uint32_t
   if (r == 0)
     r = nx_buffer_append(key_pem, key.data, key.size, err);
   return r < 0 ? nx_error_prefix(err, r, "make the federation's CA") : 0;
+}
+
+static int sign_ca(X509 *ca, EVP_PKEY *ca_key, EVP_PKEY *key, const char *common_name,
+                   int path_length, int64_t not_before, uint32_t days, struct nx_buffer *out,
+                   struct nx_error *err) {
+  const struct extension extensions[] = {
+      {NID_basic_constraints,
+       path_length ? "critical,CA:TRUE,pathlen:1" : "critical,CA:TRUE,pathlen:0"},
+      {NID_key_usage, "critical,keyCertSign,cRLSign"},
+      {NID_subject_key_identifier, "hash"},
+      {NID_authority_key_identifier, "keyid:always"},
+  };
+  _cleanup_(X509_freep) X509 *certificate = X509_new();
+  if (!certificate)
+    return nx_openssl_fail(err, "make a certificate");
+  int r = begin(certificate, ca, key, common_name, err);
+  if (r == 0)
+    r = set_validity(certificate, not_before, (int64_t)days * SECONDS_A_DAY, ca, err);
+  if (r == 0)
+    r = add_extensions(certificate, ca, extensions, 4, err);
+  return r < 0 ? r : finish(certificate, ca_key, out, err);
+}
+
+/* The CA's two halves, which must belong together. */
+static int read_ca(struct nx_bytes key_pem, struct nx_bytes certificate_pem, X509 **ca_out,
+                   EVP_PKEY **key_out, struct nx_error *err) {
+  _cleanup_(X509_freep) X509 *ca = nx_openssl_certificate(certificate_pem, err);
+  _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = ca ? nx_openssl_key(key_pem, err) : NULL;
+  if (!key)
+    return NX_E_FORMAT;
+  if (X509_check_private_key(ca, key) != 1) {
+    ERR_clear_error();
+    return nx_fail(err, NX_E_CRYPTO, "the CA's key does not belong to the CA's certificate");
+  }
+  *ca_out = nx_steal(&ca);
+  *key_out = nx_steal(&key);
+  return 0;
+}
+
+int nx_certificate_issue_ca(struct nx_bytes ca_key_pem, struct nx_bytes ca_certificate_pem,
+                            struct nx_bytes key_pem, const char *common_name, int path_length,
+                            int64_t not_before, uint32_t days, struct nx_buffer *certificate_pem,
+                            struct nx_error *err) {
+  _cleanup_(X509_freep) X509 *ca = NULL;
+  _cleanup_(EVP_PKEY_freep) EVP_PKEY *ca_key = NULL, *key = NULL;
+  int r = read_ca(ca_key_pem, ca_certificate_pem, &ca, &ca_key, err);
+  if (r < 0)
+    return r;
+  if (!(key = nx_openssl_key(key_pem, err)))
+    return NX_E_FORMAT;
+  return sign_ca(ca, ca_key, key, common_name, path_length, not_before, days, certificate_pem, err);
 }
 
 static bool is_dns_name(const char *name) {
@@ -215,6 +266,10 @@ static int add_alternatives(X509 *certificate, const char *const *alternatives, 
   return r;
 }
 
+static int64_t lifetime_of(const struct nx_certificate_profile *profile) {
+  return profile->seconds ? profile->seconds : (int64_t)profile->days * SECONDS_A_DAY;
+}
+
 static int issue(X509 *ca, EVP_PKEY *ca_key, X509_REQ *request,
                  const struct nx_certificate_profile *profile, struct nx_buffer *out,
                  struct nx_error *err) {
@@ -233,7 +288,7 @@ static int issue(X509 *ca, EVP_PKEY *ca_key, X509_REQ *request,
     return nx_openssl_fail(err, "make a certificate");
   int r = begin(certificate, ca, X509_REQ_get0_pubkey(request), profile->common_name, err);
   if (r == 0)
-    r = set_validity(certificate, profile->not_before, profile->days, ca, err);
+    r = set_validity(certificate, profile->not_before, lifetime_of(profile), ca, err);
   if (r == 0)
     r = add_extensions(certificate, ca, extensions, 5, err);
   if (r == 0)
@@ -250,16 +305,17 @@ int nx_certificate_issue(struct nx_bytes ca_key_pem, struct nx_bytes ca_certific
     return r;
   if (!profile->server && !profile->client)
     return nx_fail(err, NX_E_INVALID, "a certificate must be for a server, a client or both");
-  _cleanup_(X509_freep) X509 *ca = nx_openssl_certificate(ca_certificate_pem, err);
-  _cleanup_(EVP_PKEY_freep) EVP_PKEY *ca_key = ca ? nx_openssl_key(ca_key_pem, err) : NULL;
-  _cleanup_(X509_REQ_freep) X509_REQ *request =
-      ca_key ? nx_openssl_request(request_pem, err) : NULL;
+  _cleanup_(X509_freep) X509 *ca = NULL;
+  _cleanup_(EVP_PKEY_freep) EVP_PKEY *ca_key = NULL;
+  if ((r = read_ca(ca_key_pem, ca_certificate_pem, &ca, &ca_key, err)) < 0)
+    return r;
+  if (X509_cmp_time(X509_get0_notAfter(ca), &(time_t){(time_t)profile->not_before}) <= 0)
+    return nx_fail(err, NX_E_CRYPTO,
+                   "the issuing certificate has ended: renew it with the root at hand "
+                   "(neurox-coordinator ca renew-issuer)");
+  _cleanup_(X509_REQ_freep) X509_REQ *request = nx_openssl_request(request_pem, err);
   if (!request)
     return NX_E_FORMAT;
-  if (X509_check_private_key(ca, ca_key) != 1) {
-    ERR_clear_error();
-    return nx_fail(err, NX_E_CRYPTO, "the CA's key does not belong to the CA's certificate");
-  }
   return issue(ca, ca_key, request, profile, certificate_pem, err);
 }
 

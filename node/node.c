@@ -132,6 +132,15 @@ static int open_journal(struct nx_node *node, struct nx_error *err) {
   return r < 0 ? r : 0;
 }
 
+static int check_own_certificate(const struct nx_node *node, struct nx_error *err) {
+  int r = nx_certificate_verify(nx_buffer_view(&node->ca), nx_buffer_view(&node->certificate),
+                                nx_clock_unix() / NX_SECOND, err);
+  return r < 0 ? nx_error_prefix(err, r,
+                                 "this node's own certificate (a node that was off for long: ask "
+                                 "the operator for invite --again, then neurox-node renew FILE)")
+               : 0;
+}
+
 static int open_keys(struct nx_node *node, struct nx_error *err) {
   const char *home = node->options.home;
   char path[NX_PATH_SIZE];
@@ -143,8 +152,7 @@ static int open_keys(struct nx_node *node, struct nx_error *err) {
   if (r == 0)
     r = nx_certificate_spki(nx_buffer_view(&node->certificate), &node->spki, err);
   if (r == 0)
-    r = nx_certificate_verify(nx_buffer_view(&node->ca), nx_buffer_view(&node->certificate),
-                              nx_clock_unix() / NX_SECOND, err);
+    r = check_own_certificate(node, err);
   if (r == 0)
     r = nx_path_join(path, home, NX_HOME_IDENTITY, err);
   if (r == 0)
@@ -242,7 +250,8 @@ static void close_node(struct nx_node *node) {
  * ------------------------------------------------------------------------------------- */
 
 static int release_when_idle(struct nx_node *node, struct nx_error *err) {
-  if (!node->worker || node->idle_since == NX_NEVER ||
+  /* A plan that is being fetched for the round to come would be released right behind it. */
+  if (!node->worker || node->holding || node->idle_since == NX_NEVER ||
       nx_clock_monotonic() < node->idle_since + IDLE_AFTER)
     return 0;
   node->idle_since = nx_clock_monotonic();
@@ -264,7 +273,8 @@ static int on_time(struct nx_node *node, struct nx_error *err) {
     if (r < 0)
       return r;
   }
-  return release_when_idle(node, err);
+  int r = nx_node_tend_identity(node, err);
+  return r < 0 ? r : release_when_idle(node, err);
 }
 
 static int loop(struct nx_node *node, struct nx_error *err) {
@@ -273,7 +283,8 @@ static int loop(struct nx_node *node, struct nx_error *err) {
     bool may_rest = node->worker && node->idle_since != NX_NEVER;
     int64_t until =
         may_rest ? NX_MIN(node->deadline, node->idle_since + IDLE_AFTER) : node->deadline;
-    struct node_message *message = nx_mailbox_wait(node->mailbox, NX_MIN(until, node->next_look));
+    until = NX_MIN(until, NX_MIN(node->next_look, node->renew_at));
+    struct node_message *message = nx_mailbox_wait(node->mailbox, until);
     if (message)
       r = nx_node_handle(node, message, err);
     if (r == 0)
@@ -298,6 +309,8 @@ static int run(struct nx_node *node, struct nx_error *err) {
          NX_U64("member", node->federation->member), NX_STR("federation", node->federation->name),
          NX_STR("coordinator", node->config->coordinator));
   r = open_line(node, err);
+  if (r == 0)
+    r = nx_node_plan_renewal(node, err);
   if (r == 0)
     r = loop(node, err);
   pthread_kill(signals, SIGTERM); /* nobody waits for its message any more */

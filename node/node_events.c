@@ -430,6 +430,9 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
   case NODE_LOOK:
     r = nx_site_gate_look(node->gate, true, err);
     break;
+  case NODE_RENEWED:
+    r = nx_node_renewed(node, message, err);
+    break;
   case NODE_STOP:
     node->stop = true;
     break;

@@ -24,7 +24,8 @@ enum node_message_kind {
   NODE_DISCONNECTED,
   NODE_REFUSED,
   NODE_JOB_DONE,
-  NODE_LOOK, /* SIGHUP */
+  NODE_LOOK,    /* SIGHUP */
+  NODE_RENEWED, /* bytes, or code and text */
   NODE_STOP
 };
 
@@ -34,6 +35,7 @@ struct node_message {
   char text[NX_NOTICE_SIZE];
   enum nx_notice_kind notice;
   struct nx_job *job;
+  int code;            /* RENEWED */
   struct nx_hash spki; /* CONNECTED */
   struct nx_signature manifest_signature;
   uint64_t last_sealed, first_round;
@@ -135,6 +137,9 @@ struct nx_node {
   uint64_t hello_sealed;
   struct nx_hash hello_model;
 
+  int64_t renew_at; /* when the certificate is to be renewed */
+  bool line_is_old; /* the session's line was opened with the certificate before */
+
   bool stop; /* leave the loop */
   int stop_code;
 };
@@ -147,6 +152,11 @@ void nx_node_message_destroy(void *message);
 
 /* node_actions.c: carries out node->actions. */
 int nx_node_carry_out(struct nx_node *node, struct nx_error *err);
+
+/* node_identity.c */
+int nx_node_plan_renewal(struct nx_node *node, struct nx_error *err);
+int nx_node_tend_identity(struct nx_node *node, struct nx_error *err);
+int nx_node_renewed(struct nx_node *node, const struct node_message *message, struct nx_error *err);
 
 /* node_jobs.c */
 struct node_job *nx_node_job(struct nx_node *node, enum node_job_kind kind);

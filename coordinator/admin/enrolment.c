@@ -50,7 +50,8 @@ static int write_text(const struct nx_federation *f, const struct nx_store_invit
 }
 
 int nx_enrolment_invite(struct nx_federation *federation, const char *name, uint32_t hours,
-                        const char *path, struct nx_enrolment_invited *out, struct nx_error *err) {
+                        bool again, const char *path, struct nx_enrolment_invited *out,
+                        struct nx_error *err) {
   _cleanup_(nx_buffer_wipe) struct nx_buffer text = {0};
   _cleanup_(nx_secret_wipe) struct nx_secret token = {0};
   struct nx_store_invitation row = {.created = nx_clock_unix()};
@@ -65,7 +66,8 @@ int nx_enrolment_invite(struct nx_federation *federation, const char *name, uint
   row.token_hash = nx_sha256(token.bytes, sizeof token.bytes);
   snprintf(row.name, sizeof row.name, "%s", name);
   if ((r = write_text(federation, &row, &token, &text, err)) < 0 ||
-      (r = nx_run_store_invite(federation->store, &row, err)) < 0)
+      (r = again ? nx_run_store_invite_again(federation->store, &row, err)
+                 : nx_run_store_invite(federation->store, &row, err)) < 0)
     return r;
   if ((r = nx_file_create(path, nx_buffer_view(&text), 0600, err)) < 0) {
     nx_run_store_withdraw_invitation(federation->store, &row.token_hash, NULL);
@@ -122,13 +124,11 @@ int nx_enrolment_admit(struct nx_federation *f, const struct nx_enrolment_reques
   int r = find_invitation(f, request, &token_hash, &invitation, err);
   if (r < 0 || (r = check_proof(request, &identity, &spki, err)) < 0)
     return r;
-  struct nx_certificate_profile profile = {.common_name = invitation.name,
-                                           .client = true,
-                                           .not_before = now / NX_SECOND,
-                                           .days = f->config->certificate_days};
-  int64_t ends;
+  struct nx_certificate_profile profile = nx_federation_profile(f, invitation.name);
+  profile.client = true;
+  int64_t since, ends;
   if ((r = nx_federation_issue(f, request->csr, &profile, &issued, err)) < 0 ||
-      (r = nx_certificate_ends(nx_buffer_view(&issued), &ends, err)) < 0)
+      (r = nx_certificate_validity(nx_buffer_view(&issued), &since, &ends, err)) < 0)
     return r;
   return nx_run_store_enrol(f->store, &token_hash, now, &identity, &spki, nx_buffer_view(&issued),
                             ends * NX_SECOND, member_out, certificate_pem, err);

@@ -19,9 +19,10 @@ struct nx_enrolment_invited {
 };
 
 /* Invites `name` and writes its file to path (0600, not overwritten). When the file cannot
- * be written there is no invitation either. hours 0: the config's. */
+ * be written there is no invitation either. hours 0: the config's. again: a member
+ * that is in, whose certificate has ended, comes back with the keys it has. */
 int nx_enrolment_invite(struct nx_federation *federation, const char *name, uint32_t hours,
-                        const char *path, struct nx_enrolment_invited *invited_out,
+                        bool again, const char *path, struct nx_enrolment_invited *invited_out,
                         struct nx_error *err);
 
 /* What a site sends on the enrolment port; nothing in it is trusted. */

@@ -2,13 +2,17 @@
  *
  *   HOME/ coordinator.yaml          config
  *         identity.key              Ed25519: signs M0, M2, … and the manifest
- *         ca/ca.key  ca/ca.pem      issues members' certificates
+ *         ca/                       issues certificates (authority.h)
+ *         root/                     the root's key, until it is taken offline
  *         tls/coordinator.key .pem  the server's certificate
  *         operator/operator.key .pem  what the operator's verbs show to the server
  *         store.sqlite  blobs/  uploads/  audit/
  *
- * Every private key is made here, mode 0600, and stays here. */
+ * Every private key is made here, mode 0600, and stays here, but for the root's, which must
+ * be taken away. A home of the first version has ca/ca.key instead: a root that issues. */
 #pragma once
+
+#include <pthread.h>
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
@@ -25,6 +29,7 @@ struct nx_federation_request {
   const char *enrol_address;         /* the same for enrolment; NULL: the next free port */
   const char *listen, *enrol_listen; /* what to bind; NULL: the address, or every interface
                                         when its host is a name */
+  const char *root;                  /* the new folder for the root's key; NULL: HOME/root */
 };
 
 /* Makes the home folder: whole, or not at all. NX_E_EXISTS, NX_E_INVALID (address), … */
@@ -36,7 +41,9 @@ struct nx_federation {
   struct nx_run_store *store;
   struct nx_store_federation row; /* id, name, keys */
   struct nx_identity *identity;
-  struct nx_buffer ca_key, ca_certificate;   /* PEM */
+  pthread_mutex_t authority_lock;            /* guards the next three */
+  struct nx_buffer ca_certificate;           /* PEM: the roots */
+  struct nx_buffer issuer_key, issuer;       /* PEM: the issuing key, its certificate and crosses */
   struct nx_buffer tls_key, tls_certificate; /* PEM */
 };
 
@@ -47,8 +54,18 @@ int nx_federation_open(const char *home, struct nx_federation **federation_out,
 void nx_federation_close(struct nx_federation *federation); /* wipes keys; NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_federation *, nx_federation_close)
 
-/* Issues with the federation's issuing key; appends the certificate (PEM). */
-int nx_federation_issue(const struct nx_federation *federation, struct nx_bytes request_pem,
+/* The validity that coordinator.yaml asks for, from now on. */
+struct nx_certificate_profile nx_federation_profile(const struct nx_federation *federation,
+                                                    const char *name);
+/* Reads the authority's files again, after `neurox-coordinator ca …` changed them. NX_E_CRYPTO
+ * when they do not fit together (only one was written so far): nothing has changed then. */
+int nx_federation_reload_authority(struct nx_federation *federation, struct nx_error *err);
+/* Issues a new certificate for the coordinator's own key, and for the operator's when it is
+ * here, when a third of its time is left or `always`. 1: there is a new tls_certificate. */
+int nx_federation_renew_own(struct nx_federation *federation, bool always, struct nx_error *err);
+/* Issues with the federation's issuing key; appends the certificate and what stands behind it
+ * (PEM). Any thread. */
+int nx_federation_issue(struct nx_federation *federation, struct nx_bytes request_pem,
                         const struct nx_certificate_profile *profile,
                         struct nx_buffer *certificate_pem, struct nx_error *err);
 

@@ -18,6 +18,11 @@ int nx_manifest_seal(struct nx_federation *f, struct nx_error *err) {
   int r = nx_run_store_members(f->store, rows, &n, err);
   if (r < 0)
     return r;
+  size_t n_valid = 0; /* whoever was revoked before is not sealed in */
+  for (size_t i = 0; i < n; i++)
+    if (!rows[i].revoked)
+      rows[n_valid++] = rows[i];
+  n = n_valid;
   if (n < NX_MEMBERS_MIN)
     return nx_fail(err, NX_E_STATE,
                    "%zu of at least %u members have enrolled: a sum over fewer would show too "

@@ -12,7 +12,7 @@
 
 const struct nx_role_rule nx_role_rules[] = {
     {NX_METHOD_SESSION_OPEN, N, "take part in rounds"},
-    {NX_METHOD_SESSION_RENEW, N, "renew the own certificate"},
+    {NX_METHOD_IDENTITY_RENEW, N, "renew the own certificate"},
     {NX_METHOD_ROUND_UPLOAD, N, "upload a masked update"},
     {NX_METHOD_ROUND_FETCH_TILES, N, "spot-check a sum"},
     {NX_METHOD_BLOB_FETCH, N | O | R, "fetch a model, a sum or a plan by its hash"},

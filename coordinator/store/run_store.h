@@ -61,6 +61,7 @@ struct nx_store_member {
   int64_t enrolled;
   int64_t revoked; /* 0: its certificate is valid */
   int64_t ends;    /* of its newest certificate; 0: not known (an older store) */
+  bool readmitted; /* by enrol: it was in, and has a new certificate */
 };
 
 /* Members in order of id; out holds NX_STORE_MEMBERS. */
@@ -70,6 +71,9 @@ int nx_run_store_members(struct nx_run_store *store, struct nx_store_member *out
 int nx_run_store_member_by_spki(struct nx_run_store *store, const struct nx_hash *spki,
                                 struct nx_store_member *member_out, struct nx_error *err);
 
+/* Appends its newest certificate (PEM); NX_E_NOT_FOUND. */
+int nx_run_store_member_certificate(struct nx_run_store *store, uint32_t member,
+                                    struct nx_buffer *certificate_out, struct nx_error *err);
 /* The member's new certificate takes the place of the one before. NX_E_NOT_FOUND: no such
  * member, or it was revoked meanwhile. */
 int nx_run_store_renew(struct nx_run_store *store, uint32_t member, int64_t ends,
@@ -126,6 +130,10 @@ struct nx_store_invitation {
  * invitation has the name, NX_E_STATE once the manifest is sealed, NX_E_LIMIT above 255. */
 int nx_run_store_invite(struct nx_run_store *store, struct nx_store_invitation *invitation,
                         struct nx_error *err);
+/* The same for a member that is in already and whose certificate has ended: it comes back with
+ * its own keys, sealed manifest or not. NX_E_NOT_FOUND: no member of that name, or revoked. */
+int nx_run_store_invite_again(struct nx_run_store *store, struct nx_store_invitation *invitation,
+                              struct nx_error *err);
 /* NX_E_NOT_FOUND when no invitation has this token. */
 int nx_run_store_invitation(struct nx_run_store *store, const struct nx_hash *token_hash,
                             struct nx_store_invitation *invitation_out, struct nx_error *err);
@@ -146,6 +154,7 @@ int nx_run_store_mark_logged(struct nx_run_store *store, const struct nx_hash *t
  * `ends` is the certificate's.
  * The very same member asking again (its answer was lost) gets the certificate that was
  * issued to it: appended to certificate_out, which otherwise receives `certificate`.
+ * An invitation of a member that is in renews its certificate, if these are its keys.
  * NX_E_NOT_FOUND (no such token), NX_E_TIMEOUT (expired), NX_E_EXISTS (used already, or the
  * keys belong to another member), NX_E_STATE (manifest sealed). */
 int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_hash, int64_t now,

@@ -40,6 +40,20 @@ int nx_run_store_member_by_spki(struct nx_run_store *store, const struct nx_hash
            : nx_fail(err, NX_E_NOT_FOUND, "no member of this federation has this certificate key");
 }
 
+int nx_run_store_member_certificate(struct nx_run_store *store, uint32_t member,
+                                    struct nx_buffer *certificate_out, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, "SELECT certificate FROM members WHERE id = ?", "i",
+                         (int64_t)member);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  if (r == 0)
+    return nx_fail(err, NX_E_NOT_FOUND, "there is no member %u", member);
+  struct nx_bytes certificate = nx_sql_column_blob(s, 0);
+  return nx_buffer_append(certificate_out, certificate.data, certificate.size, err);
+}
+
 int nx_run_store_renew(struct nx_run_store *store, uint32_t member, int64_t ends,
                        struct nx_bytes certificate, struct nx_error *err) {
   NX_STORE_LOCK(store);
@@ -161,6 +175,23 @@ int nx_run_store_invite(struct nx_run_store *store, struct nx_store_invitation *
   return nx_transaction_commit(&transaction, err);
 }
 
+int nx_run_store_invite_again(struct nx_run_store *store, struct nx_store_invitation *invitation,
+                              struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, "SELECT id FROM members WHERE name = ? AND revoked = 0",
+                         "s", invitation->name);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  if (r == 0)
+    return nx_fail(err, NX_E_NOT_FOUND, "there is no member %s that was not revoked",
+                   invitation->name);
+  invitation->member = (uint32_t)sqlite3_column_int64(s, 0);
+  return nx_sql_run(store, err, "INSERT INTO invitations VALUES(?, ?, ?, ?, ?, 0, 0)", "bisii",
+                    &invitation->token_hash, (size_t)32, (int64_t)invitation->member,
+                    invitation->name, invitation->created, invitation->expires);
+}
+
 #define INVITATION_COLUMNS                                                                         \
   "SELECT token_hash, member, name, created, expires, used FROM invitations "
 
@@ -258,6 +289,32 @@ static int find_issued(struct nx_run_store *store, const struct nx_store_invitat
   return 1;
 }
 
+/* 1: a member that is in has come for its next certificate; 0: the invitation is a new one's. */
+static int come_back(struct nx_run_store *store, const struct nx_store_invitation *invitation,
+                     const struct nx_public_key *identity, const struct nx_hash *spki,
+                     struct nx_bytes certificate, int64_t ends, int64_t now,
+                     struct nx_store_member *member_out, struct nx_error *err) {
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, MEMBER_COLUMNS "WHERE id = ?", "i",
+                         (int64_t)invitation->member);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) <= 0 || (r = read_member(s, member_out, err)) < 0)
+    return r;
+  if (member_out->revoked || memcmp(&member_out->identity, identity, sizeof *identity) ||
+      !nx_hash_equal(&member_out->spki, spki))
+    return nx_fail(err, NX_E_DENIED,
+                   "this invitation is for a member that is in, and these are not its keys (or it "
+                   "was revoked meanwhile)");
+  member_out->ends = ends;
+  member_out->readmitted = true;
+  if ((r = nx_sql_run(store, err, "UPDATE invitations SET used = ? WHERE token_hash = ?", "ib", now,
+                      &invitation->token_hash, (size_t)32)) < 0 ||
+      (r = nx_sql_run(store, err, "UPDATE members SET certificate = ?, ends = ? WHERE id = ?",
+                      "bii", certificate.data, certificate.size, ends,
+                      (int64_t)invitation->member)) < 0)
+    return r;
+  return 1;
+}
+
 static int add_member(struct nx_run_store *store, const struct nx_store_invitation *invitation,
                       const struct nx_store_member *member, struct nx_bytes certificate,
                       struct nx_error *err) {
@@ -296,6 +353,10 @@ int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_h
   if (invitation.expires <= now)
     return nx_fail(err, NX_E_TIMEOUT,
                    "this invitation has expired: ask the operator for a new one");
+  if ((r = come_back(store, &invitation, identity, spki, certificate, ends, now, member_out, err)))
+    return r < 0 || (r = nx_transaction_commit(&transaction, err)) < 0
+               ? r
+               : nx_buffer_append(certificate_out, certificate.data, certificate.size, err);
   if ((r = check_unsealed(store, err)) < 0)
     return r;
   *member_out = (struct nx_store_member){.id = invitation.member, .enrolled = now, .ends = ends};

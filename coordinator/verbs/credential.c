@@ -75,7 +75,7 @@ static int make_parts(struct nx_federation *f, struct nx_store_grant *grant, uin
                                                  .client = true,
                                                  .not_before = grant->granted / NX_SECOND,
                                                  .days = days};
-  int64_t ends;
+  int64_t issued, ends;
   int r = nx_certificate_make_key(&parts->key, err);
   if (r < 0 ||
       (r = nx_certificate_make_request(nx_buffer_view(&parts->key), grant->name, &parts->request,
@@ -83,7 +83,7 @@ static int make_parts(struct nx_federation *f, struct nx_store_grant *grant, uin
       (r = nx_federation_issue(f, nx_buffer_view(&parts->request), &profile, &parts->certificate,
                                err)) < 0 ||
       (r = nx_certificate_spki(nx_buffer_view(&parts->certificate), &grant->spki, err)) < 0 ||
-      (r = nx_certificate_ends(nx_buffer_view(&parts->certificate), &ends, err)) < 0)
+      (r = nx_certificate_validity(nx_buffer_view(&parts->certificate), &issued, &ends, err)) < 0)
     return r;
   grant->ends = ends * NX_SECOND;
   return 0;

@@ -20,16 +20,17 @@ int nx_verb_home(const char *given, char out[NX_PATH_SIZE], struct nx_error *err
 
 /* --- init ------------------------------------------------------------------------------- */
 
-static void tell_created(const char *home, const struct nx_federation *f) {
+static void tell_created(const char *home, const char *root, const struct nx_federation *f) {
   char id[33], fingerprint[NX_FINGERPRINT_SIZE];
   nx_federation_id_hex(f, id);
   nx_fingerprint(nx_bytes(f->row.identity.bytes, sizeof f->row.identity.bytes), fingerprint);
   printf("federation: %s\nid: %s\naddress: %s\nenrolment: %s\nfolder: %s\n"
          "coordinator's key: %s\n\n"
+         "The root's key is in %s%s: take that folder offline, two copies, and remove it here.\n\n"
          "Next: neurox-coordinator serve --home %s\n"
          "      neurox-coordinator invite NAME --home %s      for each institution\n",
-         f->row.name, id, f->config->address, f->config->enrol_address, home, fingerprint, home,
-         home);
+         f->row.name, id, f->config->address, f->config->enrol_address, home, fingerprint,
+         root ? root : home, root ? "" : "/root", home, home);
 }
 
 static int run_init(int argc, char *const *argv, struct nx_error *err) {
@@ -41,7 +42,8 @@ static int run_init(int argc, char *const *argv, struct nx_error *err) {
                                       {.name = "address", .value = &request.address},
                                       {.name = "enrol-address", .value = &request.enrol_address},
                                       {.name = "listen", .value = &request.listen},
-                                      {.name = "enrol-listen", .value = &request.enrol_listen}};
+                                      {.name = "enrol-listen", .value = &request.enrol_listen},
+                                      {.name = "root", .value = &request.root}};
   _cleanup_(nx_federation_closep) struct nx_federation *federation = NULL;
   char home[NX_PATH_SIZE];
   size_t n_words;
@@ -53,24 +55,27 @@ static int run_init(int argc, char *const *argv, struct nx_error *err) {
   int r = nx_federation_create(&request, err);
   if (r < 0 || (r = nx_federation_open(home, &federation, err)) < 0)
     return nx_error_prefix(err, r, "init");
-  tell_created(home, federation);
+  tell_created(home, request.root, federation);
   return 0;
 }
 
 const struct nx_coordinator_verb nx_coordinator_init = {
     .name = "init",
     .summary = "make a federation: its keys, certificates, store and config",
-    .help = "usage: neurox-coordinator init [--name NAME] [--address HOST:PORT] [OPTION…]\n\n"
-            "Makes the folder of a new federation: a certificate authority, the coordinator's\n"
-            "certificate and signing key, the operator's certificate, the store, and\n"
-            "coordinator.yaml. Private keys are made here, mode 0600, and never leave. When\n"
-            "anything fails, nothing is left behind.\n\n" NX_HELP_COORDINATOR_HOME
-            "  --name NAME     of the federation, as its members will see it\n"
-            "  --address H:P   where members reach it (default 127.0.0.1:7443; port 0 picks a\n"
-            "                  free one); this goes into every invitation\n"
-            "  --enrol-address H:P   for enrolment, open only while someone is invited (default:\n"
-            "                  the next port)\n"
-            "  --listen H:P  --enrol-listen H:P   what to bind here, when it is not the address\n",
+    .help =
+        "usage: neurox-coordinator init [--name NAME] [--address HOST:PORT] [OPTION…]\n\n"
+        "Makes the folder of a new federation: a certificate authority, the coordinator's\n"
+        "certificate and signing key, the operator's certificate, the store, and\n"
+        "coordinator.yaml. Private keys are made here, mode 0600, and never leave. When\n"
+        "anything fails, nothing is left behind.\n\n" NX_HELP_COORDINATOR_HOME
+        "  --name NAME     of the federation, as its members will see it\n"
+        "  --address H:P   where members reach it (default 127.0.0.1:7443; port 0 picks a\n"
+        "                  free one); this goes into every invitation\n"
+        "  --enrol-address H:P   for enrolment, open only while someone is invited (default:\n"
+        "                  the next port)\n"
+        "  --listen H:P  --enrol-listen H:P   what to bind here, when it is not the address\n"
+        "  --root DIR      a new folder for the root's key, on a stick (default HOME/root); it\n"
+        "                  is needed only by neurox-coordinator ca\n",
     .run = run_init,
 };
 
@@ -98,9 +103,11 @@ static void wait_for_port(const struct nx_federation *f) {
 
 static int run_invite(int argc, char *const *argv, struct nx_error *err) {
   const char *given = NX_COORDINATOR_HOME, *out = NULL, *hours_text = NULL, *name;
+  bool again = false;
   const struct nx_option options[] = {{.name = "home", .value = &given},
                                       {.name = "out", .value = &out},
-                                      {.name = "hours", .value = &hours_text}};
+                                      {.name = "hours", .value = &hours_text},
+                                      {.name = "again", .flag = &again}};
   _cleanup_(nx_federation_closep) struct nx_federation *federation = NULL;
   struct nx_enrolment_invited invited;
   char home[NX_PATH_SIZE], path[NX_PATH_SIZE], until[21];
@@ -122,7 +129,8 @@ static int run_invite(int argc, char *const *argv, struct nx_error *err) {
   }
   out = out ? out : path;
   int r = nx_federation_open(home, &federation, err);
-  if (r < 0 || (r = nx_enrolment_invite(federation, name, (uint32_t)hours, out, &invited, err)) < 0)
+  if (r < 0 ||
+      (r = nx_enrolment_invite(federation, name, (uint32_t)hours, again, out, &invited, err)) < 0)
     return nx_error_prefix(err, r, "invite %.64s", name);
   wait_for_port(federation);
   nx_clock_format(invited.expires, until);
@@ -143,7 +151,9 @@ const struct nx_coordinator_verb nx_coordinator_invite = {
             "The enrolment port is open only while an invitation is. Members can be invited until\n"
             "the first start, which seals the manifest of members.\n\n" NX_HELP_COORDINATOR_HOME
             "  --out FILE      where to write it (default NAME.invitation)\n"
-            "  --hours N       how long it can be used (default: coordinator.yaml)\n",
+            "  --hours N       how long it can be used (default: coordinator.yaml)\n"
+            "  --again         for a member whose certificate ended while it was off: it comes\n"
+            "                  back with its own keys (neurox-node renew FILE)\n",
     .run = run_invite,
 };
 

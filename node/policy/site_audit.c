@@ -22,6 +22,12 @@ int nx_site_audit_enrolled(struct nx_audit_log *log, const char *federation, con
                          NX_AUDIT_HASH("spki", spki), NX_AUDIT_HASH("identity", identity));
 }
 
+int nx_site_audit_renewed(struct nx_audit_log *log, const struct nx_hash *spki,
+                          const struct nx_hash *roots, int64_t ends, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "certificate.renewed", NX_AUDIT_HASH("spki", spki),
+                         NX_AUDIT_HASH("roots", roots), NX_AUDIT_INT("ends", ends));
+}
+
 int nx_site_audit_pinned(struct nx_audit_log *log, const struct nx_hash *manifest, size_t n_members,
                          struct nx_error *err) {
   return NX_AUDIT_APPEND(log, err, "manifest.pinned", NX_AUDIT_HASH("manifest", manifest),

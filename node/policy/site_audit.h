@@ -15,6 +15,7 @@
  *   shares.released     round, attempt, self, keys
  *   sum.checked         round, sum, tiles  sum.refused    round, sum, reason
  *   model.sealed        round, model       round.left     round, attempt, reason
+ *   certificate.renewed spki, roots, ends
  *   evidence.kept       round, about, first, second
  *
  * Every function returns when its entry is on disk. */
@@ -35,6 +36,9 @@ struct nx_site_round {
 int nx_site_audit_enrolled(struct nx_audit_log *log, const char *federation, const char *name,
                            const struct nx_hash *ca, const struct nx_hash *spki,
                            const struct nx_public_key *identity, struct nx_error *err);
+/* roots: SHA-256 of what is believed from now on; ends: Unix ns. */
+int nx_site_audit_renewed(struct nx_audit_log *log, const struct nx_hash *spki,
+                          const struct nx_hash *roots, int64_t ends, struct nx_error *err);
 int nx_site_audit_pinned(struct nx_audit_log *log, const struct nx_hash *manifest, size_t n_members,
                          struct nx_error *err);
 /* reason NULL: accepted. */

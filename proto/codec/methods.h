@@ -5,7 +5,7 @@
  *     Round/Upload                            member       stream Part      Receipt
  *     Round/FetchTiles                        member       TileRequest      stream Tile
  *     Blob/Fetch                              member       BlobRequest      stream BlobChunk
- *     Session/Renew                           member       RenewRequest     RenewResponse
+ *     Identity/Renew                          member       RenewRequest     RenewResponse
  *     Admin/Start Pause Stop Status Members   a role's     one              one
  *     Admin/Watch                             a role's     one              stream Event
  *     Admin/Log                               a role's     LogRequest       stream BlobChunk
@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 #define NX_METHOD_SESSION_OPEN "/neurox.v1.Session/Open"
-#define NX_METHOD_SESSION_RENEW "/neurox.v1.Session/Renew"
+#define NX_METHOD_IDENTITY_RENEW "/neurox.v1.Identity/Renew"
 #define NX_METHOD_ROUND_UPLOAD "/neurox.v1.Round/Upload"
 #define NX_METHOD_ROUND_FETCH_TILES "/neurox.v1.Round/FetchTiles"
 #define NX_METHOD_BLOB_FETCH "/neurox.v1.Blob/Fetch"

@@ -10,16 +10,17 @@
 #include "proto/rpc/rpc_server.h"
 
 struct nx_rpc_client {
-  grpc_channel *channel;
   grpc_completion_queue *queue;
   pthread_t thread;
   bool running;
-  size_t queue_cap;
-  char *target, *proxy;
+  size_t queue_cap, message_cap;
+  char *target, *server_name, *proxy_given; /* as in the config; the last two may be NULL */
+  char *proxy;                              /* the one it goes through; NULL: none */
 
   pthread_mutex_t lock;
   pthread_cond_t changed;
-  struct nx_rpc_call **calls; /* open ones, so that destroy can cancel them */
+  struct nx_rpc_channel *channel; /* for the next call */
+  struct nx_rpc_call **calls;     /* open ones, so that destroy can cancel them */
   size_t n_calls, room;
 };
 
@@ -119,23 +120,93 @@ static grpc_channel *make_channel(const struct nx_rpc_client_config *config) {
   return channel;
 }
 
+/* --- channels: the newest is the client's, an older one lives while a call is on it ----------- */
+
+static void channel_unref(struct nx_rpc_channel *channel) {
+  if (!channel || atomic_fetch_sub(&channel->references, 1) != 1)
+    return;
+  grpc_channel_destroy(channel->channel);
+  free(channel);
+}
+
+static struct nx_rpc_channel *channel_create(const struct nx_rpc_client_config *config) {
+  struct nx_rpc_channel *channel = calloc(1, sizeof *channel);
+  if (!channel)
+    return NULL;
+  atomic_init(&channel->references, 1);
+  channel->channel = make_channel(config);
+  if (!channel->channel) {
+    free(channel);
+    return NULL;
+  }
+  return channel;
+}
+
+static struct nx_rpc_channel *newest_channel(struct nx_rpc_client *client) {
+  pthread_mutex_lock(&client->lock);
+  struct nx_rpc_channel *channel = client->channel;
+  atomic_fetch_add(&channel->references, 1);
+  pthread_mutex_unlock(&client->lock);
+  return channel;
+}
+
+int nx_rpc_client_renew(struct nx_rpc_client *client, struct nx_bytes ca,
+                        struct nx_bytes certificate, struct nx_bytes key, struct nx_error *err) {
+  const struct nx_rpc_client_config config = {.target = client->target,
+                                              .server_name = client->server_name,
+                                              .ca = ca,
+                                              .certificate = certificate,
+                                              .key = key,
+                                              .proxy = client->proxy_given,
+                                              .message_cap = client->message_cap};
+  struct nx_rpc_channel *next = channel_create(&config);
+  if (!next)
+    return nx_fail(err, NX_E_CRYPTO, "certificate, key or CA for %s cannot be used",
+                   client->target);
+  pthread_mutex_lock(&client->lock);
+  struct nx_rpc_channel *before = client->channel;
+  client->channel = next;
+  pthread_mutex_unlock(&client->lock);
+  channel_unref(before);
+  return 0;
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static bool copy_config(struct nx_rpc_client *client, const struct nx_rpc_client_config *config) {
+  client->queue_cap = config->send_queue_cap;
+  client->message_cap = config->message_cap;
+  client->target = strdup(config->target);
+  client->server_name = config->server_name ? strdup(config->server_name) : NULL;
+  const char *proxy = find_proxy(config);
+  client->proxy_given = config->proxy ? strdup(config->proxy) : NULL;
+  client->proxy = proxy ? strdup(proxy) : NULL;
+  return client->target && (client->server_name || !config->server_name) &&
+         (client->proxy_given || !config->proxy) && (client->proxy || !proxy);
+}
+
+static void free_client(struct nx_rpc_client *client) {
+  free(client->calls);
+  free(client->target);
+  free(client->server_name);
+  free(client->proxy_given);
+  free(client->proxy);
+  free(client);
+}
+
 int nx_rpc_client_create(const struct nx_rpc_client_config *config,
                          struct nx_rpc_client **client_out, struct nx_error *err) {
   struct nx_rpc_client *client = calloc(1, sizeof *client);
-  const char *proxy = find_proxy(config);
-  if (!client || !(client->target = strdup(config->target)) ||
-      (proxy && !(client->proxy = strdup(proxy)))) {
+  if (!client || !copy_config(client, config)) {
     if (client)
-      free(client->target);
-    free(client);
+      free_client(client);
     return nx_fail(err, NX_E_NOMEM, "out of memory for a connection");
   }
   nx_rpc_library_start();
   pthread_mutex_init(&client->lock, NULL);
   pthread_cond_init(&client->changed, NULL);
-  client->queue_cap = config->send_queue_cap;
   client->queue = grpc_completion_queue_create_for_next(NULL);
-  client->channel = make_channel(config);
+  client->channel = channel_create(config);
   if (!client->channel) {
     nx_rpc_client_destroy(client);
     return nx_fail(err, NX_E_CRYPTO, "certificate, key or CA for %s cannot be used",
@@ -153,6 +224,7 @@ int nx_rpc_client_create(const struct nx_rpc_client_config *config,
 
 static void forget_call(void *owner, struct nx_rpc_call *call) {
   struct nx_rpc_client *client = owner;
+  channel_unref(call->channel);
   pthread_mutex_lock(&client->lock);
   for (size_t i = 0; i < client->n_calls; i++)
     if (client->calls[i] == call) {
@@ -185,8 +257,9 @@ int nx_rpc_client_open(struct nx_rpc_client *client, const char *path,
                        const struct nx_rpc_handlers *handlers, void *context, int64_t deadline,
                        struct nx_rpc_call **call_out, struct nx_error *err) {
   grpc_slice method = grpc_slice_from_copied_string(path);
+  struct nx_rpc_channel *channel = newest_channel(client);
   grpc_call *grpc =
-      grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue,
+      grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue,
                                method, NULL, nx_rpc_deadline(deadline), NULL);
   grpc_slice_unref(method);
   struct nx_rpc_call *call = grpc ? nx_rpc_call_wrap(grpc, false, client->queue_cap) : NULL;
@@ -195,10 +268,12 @@ int nx_rpc_client_open(struct nx_rpc_client *client, const char *path,
       nx_rpc_call_unref(call);
     else if (grpc)
       grpc_call_unref(grpc);
+    channel_unref(channel);
     return nx_fail(err, NX_E_NOMEM, "out of memory for a stream to %s", client->target);
   }
   call->handlers = *handlers;
   call->context = context;
+  call->channel = channel;
   call->target = client->target;
   call->proxy = client->proxy;
   call->on_gone = forget_call;
@@ -286,8 +361,7 @@ void nx_rpc_client_destroy(struct nx_rpc_client *client) {
       pthread_cond_wait(&client->changed, &client->lock);
     pthread_mutex_unlock(&client->lock);
   }
-  if (client->channel)
-    grpc_channel_destroy(client->channel);
+  channel_unref(client->channel);
   grpc_completion_queue_shutdown(client->queue);
   if (client->running)
     pthread_join(client->thread, NULL);
@@ -296,10 +370,7 @@ void nx_rpc_client_destroy(struct nx_rpc_client *client) {
   grpc_completion_queue_destroy(client->queue);
   pthread_cond_destroy(&client->changed);
   pthread_mutex_destroy(&client->lock);
-  free(client->calls);
-  free(client->target);
-  free(client->proxy);
-  free(client);
+  free_client(client);
   nx_rpc_library_stop();
 }
 

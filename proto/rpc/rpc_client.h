@@ -22,6 +22,10 @@ struct nx_rpc_client_config {
 
 int nx_rpc_client_create(const struct nx_rpc_client_config *config,
                          struct nx_rpc_client **client_out, struct nx_error *err);
+/* From the next call on, on a connection of its own: another certificate and other roots. Calls
+ * in progress go on where they are. Any thread. */
+int nx_rpc_client_renew(struct nx_rpc_client *client, struct nx_bytes ca,
+                        struct nx_bytes certificate, struct nx_bytes key, struct nx_error *err);
 /* Cancels what is open and waits until every on_closed has run. Not from a handler. */
 void nx_rpc_client_destroy(struct nx_rpc_client *client); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_rpc_client *, nx_rpc_client_destroy)

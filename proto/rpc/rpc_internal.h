@@ -21,6 +21,12 @@ struct nx_rpc_queued {
   size_t size;
 };
 
+/* A client's connection, shared by the calls on it and by the client while it is the newest. */
+struct nx_rpc_channel {
+  atomic_uint references;
+  grpc_channel *channel;
+};
+
 struct nx_rpc_call {
   atomic_uint references; /* one a pending operation, one until on_closed, the callers' */
   pthread_mutex_t lock;   /* guards what follows, never held while a handler runs */
@@ -48,8 +54,9 @@ struct nx_rpc_call {
   grpc_status_code status;
   grpc_slice status_text;
 
-  const char *target; /* client: for texts; lives as long as the client */
-  const char *proxy;  /* client: the one it goes through, or NULL */
+  struct nx_rpc_channel *channel; /* client: held */
+  const char *target;             /* client: for texts; lives as long as the client */
+  const char *proxy;              /* client: the one it goes through, or NULL */
   void (*on_gone)(void *owner, struct nx_rpc_call *call); /* after on_closed */
   void *owner;
 };

@@ -28,6 +28,7 @@ struct nx_rpc_server {
   pthread_cond_t changed;
   size_t open_calls;
   bool stopping, shut_down;
+  grpc_ssl_server_certificate_config *certificates; /* for the next handshake; NULL: as before */
 };
 
 #define SERVER_OF(operation_pointer, member)                                                       \
@@ -111,27 +112,59 @@ static char *text_of(struct nx_bytes pem) {
   return pem.size ? strndup((const char *)pem.data, pem.size) : NULL;
 }
 
-static grpc_server_credentials *credentials(const struct nx_rpc_server_config *config) {
-  char *ca = text_of(config->ca), *key = text_of(config->key);
-  char *certificate = text_of(config->certificate);
+static grpc_ssl_server_certificate_config *make_certificates(struct nx_bytes certificate_pem,
+                                                             struct nx_bytes key_pem,
+                                                             struct nx_bytes ca_pem) {
+  char *ca = text_of(ca_pem), *key = text_of(key_pem), *certificate = text_of(certificate_pem);
   grpc_ssl_pem_key_cert_pair pair = {key, certificate};
-  grpc_ssl_server_certificate_config *certificates =
+  grpc_ssl_server_certificate_config *made =
       key && certificate ? grpc_ssl_server_certificate_config_create(ca, &pair, 1) : NULL;
-  grpc_ssl_server_credentials_options *options =
-      certificates ? grpc_ssl_server_credentials_create_options_using_config(
-                         config->require_client_certificate
-                             ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                             : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-                         certificates)
-                   : NULL;
-  grpc_server_credentials *made =
-      options ? grpc_ssl_server_credentials_create_with_options(options) : NULL;
   if (key)
     explicit_bzero(key, strlen(key));
   free(key);
   free(certificate);
   free(ca);
   return made;
+}
+
+/* gRPC asks before every handshake, on whichever thread makes it. */
+static grpc_ssl_certificate_config_reload_status
+fetch_certificates(void *context, grpc_ssl_server_certificate_config **out) {
+  struct nx_rpc_server *server = context;
+  pthread_mutex_lock(&server->lock);
+  *out = server->certificates;
+  server->certificates = NULL;
+  pthread_mutex_unlock(&server->lock);
+  return *out ? GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW
+              : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+}
+
+static grpc_server_credentials *credentials(struct nx_rpc_server *server,
+                                            const struct nx_rpc_server_config *config) {
+  server->certificates = make_certificates(config->certificate, config->key, config->ca);
+  if (!server->certificates)
+    return NULL;
+  grpc_ssl_server_credentials_options *options =
+      grpc_ssl_server_credentials_create_options_using_config_fetcher(
+          config->require_client_certificate
+              ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+              : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+          fetch_certificates, server);
+  return options ? grpc_ssl_server_credentials_create_with_options(options) : NULL;
+}
+
+int nx_rpc_server_renew(struct nx_rpc_server *server, struct nx_bytes certificate,
+                        struct nx_bytes key, struct nx_bytes ca, struct nx_error *err) {
+  grpc_ssl_server_certificate_config *next = make_certificates(certificate, key, ca), *before;
+  if (!next)
+    return nx_fail(err, NX_E_CRYPTO, "TLS certificate, key or CA cannot be used");
+  pthread_mutex_lock(&server->lock);
+  before = server->certificates; /* not fetched yet: nobody needs it any more */
+  server->certificates = next;
+  pthread_mutex_unlock(&server->lock);
+  if (before)
+    grpc_ssl_server_certificate_config_destroy(before);
+  return 0;
 }
 
 static grpc_server *make_server(const struct nx_rpc_server_config *config) {
@@ -157,7 +190,7 @@ static grpc_server *make_server(const struct nx_rpc_server_config *config) {
 /* gRPC says only that it failed: look which of the two it was, for the person. */
 static int listen_on(struct nx_rpc_server *server, const struct nx_rpc_server_config *config,
                      struct nx_error *err) {
-  grpc_server_credentials *made = credentials(config);
+  grpc_server_credentials *made = credentials(server, config);
   if (!made)
     return nx_fail(err, NX_E_CRYPTO, "TLS certificate, key or CA cannot be used");
   int port = grpc_server_add_http2_port(server->server, config->address, made);
@@ -247,6 +280,8 @@ void nx_rpc_server_stop(struct nx_rpc_server *server, int64_t deadline) {
   }
   grpc_server_destroy(server->server);
   grpc_completion_queue_destroy(server->queue);
+  if (server->certificates)
+    grpc_ssl_server_certificate_config_destroy(server->certificates);
   pthread_cond_destroy(&server->changed);
   pthread_mutex_destroy(&server->lock);
   free(server);

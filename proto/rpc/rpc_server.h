@@ -32,6 +32,10 @@ struct nx_rpc_server_config {
 /* NX_E_IO: the port cannot be had; NX_E_CRYPTO: certificate, key or CA do not work. */
 int nx_rpc_server_create(const struct nx_rpc_server_config *config,
                          struct nx_rpc_server **server_out, struct nx_error *err);
+/* From the next handshake on: another certificate (of the same key or another) and other roots
+ * for clients. Connections that there are stay. Any thread. */
+int nx_rpc_server_renew(struct nx_rpc_server *server, struct nx_bytes certificate,
+                        struct nx_bytes key, struct nx_bytes ca, struct nx_error *err);
 uint16_t nx_rpc_server_port(const struct nx_rpc_server *server);
 /* Refuses new calls, waits until `deadline` (monotonic) for running ones, cancels the rest,
  * frees everything. Every on_closed has run when it returns. Not from a handler. */
@@ -39,6 +43,11 @@ void nx_rpc_server_stop(struct nx_rpc_server *server, int64_t deadline);
 /* Stop at once; NULL is fine. */
 void nx_rpc_server_destroy(struct nx_rpc_server *server);
 NX_DEFINE_CLEANUP(struct nx_rpc_server *, nx_rpc_server_destroy)
+
+/* Told on a thread of the transport whenever a client's handshake fails, in OpenSSL's words: a
+ * certificate that has ended, one of another federation, or bytes that are no TLS. One for the
+ * process; NULL takes it back. */
+void nx_rpc_on_refused_handshake(void (*told)(void *context, const char *why), void *context);
 
 /* Before anything else of this folder, after every fork: starts gRPC, pins TLS 1.3, keeps
  * its logging quiet. Counted: stop as often as started. */

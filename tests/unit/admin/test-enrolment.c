@@ -79,7 +79,7 @@ static int admit(const struct site *site, struct nx_buffer *pem, struct nx_error
 
 static struct nx_enrolment_invited invite(const char *name) {
   struct nx_enrolment_invited invited;
-  assert_int_equal(nx_enrolment_invite(federation, name, 0, file, &invited, NULL), 0);
+  assert_int_equal(nx_enrolment_invite(federation, name, 0, false, file, &invited, NULL), 0);
   return invited;
 }
 
@@ -190,13 +190,16 @@ static void failed_file_leaves_no_invitation(void **state) {
   (void)state;
   struct nx_enrolment_invited invited;
   uint32_t pending = 9;
-  assert_true(nx_enrolment_invite(federation, "site-0", 0, "/nowhere/file", &invited, NULL) < 0);
+  assert_true(nx_enrolment_invite(federation, "site-0", 0, false, "/nowhere/file", &invited, NULL) <
+              0);
   assert_int_equal(
       nx_run_store_pending_invitations(federation->store, nx_clock_unix(), &pending, NULL), 0);
   assert_int_equal(pending, 0);
-  assert_int_equal(nx_enrolment_invite(federation, "it's", 0, file, &invited, NULL), NX_E_INVALID);
+  assert_int_equal(nx_enrolment_invite(federation, "it's", 0, false, file, &invited, NULL),
+                   NX_E_INVALID);
   invite("site-0");
-  assert_int_equal(nx_enrolment_invite(federation, "site-1", 0, file, &invited, NULL), NX_E_EXISTS);
+  assert_int_equal(nx_enrolment_invite(federation, "site-1", 0, false, file, &invited, NULL),
+                   NX_E_EXISTS);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, unmake)

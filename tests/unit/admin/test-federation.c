@@ -44,8 +44,9 @@ static int count_entries(void) {
 
 static void home_is_whole_and_its_keys_are_private(void **state) {
   (void)state;
-  static const char *const keys[] = {"ca/ca.key",    "tls/coordinator.key", "operator/operator.key",
-                                     "identity.key", "store.sqlite",        "coordinator.yaml"};
+  static const char *const keys[] = {
+      "root/root.key", "ca/issuer.key", "tls/coordinator.key", "operator/operator.key",
+      "identity.key",  "store.sqlite",  "coordinator.yaml"};
   _cleanup_(nx_federation_closep) struct nx_federation *f = NULL;
   assert_int_equal(create("Test lab: #1", "127.0.0.1:0", NULL), 0);
   assert_int_equal(count_entries(), 1);

@@ -1,0 +1,171 @@
+#!/bin/sh
+# Identity for years, with real processes whose certificates last ten seconds: renewed over
+# the running connection on both ends, in the middle of a run; the issuing key renewed and the
+# root rotated beneath it; roles; and what is stolen, replayed, ended or foreign is refused,
+# named and logged.
+. "$(dirname "$0")/lib.sh"
+
+lifetime=10
+start_hub --root "$work/stick"
+echo "certificate_seconds: $lifetime" >>"$hub/coordinator.yaml"
+kill "$hub_pid"
+wait "$hub_pid" || true
+openssl x509 -in "$hub/tls/coordinator.pem" -noout -pubkey >"$work/hub.before"
+serve_hub
+logged() { "$audit" show "$hub/audit" | grep -q -- "$1"; }
+check "the root's key is not in the hub's folder" test -f "$work/stick/root.key" -a ! -d "$hub/root"
+
+# ---- enrolment: stolen token, replayed request -------------------------------------------------
+
+for k in 0 1 2; do synth_site "site-$k" $((3 * k)) 3; done
+enrol site-0
+enrol site-1
+invite open # or the port would be closed
+refused "a token that was used is worth nothing to a thief" "used already" \
+  "$node" init "$work/site-1.invitation" --fingerprint "$(fingerprint_of "$work/site-1.invite")" \
+  --home "$work/thief" --data "$work/site-1.data"
+invite site-2
+refused "a stolen token and a misread fingerprint do not go together" "fingerprint" \
+  "$node" init "$work/site-2.invitation" --fingerprint "$(fingerprint_of "$work/site-1.invite")" \
+  --home "$work/thief" --data "$work/site-1.data"
+# The thief is faster than the site: the site finds its invitation used, and says so.
+"$node" init "$work/site-2.invitation" --fingerprint "$(fingerprint_of "$work/site-2.invite")" \
+  --home "$work/thief" --data "$work/site-1.data" >/dev/null 2>&1
+refused "whose token was stolen and used notices it at once" "used already" \
+  "$node" init "$work/site-2.invitation" --fingerprint "$(fingerprint_of "$work/site-2.invite")" \
+  --home "$work/site-2" --data "$work/site-2.data" --fold 0
+check "and so does the hub's log" wait_for 5 logged "enrolment.refused.*used already"
+"$coordinator" revoke site-2 --reason "stolen invitation" --home "$hub" >/dev/null 2>&1
+refused "the thief is shut out" "revoked" "$node" run --home "$work/thief"
+check "and named in the log" wait_for 5 logged "call.denied.*site-2.*revoked"
+cp -r "$work/site-2.data" "$work/site-3.data"
+enrol site-3
+
+# ---- a run over several lifetimes ---------------------------------------------------------------
+
+for k in 0 1 3; do run_site "site-$k"; done
+small_plan 3 >"$work/plan.yaml"
+"$coordinator" start "$work/plan.yaml" --wait-members 3 --home "$hub" >"$work/start.log" 2>&1
+sleep 1
+"$coordinator" ca renew-issuer --root "$work/stick" --home "$hub" >"$work/issuer.log" 2>&1
+check "the issuing key is renewed beneath a run" wait_for 10 logged "authority.changed"
+check "the run finishes" timeout 120 "$coordinator" watch --home "$hub"
+renewed() { [ "$(grep -c certificate.renewed "$work/$1.log")" -ge "$2" ]; }
+check "every node has renewed its certificate" eval \
+  'wait_for 40 renewed site-0 1 && wait_for 40 renewed site-1 1 && wait_for 40 renewed site-3 1'
+check "no node was ever refused" eval '! grep -q "node.refused\|refuses this node" "$work"/site-[013].log'
+
+# ---- the root rolls -------------------------------------------------------------------------------
+
+"$coordinator" ca rotate-root --root "$work/stick" --next "$work/stick-2" --home "$hub" >"$work/rotate.log" 2>&1
+refused "the old root is not retired over a member's head" "would be locked out" \
+  "$coordinator" ca retire-root --home "$hub"
+believes() { [ "$(grep -c BEGIN "$work/$1/tls/ca.pem")" = "$2" ]; }
+check "every node learns of the new root from its running hub" eval \
+  'wait_for 40 believes site-0 2 && wait_for 40 believes site-1 2 && wait_for 40 believes site-3 2'
+retire() { "$coordinator" ca retire-root --home "$hub"; }
+check "then the old root is retired" wait_for 20 retire
+check "and every node forgets it" eval \
+  'wait_for 40 believes site-0 1 && wait_for 40 believes site-1 1 && wait_for 40 believes site-3 1'
+small_plan 1 >"$work/plan-2.yaml"
+"$coordinator" start "$work/plan-2.yaml" --wait-members 3 --home "$hub" >"$work/start.log" 2>&1
+check "a run under the new root alone finishes" timeout 120 "$coordinator" watch --home "$hub"
+openssl x509 -in "$hub/tls/coordinator.pem" -noout -pubkey >"$work/hub.after"
+check "the hub's certificate is another, its key the same" cmp "$work/hub.before" "$work/hub.after"
+
+# ---- a node that was off until its certificate ended -----------------------------------------------
+
+kill "$(pid_of site-3)"
+wait "$(pid_of site-3)" 2>/dev/null || true
+cp -r "$work/site-3" "$work/old-site-3"
+sleep $((lifetime + 1))
+refused "a node whose certificate has ended says so, and what to do" "certificate has expired.*--again|--again.*certificate has expired" \
+  "$node" run --home "$work/site-3"
+"$coordinator" invite site-3 --again --home "$hub" --out "$work/again.invitation" >"$work/again.invite" 2>&1
+refused "its invitation is no good for other keys" "not its keys" \
+  "$node" init "$work/again.invitation" --fingerprint "$(fingerprint_of "$work/again.invite")" \
+  --home "$work/thief-2" --data "$work/site-3.data"
+check "it comes back with its own" "$node" renew "$work/again.invitation" \
+  --fingerprint "$(fingerprint_of "$work/again.invite")" --home "$work/site-3"
+run_site site-3
+connected() { [ "$(status_value connected)" = "$1" ]; }
+check "and is connected" wait_for 20 connected 3
+
+# ---- ended in the middle of a call ------------------------------------------------------------------
+
+# A researcher's line lives as long as the certificate, and no longer.
+"$coordinator" grant researcher alice --out "$work/alice" --home "$hub" >/dev/null
+"$coordinator" grant auditor board --out "$work/board" --home "$hub" >/dev/null
+check "a researcher sees the status" wait_for 5 "$coordinator" status --home "$work/alice"
+refused "a researcher may not start a run" "researcher's certificate may not" \
+  "$coordinator" start "$work/plan.yaml" --home "$work/alice"
+refused "nor stop one" "researcher's certificate may not" "$coordinator" stop --home "$work/alice"
+refused "nor list the members" "researcher's certificate may not" \
+  "$coordinator" members --home "$work/alice"
+check "an auditor may" "$coordinator" members --home "$work/board"
+refused "but not pause a run" "auditor's certificate may not" "$coordinator" pause --home "$work/board"
+check "each is in the log by name" eval \
+  'wait_for 5 logged "call.denied.*researcher.*alice.*Admin/Start" && logged "call.denied.*auditor.*board.*Admin/Pause"'
+small_plan 2 >"$work/plan-3.yaml"
+"$coordinator" start "$work/plan-3.yaml" --wait-members 3 --home "$hub" >"$work/start.log" 2>&1
+"$coordinator" watch --home "$work/alice" >"$work/alice.log" 2>&1 &
+watching=$!
+pids="$pids $watching"
+sleep 1
+"$coordinator" revoke alice --reason "left" --home "$hub" >/dev/null
+gone() { ! kill -0 "$watching" 2>/dev/null && grep -q revoked "$work/alice.log"; }
+check "a revoked researcher's open line ends, and says why" wait_for 5 gone
+refused "and is not answered again" "revoked" "$coordinator" status --home "$work/alice"
+check "the run goes on for the others" timeout 120 "$coordinator" watch --home "$hub"
+
+# ---- another federation -------------------------------------------------------------------------------
+
+"$coordinator" init --home "$work/other" --name other --address 127.0.0.1:0 \
+  --enrol-address 127.0.0.1:0 >/dev/null 2>&1
+cp -r "$work/site-0" "$work/foreign"
+"$coordinator" grant operator mallory --out "$work/mallory" --home "$work/other" >/dev/null
+cp "$work/mallory/certificate.pem" "$work/foreign/tls/node.pem"
+cp "$work/mallory/key.pem" "$work/foreign/tls/node.key"
+cp "$work/other/ca/ca.pem" "$work/foreign/tls/ca.pem"
+"$node" run --home "$work/foreign" >"$work/foreign.log" 2>&1 &
+pids="$pids $!"
+foreign=$!
+told() { grep -q "did not sign" "$work/foreign.log"; }
+check "a node of another federation gets no connection and says why" wait_for 15 told
+cp "$work/site-0/tls/ca.pem" "$work/mallory/ca.pem"
+sed -i "s/^address: .*/address: '127.0.0.1:$(hub_port)'/" "$work/mallory/credential.yaml"
+refused "nor does another federation's operator" "answers" "$coordinator" status --home "$work/mallory"
+check "which the hub's log tells" wait_for 5 logged "tls.refused"
+kill "$foreign" 2>/dev/null || true
+
+# ---- the log itself -----------------------------------------------------------------------------------
+
+kill "$hub_pid"
+wait "$hub_pid" || true
+check "the hub's log verifies" "$audit" verify "$hub/audit"
+entries=$hub/audit/entries.log
+tampered() { # WORDS PYTHON
+  cp -r "$hub/audit" "$work/tampered"
+  /usr/bin/python3 - "$work/tampered/entries.log" <<PY
+import struct, sys
+path = sys.argv[1]
+data = open(path, "rb").read()
+at, entries = 8, []
+while at < len(data):
+    size = struct.unpack_from("<I", data, at)[0]
+    entries.append(data[at:at + size + 8])
+    at += size + 8
+$2
+open(path, "wb").write(data[:8] + b"".join(entries))
+PY
+  if "$audit" verify "$work/tampered" >"$work/verify" 2>&1; then
+    not_ok "$1" "it verifies"
+  else
+    ok "$1: $(grep -o 'FAILED.*\|entry.*' "$work/verify" | head -n 1 | cut -c1-60)"
+  fi
+  rm -rf "$work/tampered"
+}
+tampered "an edited entry is found" 'entries[5] = entries[5][:30] + bytes([entries[5][30] ^ 1]) + entries[5][31:]'
+tampered "a deleted entry is found" 'del entries[5]'
+tampered "entries in another order are found" 'entries[5], entries[6] = entries[6], entries[5]'
+tampered "a cut log is found" 'entries = entries[:-3]'
