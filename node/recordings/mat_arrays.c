@@ -8,9 +8,6 @@
 
 #include "common/size.h"
 
-#define TIMES_CAP ((uint64_t)1 << 27)
-#define SECONDS_CAP (14 * 86400.0)
-
 struct choice {
   struct nx_sidecar sidecar;
   struct nx_mat_leaves leaves; /* of the samples, part by part; or times */
@@ -158,77 +155,28 @@ static int add_behaviour(struct nx_recording *recording, const struct nx_mat_fil
 
 /* ---- spike times ---------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static int take_times(struct nx_recording *recording, const struct nx_mat_leaves *leaves,
                       struct nx_mat_arrays *arrays, struct nx_error *err) {
-  double start = leaves->start, end = leaves->end;
-  uint64_t total = 0;
   if (leaves->n > NX_RECORDING_CHANNELS)
     return nx_fail(err, NX_E_LIMIT, "%zu units: at most %d are read", leaves->n,
                    NX_RECORDING_CHANNELS);
-  arrays->samples.n_channels = leaves->n;
-  arrays->units = calloc(leaves->n, sizeof *arrays->units);
-  arrays->counts = calloc(leaves->n, sizeof *arrays->counts);
-  if (!arrays->units || !arrays->counts)
-    return nx_fail(err, NX_E_NOMEM, "out of memory");
-  for (size_t u = 0; u < leaves->n; u++) {
+  int r = nx_spike_times_init(&arrays->spikes, leaves->n, err);
+  for (size_t u = 0; !r && u < leaves->n; u++) {
     const struct nx_mat *mat = &leaves->leaves[u];
     unsigned type;
     struct nx_bytes data;
     size_t n = (size_t)(mat->rows * mat->columns);
-    if ((total += n) > TIMES_CAP)
-      return nx_fail(err, NX_E_LIMIT, "more than %llu spikes", (unsigned long long)TIMES_CAP);
     nx_mat_numbers(mat, &type, &data);
-    arrays->units[u] = calloc(n, sizeof **arrays->units);
-    if (!arrays->units[u])
-      return nx_fail(err, NX_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-      arrays->units[u][i] = nx_mat_value(type, data.data, i);
-    arrays->counts[u] = n;
-    qsort(arrays->units[u], n, sizeof **arrays->units, by_value);
-    start = isnan(leaves->start) ? fmin(isnan(start) ? INFINITY : start, arrays->units[u][0])
-                                 : leaves->start;
-    end = isnan(leaves->end) ? fmax(isnan(end) ? -INFINITY : end, arrays->units[u][n - 1])
-                             : leaves->end;
+    r = nx_spike_times_reserve(&arrays->spikes, u, n, err);
+    for (size_t i = 0; !r && i < n; i++)
+      arrays->spikes.times[u][i] = nx_mat_value(type, data.data, i);
   }
-  double bins = ceil((end - start) * NX_MAT_BIN_HZ + 1e-9);
-  if (!(bins >= 1 && (end - start) < SECONDS_CAP))
-    return nx_fail(err, NX_E_FORMAT, "spike times from %g to %g s: write them in seconds", start,
-                   end);
-  arrays->samples.n_samples = (uint64_t)bins;
-  recording->info.origin_s = start;
-  for (size_t u = 0; u < leaves->n; u++)
-    for (size_t i = 0; i < arrays->counts[u]; i++)
-      arrays->units[u][i] -= start;
-  return 0;
-}
-
-/* First spike of a unit in bin `bin` or later. */
-static size_t first_in(const struct nx_mat_arrays *arrays, size_t u, uint64_t bin) {
-  size_t low = 0, high = arrays->counts[u];
-  while (low < high) {
-    size_t middle = low + (high - low) / 2;
-    if (floor(arrays->units[u][middle] * NX_MAT_BIN_HZ) < (double)bin)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-static void count_spikes(const struct nx_mat_arrays *arrays, size_t u, uint64_t first, size_t n,
-                         float *out) {
-  memset(out, 0, n * sizeof *out);
-  for (size_t i = first_in(arrays, u, first); i < arrays->counts[u]; i++) {
-    double bin = floor(arrays->units[u][i] * NX_MAT_BIN_HZ) - (double)first;
-    if (bin >= (double)n)
-      break;
-    out[(size_t)bin] += 1;
-  }
+  if (!r)
+    r = nx_spike_times_lay_out(&arrays->spikes, leaves->start, leaves->end, err);
+  arrays->samples.n_channels = leaves->n;
+  arrays->samples.n_samples = arrays->spikes.n_bins;
+  recording->info.origin_s = arrays->spikes.start_s;
+  return r;
 }
 
 /* ---- describing ----------------------------------------------------------------------------- */
@@ -236,7 +184,7 @@ static void count_spikes(const struct nx_mat_arrays *arrays, size_t u, uint64_t 
 static int make_channels(struct nx_recording *recording, const struct nx_sidecar *sidecar,
                          double rate, struct nx_mat_arrays *arrays, struct nx_error *err) {
   size_t n = arrays->samples.n_channels, all = n + arrays->n_behaviour;
-  bool times = arrays->units != NULL;
+  bool times = arrays->spikes.times != NULL;
   if (n < 1 || all > NX_RECORDING_CHANNELS || arrays->samples.n_samples < 1)
     return nx_fail(err, NX_E_LIMIT, "%zu channels: 1 to %d are read", all, NX_RECORDING_CHANNELS);
   recording->channels = calloc(all, sizeof *recording->channels);
@@ -306,7 +254,7 @@ int nx_mat_arrays_open(struct nx_recording *recording, const struct nx_mat_file 
   if (!r && choice->times) {
     r = take_times(recording, &choice->leaves, arrays, err);
     if (!r)
-      r = make_channels(recording, &choice->sidecar, NX_MAT_BIN_HZ, arrays, err);
+      r = make_channels(recording, &choice->sidecar, NX_SPIKE_BIN_HZ, arrays, err);
   } else if (!r) {
     r = open_part(recording, file, choice, arrays, err);
   }
@@ -320,8 +268,8 @@ void nx_mat_arrays_read(const struct nx_mat_arrays *arrays, const uint32_t *chan
   for (size_t c = 0; c < n_channels; c++, out += n) {
     size_t at = channels[c], view = 0;
     if (at < arrays->samples.n_channels) {
-      if (arrays->units)
-        count_spikes(arrays, at, first, n, out);
+      if (arrays->spikes.times)
+        nx_spike_times_read(&arrays->spikes, at, first, n, out);
       else
         nx_mat_view_read(&arrays->samples, at, first, n, out);
       continue;
@@ -334,10 +282,7 @@ void nx_mat_arrays_read(const struct nx_mat_arrays *arrays, const uint32_t *chan
 }
 
 void nx_mat_arrays_finish(struct nx_mat_arrays *arrays) {
-  for (size_t u = 0; arrays->units && u < arrays->samples.n_channels; u++)
-    free(arrays->units[u]);
-  free(arrays->units);
-  free(arrays->counts);
+  nx_spike_times_finish(&arrays->spikes);
   free(arrays->views);
   nx_mat_finish(&arrays->other);
   memset(arrays, 0, sizeof *arrays);

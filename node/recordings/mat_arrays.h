@@ -7,8 +7,7 @@
 #include "node/recordings/mat5.h"
 #include "node/recordings/mat_leaves.h"
 #include "node/recordings/sidecar.h"
-
-#define NX_MAT_BIN_HZ 1000 /* of spike times */
+#include "node/recordings/spike_times.h"
 
 /* Numbers of one matrix as channels and samples. */
 struct nx_mat_view {
@@ -25,9 +24,7 @@ struct nx_mat_arrays {
   size_t n_behaviour;        /* channels */
   struct nx_mat_view *views; /* [n_behaviour_views] */
   size_t n_views;
-  double *
-      *units; /* [samples.n_channels] sorted times from the first bin's start, s; NULL: matrix */
-  size_t *counts; /* [samples.n_channels] */
+  struct nx_spike_times spikes; /* times NULL: a matrix */
 };
 
 void nx_mat_view_read(const struct nx_mat_view *view, size_t channel, uint64_t first, size_t n,
