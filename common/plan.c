@@ -16,8 +16,12 @@ static const cyaml_strval_t scales[] = {
 static const cyaml_strval_t objectives[] = {
     {"classification", NX_OBJECTIVE_CLASSIFICATION},
     {"reconstruction", NX_OBJECTIVE_RECONSTRUCTION},
+    {"next-patch", NX_OBJECTIVE_NEXT_PATCH},
 };
-static const cyaml_strval_t networks[] = {{"nano", NX_NETWORK_NANO}};
+static const cyaml_strval_t networks[] = {
+    {"nano", NX_NETWORK_NANO},
+    {"general", NX_NETWORK_GENERAL},
+};
 static const cyaml_strval_t mechanisms[] = {{"none", NX_PRIVACY_NONE}};
 
 #define TEXT(part, key) CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER, part, key, 1, 64)
@@ -100,6 +104,7 @@ static const cyaml_schema_field_t plan_fields[] = {WHOLE(struct nx_plan, neurox_
                                                    CHOICE(struct nx_plan, privacy, mechanisms),
                                                    EXTRA(irb),
                                                    EXTRA(requires),
+                                                   EXTRA(modalities),
                                                    CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema = {
@@ -167,7 +172,10 @@ static int check_shapes(const struct nx_plan *p, struct nx_error *err) {
     return nx_fail(err, NX_E_FORMAT, "model.width must be an even multiple of model.heads");
   if (!strcmp(p->data.negative_label, p->data.positive_label))
     return nx_fail(err, NX_E_FORMAT, "data.negative_label and data.positive_label are the same");
-  return 0;
+  if (p->model.network == NX_NETWORK_NANO && p->training.objective == NX_OBJECTIVE_NEXT_PATCH)
+    return nx_fail(err, NX_E_FORMAT,
+                   "training.objective: next-patch is for model.network: general");
+  return nx_plan_modalities_check(p, err);
 }
 
 int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_out,

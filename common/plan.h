@@ -8,14 +8,22 @@
 #include "common/bytes.h"
 #include "common/error.h"
 #include "common/plan_irb.h"
+#include "common/plan_modalities.h"
 #include "common/plan_requires.h"
 
 #define NX_PLAN_VERSION 1
 
 enum nx_plan_reference { NX_REFERENCE_AS_RECORDED, NX_REFERENCE_AVERAGE };
 enum nx_plan_scale { NX_SCALE_RECORDING, NX_SCALE_CHANNEL };
-enum nx_plan_objective { NX_OBJECTIVE_CLASSIFICATION, NX_OBJECTIVE_RECONSTRUCTION };
-enum nx_plan_network { NX_NETWORK_NANO };
+enum nx_plan_objective {
+  NX_OBJECTIVE_CLASSIFICATION,
+  NX_OBJECTIVE_RECONSTRUCTION, /* of what is hidden */
+  NX_OBJECTIVE_NEXT_PATCH      /* autoregressive; the general network's */
+};
+enum nx_plan_network {
+  NX_NETWORK_NANO,   /* one modality: models/nets/nano.h */
+  NX_NETWORK_GENERAL /* many: models/nets/general.h, with the section modalities */
+};
 enum nx_plan_privacy { NX_PRIVACY_NONE };
 
 struct nx_plan_data {
@@ -79,6 +87,7 @@ struct nx_plan {
   /* Optional sections, each in a file of its own; NULL: the plan does not have it. */
   struct nx_plan_irb *irb;
   struct nx_plan_requires *requires;
+  struct nx_plan_modalities *modalities; /* NULL unless model.network is general */
 };
 
 /* Parses and checks ranges; NX_E_FORMAT names the key and, for schema errors, its line.

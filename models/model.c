@@ -6,6 +6,7 @@
 
 #include "common/rng.h"
 #include "common/size.h"
+#include "models/nets/general.h"
 #include "models/nets/nano.h"
 #include "models/tensor/layout.h"
 
@@ -17,6 +18,29 @@ struct model_block {
   struct nx_model model;
   struct nx_model_tensor tensors[];
 };
+
+static void put_tokenisers(const struct nx_plan *plan, struct nx_model_shape *shape) {
+  const struct nx_plan_modalities *m = plan->modalities;
+  shape->experts = m->experts;
+  shape->patches = m->patches;
+  shape->patch_samples = shape->bins = shape->stats = 0;
+  shape->mask_fraction = m->mask_fraction;
+  shape->mask_correlation = m->mask_correlation;
+  shape->mask_radius_mm = m->mask_radius_mm;
+  shape->n_tokenisers = m->tokenisers_count;
+  for (size_t i = 0; i < m->tokenisers_count; i++) {
+    const struct nx_plan_tokeniser *t = &m->tokenisers[i];
+    shape->tokenisers[i] = (struct nx_model_tokeniser){
+        .kind = t->kind,
+        .loss = t->loss,
+        .patch_samples = t->patch_samples,
+        .inputs = t->patch_samples + t->patch_samples / 2 + 1,
+        .patch_seconds = t->patch_samples / t->rate_hz,
+        .frequency_weight = t->frequency_weight,
+        .frequency_power = t->frequency_power,
+    };
+  }
+}
 
 int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *shape_out,
                              struct nx_error *err) {
@@ -47,6 +71,8 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
       .patch_seconds = plan->window.patch_seconds,
       .dropout = plan->model.dropout,
   };
+  if (plan->model.network == NX_NETWORK_GENERAL)
+    put_tokenisers(plan, shape_out);
   return 0;
 }
 
@@ -88,7 +114,8 @@ int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, str
     return r;
   if (!layout)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a model");
-  r = nx_nano_layout(&shape, layout, err);
+  r = shape.network == NX_NETWORK_GENERAL ? nx_general_layout(&shape, layout, err)
+                                          : nx_nano_layout(&shape, layout, err);
   if (r < 0)
     return r;
   struct nx_model *model = allocate(&shape, layout->n_tensors, layout->n_params);

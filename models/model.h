@@ -28,6 +28,15 @@
 #define NX_MODEL_BINS 45                      /* spectral bins of a patch, 1 .. 45 of its rFFT */
 #define NX_MODEL_STATS 8                      /* statistics of a channel in a window */
 
+/* How the general network reads one kind of signal (common/modality.h). */
+struct nx_model_tokeniser {
+  enum nx_tokeniser_kind kind;
+  enum nx_token_loss loss;
+  uint32_t patch_samples; /* n */
+  uint32_t inputs;        /* n_in = n + n / 2 + 1: samples, then log amplitudes */
+  double patch_seconds, frequency_weight, frequency_power;
+};
+
 /* Everything the sizes depend on. */
 struct nx_model_shape {
   enum nx_plan_network network;
@@ -43,6 +52,12 @@ struct nx_model_shape {
   uint32_t stats;         /* NX_MODEL_STATS */
   double patch_seconds;
   double dropout;
+  /* The general network's; 0 for nano. There patch_samples, bins and stats are 0: what they say
+   * is each tokeniser's, and inputs are not standardised by the federation. */
+  uint32_t experts; /* E in every second block */
+  uint32_t n_tokenisers;
+  struct nx_model_tokeniser tokenisers[NX_TOKENISERS];
+  double mask_fraction, mask_correlation, mask_radius_mm;
 };
 
 /* One named part of the flat parameter vector, row-major. */
@@ -62,7 +77,8 @@ struct nx_model {
   size_t n_params;
   float *params; /* [n_params], aligned to 64 bytes */
   /* Standardisation of inputs: the F spectral bins, then the channel statistics. Means 0 and
-   * SDs 1 until the statistics round sets them (models/optim/server_apply.h). */
+   * SDs 1 until the statistics round sets them (models/optim/server_apply.h). None for the
+   * general network. */
   size_t n_features;
   float *feature_mean; /* [n_features] */
   float *feature_sd;   /* [n_features], > 0 */

@@ -24,6 +24,32 @@ static int append_format(struct nx_buffer *out, struct nx_error *err, const char
   return nx_buffer_append(out, line, (size_t)length, err);
 }
 
+static const char *objective_name(enum nx_plan_objective objective) {
+  return objective == NX_OBJECTIVE_RECONSTRUCTION ? "reconstruction"
+         : objective == NX_OBJECTIVE_NEXT_PATCH   ? "next-patch"
+                                                  : "classification";
+}
+
+/* The general network's own: "eeg:64:0.5:quadratic:0.5:1" for each tokeniser. */
+static int append_tokenisers(struct nx_buffer *out, const struct nx_model_shape *s,
+                             struct nx_error *err) {
+  int r = append_format(out, err, "\"patches\":\"%u\",\"experts\":\"%u\",\"tokenisers\":\"",
+                        s->patches, s->experts);
+  for (uint32_t i = 0; !r && i < s->n_tokenisers; i++) {
+    const struct nx_model_tokeniser *k = &s->tokenisers[i];
+    r = append_format(out, err, "%s%s:%u:%.9g:%s:%.9g:%.9g", i ? " " : "",
+                      nx_tokeniser_name(k->kind), k->patch_samples, k->patch_seconds,
+                      k->loss == NX_TOKEN_LOSS_POISSON ? "poisson" : "quadratic",
+                      k->frequency_weight, k->frequency_power);
+  }
+  if (!r)
+    r = append_format(out, err,
+                      "\",\"mask_fraction\":\"%.9g\",\"mask_correlation\":\"%.9g\","
+                      "\"mask_radius_mm\":\"%.9g\"}",
+                      s->mask_fraction, s->mask_correlation, s->mask_radius_mm);
+  return r;
+}
+
 static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
                            struct nx_error *err) {
   const struct nx_model_shape *s = &model->shape;
@@ -32,11 +58,14 @@ static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
     r = nx_json_append_string(out, model->plan_name, err);
   if (!r)
     r = append_format(out, err,
-                      ",\"network\":\"nano\",\"objective\":\"%s\",\"width\":\"%u\","
+                      ",\"network\":\"%s\",\"objective\":\"%s\",\"width\":\"%u\","
                       "\"blocks\":\"%u\",\"queries\":\"%u\",\"heads\":\"%u\",",
-                      s->objective == NX_OBJECTIVE_RECONSTRUCTION ? "reconstruction"
-                                                                  : "classification",
-                      s->width, s->blocks, s->queries, s->heads);
+                      s->network == NX_NETWORK_GENERAL ? "general" : "nano",
+                      objective_name(s->objective), s->width, s->blocks, s->queries, s->heads);
+  if (!r && s->network == NX_NETWORK_GENERAL) {
+    r = append_format(out, err, "\"feed_forward\":\"%u\",", s->feed_forward);
+    return r ? r : append_tokenisers(out, s, err);
+  }
   if (!r)
     r = append_format(out, err,
                       "\"feed_forward\":\"%u\",\"patches\":\"%u\",\"patch_samples\":\"%u\","
@@ -64,7 +93,7 @@ static struct nx_model_tensor entry_of(const struct nx_model *model, size_t i, f
 }
 
 static size_t n_entries(const struct nx_model *model) {
-  return model->n_tensors + 2;
+  return model->n_tensors + (model->n_features ? 2 : 0);
 }
 
 static int append_header(struct nx_buffer *out, const struct nx_model *model,

@@ -30,6 +30,7 @@ struct nx_attention_shape {
   size_t n_queries, n_keys;        /* rows of each set */
   size_t query_stride, key_stride; /* from one row to the next; values like keys */
   size_t output_stride;
+  const uint32_t *limits; /* [n_queries]: keys that each query sees, or NULL for all */
 };
 
 /* Unifier: W windows, C channels, S patches, K = queries * heads score columns, width d. */
@@ -111,6 +112,24 @@ struct nx_kernels {
                  const uint32_t *rows, nx_real *y);
   void (*scatter_add)(struct nx_stream *stream, size_t n, size_t columns, const nx_real *dy,
                       const uint32_t *rows, nx_real *dx);
+
+  /* ops/choose.c: y[r, :] = keep[r] ? x[r, :] : v, and back (dx, dv: added to, or NULL) */
+  void (*choose)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *x,
+                 const nx_real *v, const uint8_t *keep, nx_real *y);
+  void (*choose_backward)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *dy,
+                          const uint8_t *keep, nx_real *dx, nx_real *dv);
+  /* ops/softmax.c: by row */
+  void (*softmax)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *x,
+                  nx_real *y);
+  void (*softmax_backward)(struct nx_stream *stream, size_t rows, size_t columns, const nx_real *y,
+                           const nx_real *dy, nx_real *dx, int acc);
+  /* ops/mixture.c: y[rows[i], :] += p[rows[i] * ldp] x[i, :], and back; dx, dp may be NULL, dp is
+   * added to. No row is named twice. */
+  void (*mixture_add)(struct nx_stream *stream, size_t n, size_t columns, const nx_real *x,
+                      const uint32_t *rows, const nx_real *p, size_t ldp, nx_real *y);
+  void (*mixture_backward)(struct nx_stream *stream, size_t n, size_t columns, const nx_real *x,
+                           const uint32_t *rows, const nx_real *p, size_t ldp, const nx_real *dy,
+                           nx_real *dx, int acc, nx_real *dp);
 
   /* ops/dropout.c: mask = 0 or 1 / keep; y = x + f mask (x NULL: 0, mask NULL: 1). */
   void (*dropout_mask)(struct nx_stream *stream, size_t n, struct nx_rng *rng, double drop,

@@ -2,6 +2,7 @@
  * table, NX_CPU_TO_BF16 the one function beside it. */
 #include "models/ops/add_rows_kernels.h"
 #include "models/ops/attention_kernels.h"
+#include "models/ops/choose_kernels.h"
 #include "models/ops/dropout_kernels.h"
 #include "models/ops/gather_kernels.h"
 #include "models/ops/gelu_kernels.h"
@@ -9,10 +10,12 @@
 #include "models/ops/layer_norm_kernels.h"
 #include "models/ops/linear_kernels.h"
 #include "models/ops/loss_kernels.h"
+#include "models/ops/mixture_kernels.h"
 #include "models/ops/pool_kernels.h"
 #include "models/ops/rms_norm_kernels.h"
 #include "models/ops/rope_kernels.h"
 #include "models/ops/silu_kernels.h"
+#include "models/ops/softmax_kernels.h"
 #include "models/ops/unify_kernels.h"
 #include "models/ops/unit_norm_kernels.h"
 #include "models/optim/adamw_kernels.h"
@@ -58,6 +61,12 @@ const struct nx_kernels NX_CPU_TABLE = {
     .class_entropy = class_entropy,
     .poisson = poisson,
     .half_dot = half_dot,
+    .choose = choose,
+    .choose_backward = choose_backward,
+    .softmax = softmax,
+    .softmax_backward = softmax_backward,
+    .mixture_add = mixture_add,
+    .mixture_backward = mixture_backward,
     .square_sum = square_sum,
     .adamw = adamw,
 };

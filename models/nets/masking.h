@@ -17,3 +17,14 @@
  * patch keeps a visible one. */
 void nx_masking_draw(const float *positions, size_t n_channels, size_t n_patches,
                      struct nx_rng *rng, uint8_t *visible_out);
+
+/* The same with neighbourhoods of one's own: related[C][C] is 1 where two channels are to be
+ * hidden together, and at least `fraction` of the tokens are hidden. */
+void nx_masking_draw_related(const uint8_t *related, size_t n_channels, size_t n_patches,
+                             double fraction, struct nx_rng *rng, uint8_t *visible_out);
+
+/* related_out[C][C]: channels whose absolute correlation[C][C] is above `above`, or whose
+ * positions[C][3] are both known (placed[C]) and nearer than radius; and each to itself. */
+void nx_masking_related(const float *correlation, double above, const float *positions,
+                        const uint8_t *placed, double radius, size_t n_channels,
+                        uint8_t *related_out);

@@ -129,7 +129,7 @@ static struct nx_tensor *block(struct nx_nano *nano, struct nx_tape *tape, struc
   size_t positions = (size_t)s->patches * s->queries;
   struct nx_tensor *a = nx_op_linear(tape, nx_op_rms_norm(tape, z, w[NORM1]), w[QKV], NULL);
   a = nx_op_rope(tape, a, 2 * s->heads, s->width / s->heads, positions, nano->cosines, nano->sines);
-  a = nx_op_self_attention(tape, a, batch, s->heads);
+  a = nx_op_self_attention(tape, a, batch, s->heads, NULL);
   z = nx_op_residual(tape, z, nx_op_linear(tape, a, w[OUTPUT], NULL), s->dropout);
   struct nx_tensor *f = nx_op_linear(tape, nx_op_rms_norm(tape, z, w[NORM2]), w[FEED_IN], NULL);
   f = nx_op_linear(tape, nx_op_swiglu(tape, f), w[FEED_OUT], NULL);
@@ -182,7 +182,7 @@ struct nx_tensor *nx_nano_reconstruct(struct nx_nano *nano, struct nx_tape *tape
       nx_op_linear(tape, nx_op_rms_norm(tape, asked, NULL), w[DECODER_QUERY], NULL);
   struct nx_tensor *k = nx_op_linear(tape, z, w[DECODER_KEY], NULL);
   struct nx_tensor *v = nx_op_linear(tape, z, w[DECODER_VALUE], NULL);
-  struct nx_tensor *o = nx_op_cross_attention(tape, q, k, v, batch, s->heads);
+  struct nx_tensor *o = nx_op_cross_attention(tape, q, k, v, batch, s->heads, NULL);
   o = nx_op_linear(tape, o, w[DECODER_OUTPUT], w[DECODER_BIAS]);
   return nx_op_square_error(tape, o, x, pass->visible, scale);
 }

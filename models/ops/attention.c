@@ -10,6 +10,13 @@ static nx_real *scratch_of(struct nx_tape *tape, const struct nx_attention_shape
                         sizeof(nx_real), "attention");
 }
 
+static bool limits_fit(const uint32_t *limits, size_t n_queries, size_t n_keys) {
+  for (size_t i = 0; limits && i < n_queries; i++)
+    if (limits[i] < 1 || limits[i] > n_keys)
+      return false;
+  return true;
+}
+
 static struct nx_tensor *attend(struct nx_tape *tape, const struct nx_attention_shape *s,
                                 const nx_real *q, const nx_real *k, const nx_real *v,
                                 nx_real **probabilities) {
@@ -38,11 +45,12 @@ static void self_backward(struct nx_tape *tape, const struct nx_node *node) {
 }
 
 struct nx_tensor *nx_op_self_attention(struct nx_tape *tape, struct nx_tensor *qkv, size_t batch,
-                                       size_t heads) {
-  if (!qkv || tape->failed || !batch || qkv->rows % batch || !heads || qkv->columns % (3 * heads))
+                                       size_t heads, const uint32_t *limits) {
+  if (!qkv || tape->failed || !batch || qkv->rows % batch || !heads || qkv->columns % (3 * heads) ||
+      !limits_fit(limits, qkv->rows / batch, qkv->rows / batch))
     return nx_tape_fail(tape, NX_E_INVALID, "self attention");
   size_t d = qkv->columns / 3, n = qkv->rows / batch;
-  struct saved s = {.shape = {batch, heads, d / heads, n, n, 3 * d, 3 * d, d}};
+  struct saved s = {.shape = {batch, heads, d / heads, n, n, 3 * d, 3 * d, d, limits}};
   const nx_real *x = qkv->value;
   struct nx_tensor *y = attend(tape, &s.shape, x, x + d, x + 2 * d, &s.probabilities);
   if (!y)
@@ -78,13 +86,14 @@ static void cross_backward(struct nx_tape *tape, const struct nx_node *node) {
 
 struct nx_tensor *nx_op_cross_attention(struct nx_tape *tape, struct nx_tensor *q,
                                         struct nx_tensor *k, struct nx_tensor *v, size_t batch,
-                                        size_t heads) {
+                                        size_t heads, const uint32_t *limits) {
   if (!q || !k || !v || tape->failed || !batch || !heads || q->rows % batch || k->rows % batch ||
       v->rows != k->rows || k->columns != q->columns || v->columns != q->columns ||
-      q->columns % heads)
+      q->columns % heads || !limits_fit(limits, q->rows / batch, k->rows / batch))
     return nx_tape_fail(tape, NX_E_INVALID, "cross attention");
   size_t d = q->columns;
-  struct saved s = {.shape = {batch, heads, d / heads, q->rows / batch, k->rows / batch, d, d, d}};
+  struct saved s = {
+      .shape = {batch, heads, d / heads, q->rows / batch, k->rows / batch, d, d, d, limits}};
   struct nx_tensor *y = attend(tape, &s.shape, q->value, k->value, v->value, &s.probabilities);
   if (!y)
     return NULL;

@@ -21,6 +21,7 @@ NX_INLINE void head_product(struct nx_stream *stream, size_t m, size_t n, size_t
 struct attention_head {
   size_t nq, nk, padded, width, query_stride, key_stride, output_stride;
   const nx_real *q, *k, *v;
+  const uint32_t *limits;
 };
 
 static struct attention_head attention_head_of(const struct nx_attention_shape *s, const nx_real *q,
@@ -31,7 +32,7 @@ static struct attention_head attention_head_of(const struct nx_attention_shape *
   return (struct attention_head){s->n_queries,     s->n_keys,       nx_attention_padded(s->n_keys),
                                  s->head_width,    s->query_stride, s->key_stride,
                                  s->output_stride, q + query,       k + key,
-                                 v + key};
+                                 v + key,          s->limits};
 }
 
 /* t[width, padded] = x[n, width]^T, zero behind column n */
@@ -70,7 +71,7 @@ NX_INLINE void forward_head(struct nx_stream *stream, const struct attention_hea
   head_product(stream, a->nq, a->padded, a->width, a->q, a->query_stride, 1, keys, a->padded, p,
                a->padded, 0);
   for (size_t i = 0; i < a->nq; i++)
-    softmax_row(a->nk, a->padded, scale, p + i * a->padded);
+    softmax_row(a->limits ? a->limits[i] : a->nk, a->padded, scale, p + i * a->padded);
   head_product(stream, a->nq, a->width, a->nk, p, a->padded, 1, a->v, a->key_stride, output,
                a->output_stride, 0);
 }

@@ -33,6 +33,16 @@ struct nx_tensor *nx_op_unit_norm(struct nx_tape *tape, struct nx_tensor *x);
 struct nx_tensor *nx_op_gather(struct nx_tape *tape, struct nx_tensor *x, const uint32_t *rows,
                                size_t n);
 
+/* y[r, :] = keep[r] ? x[r, :] : v[1, :]; keep must outlive the step. */
+struct nx_tensor *nx_op_choose(struct nx_tape *tape, struct nx_tensor *x, struct nx_tensor *v,
+                               const uint8_t *keep);
+/* e^x / sum e^x, by row */
+struct nx_tensor *nx_op_softmax(struct nx_tape *tape, struct nx_tensor *x);
+/* One expert's part of a mixture (Fedus et al. 2022): base[rows[i], :] += p[rows[i], column] *
+ * x[i, :], p being the gate's softmax. rows must outlive the step. Takes base over. */
+struct nx_tensor *nx_op_mixture(struct nx_tape *tape, struct nx_tensor *base, struct nx_tensor *x,
+                                const uint32_t *rows, struct nx_tensor *p, size_t column);
+
 /* Zeroes with probability drop, divides the rest by 1 - drop; x itself without an rng. */
 struct nx_tensor *nx_op_dropout(struct nx_tape *tape, struct nx_tensor *x, double drop);
 /* x + dropout(f) */
@@ -47,13 +57,14 @@ struct nx_tensor *nx_op_rope(struct nx_tape *tape, struct nx_tensor *x, size_t h
                              const nx_real *sines);
 
 /* qkv[batch * n, 3 d] → [batch * n, d]: every row attends over the n rows of its set, in
- * `heads` heads (Vaswani et al. 2017). */
+ * `heads` heads (Vaswani et al. 2017). limits[n]: how many keys of its set, from the first on,
+ * a query sees (1 .. n; block-causal attention), or NULL for all; must outlive the step. */
 struct nx_tensor *nx_op_self_attention(struct nx_tape *tape, struct nx_tensor *qkv, size_t batch,
-                                       size_t heads);
-/* q[batch * nq, d], k and v[batch * nk, d] → [batch * nq, d] */
+                                       size_t heads, const uint32_t *limits);
+/* q[batch * nq, d], k and v[batch * nk, d] → [batch * nq, d]; limits[nq] or NULL */
 struct nx_tensor *nx_op_cross_attention(struct nx_tape *tape, struct nx_tensor *q,
                                         struct nx_tensor *k, struct nx_tensor *v, size_t batch,
-                                        size_t heads);
+                                        size_t heads, const uint32_t *limits);
 
 /* Unifier: learned queries attend over the channels of each patch. Keys and values are linear
  * in h and the queries are few and constant, so keys are folded into the queries and values

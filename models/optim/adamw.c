@@ -15,15 +15,18 @@ struct nx_adamw {
   const struct nx_model_tensor *tensors;
   size_t n_tensors, n_params;
   float *mean, *square; /* [n_params] each, one allocation */
+  bool *frozen;         /* [n_tensors] */
 };
 
 int nx_adamw_create_for(const struct nx_model_tensor *tensors, size_t n_tensors, size_t n_params,
                         const struct nx_adamw_options *options, struct nx_adamw **adamw_out,
                         struct nx_error *err) {
   _cleanup_(nx_adamw_destroyp) struct nx_adamw *adamw = calloc(1, sizeof *adamw);
-  if (adamw)
+  if (adamw) {
     adamw->mean = calloc(2 * n_params, sizeof *adamw->mean);
-  if (!adamw || !adamw->mean)
+    adamw->frozen = calloc(n_tensors + 1, sizeof *adamw->frozen);
+  }
+  if (!adamw || !adamw->mean || !adamw->frozen)
     return nx_fail(err, NX_E_NOMEM, "out of memory for the moments of %zu parameters", n_params);
   adamw->options = *options;
   adamw->tensors = tensors;
@@ -49,7 +52,12 @@ void nx_adamw_destroy(struct nx_adamw *adamw) {
   if (!adamw)
     return;
   free(adamw->mean);
+  free(adamw->frozen);
   free(adamw);
+}
+
+void nx_adamw_freeze(struct nx_adamw *adamw, size_t tensor, bool frozen) {
+  adamw->frozen[tensor] = frozen;
 }
 
 int nx_adamw_step(struct nx_adamw *adamw, struct nx_model *model, const float *gradients,
@@ -80,6 +88,8 @@ int nx_adamw_step_on(struct nx_adamw *adamw, float *params, const float *gradien
   };
   for (size_t i = 0; i < adamw->n_tensors; i++) {
     const struct nx_model_tensor *tensor = &adamw->tensors[i];
+    if (adamw->frozen[i])
+      continue;
     step.keep = tensor->n_dims > 1 ? (float)(1 - learning_rate * o->weight_decay) : 1.0f;
     kernels->adamw(NULL, &step, tensor->size, gradients + tensor->offset,
                    adamw->mean + tensor->offset, adamw->square + tensor->offset,

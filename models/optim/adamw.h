@@ -9,6 +9,7 @@
  * Owned by one thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,5 +41,9 @@ int nx_adamw_step(struct nx_adamw *adamw, struct nx_model *model, const float *g
                   double learning_rate, double *norm_out, struct nx_error *err);
 /* Forgets the moments and the step count. */
 void nx_adamw_reset(struct nx_adamw *adamw);
+/* Leaves that tensor of the table as it is from now on, weight decay included; true again lets it
+ * move. For what a site has no data for. */
+void nx_adamw_freeze(struct nx_adamw *adamw, size_t tensor, bool frozen);
+
 void nx_adamw_destroy(struct nx_adamw *adamw); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_adamw *, nx_adamw_destroy)

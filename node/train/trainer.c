@@ -99,14 +99,14 @@ static double cross_entropy(double logit, uint8_t label) {
   return fmax(-z, 0) + log1p(exp(-fabs(z)));
 }
 
-static void add_scores(const struct nx_batch *batch, const float *logits,
-                       struct nx_score_result *result) {
-  for (size_t i = 0; i < batch->n_windows; i++) {
-    uint64_t *histogram = batch->labels[i] ? result->positive : result->negative;
+void nx_score_add(struct nx_score_result *result, const float *logits, const uint8_t *labels,
+                  size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    uint64_t *histogram = labels[i] ? result->positive : result->negative;
     histogram[nx_histogram_bin(logits[i])]++;
-    result->loss_sum += cross_entropy(logits[i], batch->labels[i]);
+    result->loss_sum += cross_entropy(logits[i], labels[i]);
   }
-  result->n_windows += batch->n_windows;
+  result->n_windows += n;
 }
 
 int nx_score(const struct nx_model *model, const struct nx_dataset *dataset,
@@ -129,7 +129,7 @@ int nx_score(const struct nx_model *model, const struct nx_dataset *dataset,
       return nx_error_prefix(err, r, "score held-out windows");
     if (logits_out)
       memcpy(logits_out + result_out->n_windows, logits, batch.n_windows * sizeof *logits);
-    add_scores(&batch, logits, result_out);
+    nx_score_add(result_out, logits, batch.labels, batch.n_windows);
   }
   return r;
 }

@@ -42,6 +42,10 @@ struct nx_score_result {
   uint64_t negative[NX_HISTOGRAM_BINS], positive[NX_HISTOGRAM_BINS];
 };
 
+/* Adds n scored windows. */
+void nx_score_add(struct nx_score_result *result, const float *logits, const uint8_t *labels,
+                  size_t n);
+
 /* Scores the split's grid. logits_out may be NULL, else holds its window count (see
  * nx_dataset_summary), in grid order. */
 int nx_score(const struct nx_model *model, const struct nx_dataset *dataset,

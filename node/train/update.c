@@ -25,10 +25,8 @@ static int allocate(enum nx_round_kind kind, const struct nx_model *model, struc
   return 0;
 }
 
-static void put_common(const struct nx_dataset *dataset, const struct nx_plan *plan,
-                       struct nx_update *update) {
+static void put_common(double samples, const struct nx_plan *plan, struct nx_update *update) {
   double cap = plan->aggregation.weight_cap;
-  double samples = (double)nx_dataset_summary(dataset)->n_train_windows;
   update->weight = fmin(samples, cap) / cap;
   update->train_loss = update->held_out_loss = NAN;
   update->aux[NX_AUX_CONTRIBUTORS] = 1;
@@ -61,6 +59,17 @@ static int put_statistics(const struct nx_dataset *dataset, const struct nx_plan
   return 0;
 }
 
+static void put_scores(const struct nx_score_result *result, struct nx_update *update) {
+  update->aux[NX_AUX_HELD_OUT_WINDOWS] = result->n_windows;
+  update->aux[NX_AUX_HELD_OUT_LOSS] = nx_aux_encode(result->loss_sum, NX_AUX_LOSS_SCALE);
+  for (size_t b = 0; b < NX_HISTOGRAM_BINS; b++) {
+    update->aux[NX_AUX_HISTOGRAM_NEGATIVE + b] = result->negative[b];
+    update->aux[NX_AUX_HISTOGRAM_POSITIVE + b] = result->positive[b];
+  }
+  if (result->n_windows)
+    update->held_out_loss = result->loss_sum / (double)result->n_windows;
+}
+
 static int put_held_out(const struct nx_model *model, const struct nx_dataset *dataset,
                         const struct nx_plan *plan, struct nx_update *update,
                         struct nx_error *err) {
@@ -71,13 +80,7 @@ static int put_held_out(const struct nx_model *model, const struct nx_dataset *d
   int r = nx_score(model, dataset, plan, NX_SPLIT_HELD_OUT, NULL, &result, err);
   if (r < 0)
     return r;
-  update->aux[NX_AUX_HELD_OUT_WINDOWS] = result.n_windows;
-  update->aux[NX_AUX_HELD_OUT_LOSS] = nx_aux_encode(result.loss_sum, NX_AUX_LOSS_SCALE);
-  for (size_t b = 0; b < NX_HISTOGRAM_BINS; b++) {
-    update->aux[NX_AUX_HISTOGRAM_NEGATIVE + b] = result.negative[b];
-    update->aux[NX_AUX_HISTOGRAM_POSITIVE + b] = result.positive[b];
-  }
-  update->held_out_loss = result.loss_sum / (double)result.n_windows;
+  put_scores(&result, update);
   return 0;
 }
 
@@ -102,12 +105,11 @@ static void destroy_wiped(struct nx_model *model) {
 }
 NX_DEFINE_CLEANUP(struct nx_model *, destroy_wiped)
 
-static int put_training(const struct nx_model *model, const struct nx_dataset *dataset,
-                        const struct nx_plan *plan, uint64_t training_round, uint32_t member_id,
-                        bool (*cancelled)(void *context), void *context, struct nx_update *update,
-                        struct nx_error *err) {
+static struct nx_train_options options_of(const struct nx_plan *plan, uint64_t training_round,
+                                          uint32_t member_id, bool (*cancelled)(void *context),
+                                          void *context) {
   const struct nx_plan_training *training = &plan->training;
-  const struct nx_train_options options = {
+  return (struct nx_train_options){
       .seed = plan->seed,
       .stream = (training_round + 1) << 8 | (member_id & 0xff),
       .first_step = training_round * training->local_steps,
@@ -117,11 +119,25 @@ static int put_training(const struct nx_model *model, const struct nx_dataset *d
       .cancelled = cancelled,
       .context = context,
   };
+}
+
+/* Who trains: one of the two. */
+struct site {
+  const struct nx_dataset *dataset;
+  const struct nx_site_signals *signals;
+  struct nx_pool *pool;
+};
+
+static int put_training(const struct nx_model *model, const struct site *site,
+                        const struct nx_plan *plan, const struct nx_train_options *options,
+                        struct nx_update *update, struct nx_error *err) {
   _cleanup_(destroy_wipedp) struct nx_model *local = NULL;
   struct nx_train_result result;
   int r = nx_model_clone(model, &local, err);
   if (!r)
-    r = nx_train(local, dataset, plan, &options, &result, err);
+    r = site->signals
+            ? nx_general_train(local, site->signals, plan, options, site->pool, &result, err)
+            : nx_train(local, site->dataset, plan, options, &result, err);
   if (r < 0)
     return r;
   put_delta(model, local, plan, update);
@@ -138,14 +154,59 @@ int nx_update_compute(enum nx_round_kind kind, const struct nx_model *model,
   memset(update_out, 0, sizeof *update_out);
   int r = allocate(kind, model, update_out, err);
   if (!r)
-    put_common(dataset, plan, update_out);
+    put_common((double)nx_dataset_summary(dataset)->n_train_windows, plan, update_out);
   if (!r && kind == NX_ROUND_STATISTICS)
     r = put_statistics(dataset, plan, model, update_out, err);
   if (!r && kind != NX_ROUND_STATISTICS)
     r = put_held_out(model, dataset, plan, update_out, err);
+  const struct site site = {.dataset = dataset};
+  const struct nx_train_options options =
+      options_of(plan, training_round, member_id, cancelled, context);
   if (!r && kind == NX_ROUND_TRAIN)
-    r = put_training(model, dataset, plan, training_round, member_id, cancelled, context,
-                     update_out, err);
+    r = put_training(model, &site, plan, &options, update_out, err);
+  if (r < 0)
+    nx_update_finish(update_out);
+  return r;
+}
+
+static int put_held_out_general(const struct nx_model *model, const struct nx_site_signals *site,
+                                const struct nx_plan *plan, struct nx_update *update,
+                                struct nx_error *err) {
+  struct nx_score_result result = {0};
+  double loss = NAN;
+  int r = plan->training.objective == NX_OBJECTIVE_CLASSIFICATION
+              ? nx_general_score(model, site, NX_SPLIT_HELD_OUT, NULL, &result, err)
+              : nx_general_loss_of(model, site, NX_SPLIT_HELD_OUT, plan->seed, &result.n_windows,
+                                   &loss, err);
+  if (plan->training.objective != NX_OBJECTIVE_CLASSIFICATION && result.n_windows)
+    result.loss_sum = loss * (double)result.n_windows;
+  if (!r)
+    put_scores(&result, update);
+  return r;
+}
+
+int nx_update_compute_general(enum nx_round_kind kind, const struct nx_model *model,
+                              const struct nx_site_signals *site, const struct nx_plan *plan,
+                              uint64_t training_round, uint32_t member_id, struct nx_pool *pool,
+                              bool (*cancelled)(void *context), void *context,
+                              struct nx_update *update_out, struct nx_error *err) {
+  memset(update_out, 0, sizeof *update_out);
+  int r = nx_site_signals_check(site, &model->shape, err);
+  if (!r)
+    r = allocate(kind, model, update_out, err);
+  if (r < 0)
+    return r;
+  size_t windows = nx_signals_windows(&site->sets[0], NX_SPLIT_TRAIN, model->shape.patches);
+  put_common((double)windows, plan, update_out);
+  if (kind == NX_ROUND_STATISTICS) /* nothing is standardised: how much was looked at */
+    update_out->aux[NX_AUX_SPECTRAL_COUNT] = update_out->aux[NX_AUX_CHANNEL_COUNT] = windows;
+  else
+    r = put_held_out_general(model, site, plan, update_out, err);
+  const struct site who = {.signals = site, .pool = pool};
+  const struct nx_train_options options =
+      options_of(plan, training_round, member_id, cancelled, context);
+  if (!r && kind == NX_ROUND_TRAIN)
+    r = put_training(model, &who, plan, &options, update_out, err);
   if (r < 0)
     nx_update_finish(update_out);
   return r;

@@ -2,6 +2,7 @@
  * of `delta` and the aux values never leave the node unmasked. */
 #pragma once
 
+#include "node/train/general_trainer.h"
 #include "node/train/trainer.h"
 
 struct nx_update {
@@ -21,4 +22,11 @@ int nx_update_compute(enum nx_round_kind kind, const struct nx_model *model,
                       const struct nx_dataset *dataset, const struct nx_plan *plan,
                       uint64_t training_round, uint32_t member_id, bool (*cancelled)(void *context),
                       void *context, struct nx_update *update_out, struct nx_error *err);
+/* The same for a plan of network: general. STATISTICS: there are none, the counts alone.
+ * EVALUATE: of a classifier held-out histograms, else the held-out loss. */
+int nx_update_compute_general(enum nx_round_kind kind, const struct nx_model *model,
+                              const struct nx_site_signals *site, const struct nx_plan *plan,
+                              uint64_t training_round, uint32_t member_id, struct nx_pool *pool,
+                              bool (*cancelled)(void *context), void *context,
+                              struct nx_update *update_out, struct nx_error *err);
 void nx_update_finish(struct nx_update *update); /* wipes, frees; zeroed is fine */

@@ -4,9 +4,11 @@
 #include "common/plan.h"
 #include "tests/unit/cmocka_shim.h"
 
+static const char *example_path = "configs/plan-eegmat.yaml";
+
 static struct nx_buffer example(void) {
   struct nx_buffer text = {0};
-  assert_int_equal(nx_file_read("configs/plan-eegmat.yaml", 1 << 16, &text, NULL), 0);
+  assert_int_equal(nx_file_read(example_path, 1 << 16, &text, NULL), 0);
   return text;
 }
 
@@ -64,9 +66,61 @@ static void out_of_range_and_wrong_words_are_refused(void **state) {
   assert_int_equal(parse_edited("neurox_plan: 1", "\t: [", &err), NX_E_FORMAT);
 }
 
+static void many_modalities_parse(void **state) {
+  (void)state;
+  example_path = "configs/plan-general.yaml";
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = example();
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
+  const struct nx_plan_tokeniser *found[2];
+  struct nx_error err = {0};
+  if (nx_plan_parse("plan.yaml", nx_buffer_view(&text), &plan, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(plan->modalities->tokenisers_count, 6);
+  assert_int_equal(nx_plan_tokenisers_of(plan, NX_MODALITY_LFP, found), 2);
+  assert_true(found[1]->rate_hz == 512);
+  assert_int_equal(nx_plan_tokenisers_of(plan, NX_MODALITY_SPIKES, found), 1);
+  assert_int_equal(found[0]->loss, NX_TOKEN_LOSS_POISSON);
+  example_path = "configs/plan-eegmat.yaml";
+}
+
+static void modalities_that_do_not_fit_are_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *from, *to, *says;
+  } cases[] = {
+      {"network: general", "network: nano", "model.network: general"},
+      {"rate_hz: 128\n", "rate_hz: 100\n", "first tokeniser"},
+      {"seconds: 8", "seconds: 4", "write seconds: 8"},
+      {"kind: ieeg,", "kind: eeg,", "two tokenisers are eeg"},
+      {"kind: calcium", "kind: kalzium", "kalzium"},
+      {"patch_samples: 10", "patch_samples: 11", "must be even"},
+      {"patch_samples: 10", "patch_samples: 2", "patch_samples is 2"},
+      {"patches: 16", "patches: 1", "modalities.patches is 1"},
+      {"experts: 0", "experts: 1", "experts is 1"},
+      {"loss: poisson, frequency_weight: 0", "loss: poisson, frequency_weight: 1", "poisson"},
+      {"mask_fraction: 0.55", "mask_fraction: 1", "mask_fraction is 1"},
+      {"modalities:", "modalitys:", "modalitys"},
+  };
+  example_path = "configs/plan-general.yaml";
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct nx_error err = {0};
+    assert_int_equal(parse_edited(cases[i].from, cases[i].to, &err), NX_E_FORMAT);
+    if (!strstr(err.text, cases[i].says))
+      fail_msg("\"%s\" for \"%s\" says: %s", cases[i].to, cases[i].from, err.text);
+  }
+  example_path = "configs/plan-eegmat.yaml";
+  struct nx_error err = {0};
+  assert_int_equal(parse_edited("network: nano", "network: general", &err), NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "section modalities"));
+  assert_int_equal(parse_edited("objective: classification", "objective: next-patch", &err),
+                   NX_E_FORMAT);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(example_plan_parses),
+      cmocka_unit_test(many_modalities_parse),
+      cmocka_unit_test(modalities_that_do_not_fit_are_refused),
       cmocka_unit_test(unknown_key_is_named_with_its_line),
       cmocka_unit_test(missing_key_is_named),
       cmocka_unit_test(out_of_range_and_wrong_words_are_refused),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/rng.h"
+#include "models/nets/general.h"
 #include "models/nets/masking.h"
 #include "models/nets/nano.h"
 #include "models/ops/ops.h"
@@ -146,10 +147,30 @@ static struct nx_tensor *build_rope(struct nx_tape *tape, struct nx_tensor *cons
   return nx_op_rope(tape, own(tape, in[0]), 2, 4, 3, cosines, sines);
 }
 static struct nx_tensor *build_self_attention(struct nx_tape *tape, struct nx_tensor *const *in) {
-  return nx_op_self_attention(tape, in[0], 2, 2);
+  return nx_op_self_attention(tape, in[0], 2, 2, NULL);
 }
 static struct nx_tensor *build_cross_attention(struct nx_tape *tape, struct nx_tensor *const *in) {
-  return nx_op_cross_attention(tape, in[0], in[1], in[2], 2, 2);
+  return nx_op_cross_attention(tape, in[0], in[1], in[2], 2, 2, NULL);
+}
+static struct nx_tensor *build_causal_attention(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const uint32_t limits[] = {2, 2, 4, 4, 5};
+  return nx_op_self_attention(tape, in[0], 2, 2, limits);
+}
+static struct nx_tensor *build_causal_cross(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const uint32_t limits[] = {1, 17, 3};
+  return nx_op_cross_attention(tape, in[0], in[1], in[2], 2, 2, limits);
+}
+static struct nx_tensor *build_choose(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const uint8_t keep[] = {1, 0, 1, 0};
+  return nx_op_choose(tape, in[0], in[1], keep);
+}
+static struct nx_tensor *build_softmax(struct nx_tape *tape, struct nx_tensor *const *in) {
+  return nx_op_softmax(tape, in[0]);
+}
+static struct nx_tensor *build_mixture(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const uint32_t rows[] = {4, 1, 2};
+  struct nx_tensor *p = nx_op_softmax(tape, in[2]);
+  return nx_op_mixture(tape, own(tape, in[0]), in[1], rows, p, 1);
 }
 static struct nx_tensor *build_fold(struct nx_tape *tape, struct nx_tensor *const *in) {
   return nx_op_fold(tape, in[0], in[1], 3);
@@ -230,6 +251,11 @@ OP_TEST(residual, {3}, {21})
 OP_TEST(rope, {6}, {12})
 OP_TEST(self_attention, {10}, {3 * 8})
 OP_TEST(cross_attention, {6, 34, 34}, {8, 8, 8})
+OP_TEST(causal_attention, {10}, {3 * 8})
+OP_TEST(causal_cross, {6, 34, 34}, {8, 8, 8})
+OP_TEST(choose, {4, 1}, {21, 21})
+OP_TEST(softmax, {3}, {19})
+OP_TEST(mixture, {5, 3, 5}, {18, 18, 4})
 OP_TEST(fold, {2, 12}, {12, 12})
 OP_TEST(unify, {30, 6}, {5, 5})
 OP_TEST(unify_masked, {30, 18}, {5, 5})
@@ -364,6 +390,186 @@ static void gradients_of_the_reconstruction(void **state) {
   check_whole(NX_OBJECTIVE_RECONSTRUCTION);
 }
 
+/* ---- The general network: two tokenisers, experts, channels with and without positions ---- */
+
+struct general {
+  struct nx_layout *layout;
+  struct nx_general *net;
+  struct nx_tape tape;
+  nx_real *params, *gradients;
+  struct nx_general_input input;
+  uint8_t visible[2 * 5 * 4];
+  bool classify;
+};
+
+static struct nx_model_shape general_shape(enum nx_plan_objective objective) {
+  return (struct nx_model_shape){
+      .network = NX_NETWORK_GENERAL,
+      .objective = objective,
+      .width = 16,
+      .blocks = 2,
+      .queries = 2,
+      .heads = 4,
+      .feed_forward = 24,
+      .patches = 4,
+      .dropout = 0.1,
+      .experts = 3,
+      .n_tokenisers = 2,
+      .tokenisers = {{NX_TOKENISER_EEG, NX_TOKEN_LOSS_QUADRATIC, 8, 13, 0.5, 0.7, 1},
+                     {NX_TOKENISER_SPIKES, NX_TOKEN_LOSS_POISSON, 4, 7, 0.2, 0, 0}},
+      .mask_fraction = 0.5,
+      .mask_correlation = 0.8};
+}
+
+static void general_create(struct general *w, enum nx_plan_objective objective,
+                           uint32_t tokeniser) {
+  static const uint8_t placed[5] = {1, 0, 1, 1, 0};
+  struct nx_model_shape shape = general_shape(objective);
+  struct nx_rng rng;
+  nx_rng_init(&rng, 12, tokeniser);
+  *w = (struct general){.layout = calloc(1, sizeof *w->layout),
+                        .classify = objective == NX_OBJECTIVE_CLASSIFICATION};
+  assert_int_equal(nx_general_layout(&shape, w->layout, NULL), 0);
+  size_t n = w->layout->n_params, n_in = shape.tokenisers[tokeniser].inputs;
+  w->params = calloc(n, sizeof(nx_real));
+  w->gradients = calloc(n, sizeof(nx_real));
+  for (size_t i = 0; i < n; i++)
+    w->params[i] = nx_rng_normal(&rng) * 0.3;
+  assert_int_equal(
+      nx_general_create(&shape, w->layout->tensors, w->layout->n_tensors, &w->net, NULL), 0);
+  assert_int_equal(nx_tape_init(&w->tape, nx_backend_cpu(), NULL), 0);
+  float *x = random_floats(&rng, 2 * 5 * 4 * n_in);
+  for (size_t i = 0; tokeniser == 1 && i < 2 * 5 * 4 * n_in; i++)
+    x[i] = fabsf(roundf(2 * x[i])); /* counts */
+  w->input = (struct nx_general_input){
+      .tokeniser = tokeniser,
+      .modality = tokeniser ? NX_MODALITY_SPIKES : NX_MODALITY_EEG,
+      .species = NX_SPECIES_MONKEY,
+      .reference = NX_SIGNAL_AVERAGE,
+      .n_windows = 2,
+      .n_channels = 5,
+      .x = x,
+      .stats = random_floats(&rng, 5 * NX_MODEL_STATS),
+      .positions = random_floats(&rng, 5 * 3),
+      .placed = placed,
+  };
+  for (size_t i = 0; i < sizeof w->visible; i++)
+    w->visible[i] = i % 3 != 1 && i != 22 && i != 38; /* unlike numbers in the two windows */
+}
+
+static void general_destroy(struct general *w) {
+  free((float *)w->input.x);
+  free((float *)w->input.stats);
+  free((float *)w->input.positions);
+  free(w->layout);
+  free(w->params);
+  free(w->gradients);
+  nx_general_destroy(w->net);
+  nx_tape_finish(&w->tape);
+}
+
+static double general_loss(struct general *w, int backward) {
+  static const nx_real targets[] = {0.05, 0.95};
+  struct nx_general_decoded d;
+  struct nx_tensor *loss;
+  struct nx_rng rng;
+  nx_rng_init(&rng, 5, 5);
+  struct nx_general_pass pass = {.params = w->params,
+                                 .gradients = backward ? w->gradients : NULL,
+                                 .input = &w->input,
+                                 .visible = w->visible};
+  nx_tape_begin(&w->tape, backward, &rng);
+  if (w->classify) {
+    pass.visible = NULL;
+    loss = nx_op_cross_entropy(&w->tape, nx_general_classify(w->net, &w->tape, &pass), targets);
+  } else {
+    assert_true(nx_general_decode(w->net, &w->tape, &pass, &d));
+    loss = nx_general_loss(w->net, &w->tape, &pass, &d, 0.01);
+  }
+  nx_tape_backward(&w->tape, loss, 1);
+  assert_int_equal(nx_tape_check(&w->tape, NULL), 0);
+  return *loss->value;
+}
+
+/* Also: what nx_general_touches() calls untouched has no gradient at all. */
+static void check_general(enum nx_plan_objective objective, uint32_t tokeniser) {
+  struct nx_model_shape shape = general_shape(objective);
+  struct general w;
+  size_t moved = 0, untouched = 0;
+  general_create(&w, objective, tokeniser);
+  general_loss(&w, 1);
+  for (size_t t = 0; t < w.layout->n_tensors; t++) {
+    const struct nx_model_tensor *tensor = &w.layout->tensors[t];
+    bool touched = nx_general_touches(&shape, tensor->name, &w.input);
+    untouched += !touched;
+    for (size_t i = tensor->offset; i < tensor->offset + tensor->size; i += 5 + i % 4) {
+      nx_real keep = w.params[i];
+      w.params[i] = keep + STEP;
+      double above = general_loss(&w, 0);
+      w.params[i] = keep - STEP;
+      double below = general_loss(&w, 0);
+      w.params[i] = keep;
+      double expected = (above - below) / (2 * STEP);
+      if (!(fabs(w.gradients[i] - expected) <= TOLERANCE * (1 + fabs(expected))))
+        fail_msg("%s %zu: gradient %.12g, differences say %.12g", tensor->name, i - tensor->offset,
+                 w.gradients[i], expected);
+      if (!touched && w.gradients[i] != 0)
+        fail_msg("%s of another modality has a gradient", tensor->name);
+      moved += w.gradients[i] != 0;
+    }
+  }
+  assert_true(moved > w.layout->n_params / 30);
+  assert_true(untouched >= 6 + 3 + 3 + 2);
+  general_destroy(&w);
+}
+
+static void gradients_of_the_general_network_masked(void **state) {
+  (void)state;
+  check_general(NX_OBJECTIVE_RECONSTRUCTION, 0);
+}
+static void gradients_of_the_general_network_counts(void **state) {
+  (void)state;
+  check_general(NX_OBJECTIVE_RECONSTRUCTION, 1);
+}
+static void gradients_of_the_general_network_next_patch(void **state) {
+  (void)state;
+  check_general(NX_OBJECTIVE_NEXT_PATCH, 0);
+}
+static void gradients_of_the_general_classifier(void **state) {
+  (void)state;
+  check_general(NX_OBJECTIVE_CLASSIFICATION, 1);
+}
+
+/* What a next-patch network says about patch p does not change with what patches p, p + 1 … hold.
+ */
+static void the_next_patch_is_not_seen(void **state) {
+  (void)state;
+  struct general w;
+  struct nx_general_decoded d;
+  general_create(&w, NX_OBJECTIVE_NEXT_PATCH, 0);
+  struct nx_general_pass pass = {.params = w.params, .input = &w.input};
+  float *x = (float *)w.input.x;
+  nx_real before[2][5 * 3][8]; /* of the first window */
+  for (int changed = 0; changed < 2; changed++) {
+    for (size_t row = 0; changed && row < 2 * 5 * 4; row++)
+      for (size_t i = 0; row % 4 >= 2 && i < 13; i++)
+        x[row * 13 + i] += 3;
+    nx_tape_begin(&w.tape, false, NULL);
+    assert_true(nx_general_decode(w.net, &w.tape, &pass, &d));
+    assert_int_equal(d.n_questions, 5 * 3);
+    for (size_t i = 0; i < 15; i++)
+      for (size_t j = 0; j < 8; j++) {
+        nx_real y = d.prediction->value[i * 8 + j];
+        if (changed && d.tokens[i] % 4 <= 2)
+          assert_true(before[0][i][j] == y);
+        if (changed && d.tokens[i] % 4 == 3 && j == 0)
+          assert_true(before[0][i][j] != y);
+        before[changed][i][j] = y;
+      }
+  }
+  general_destroy(&w);
+}
+
 /* ---- Tape ---- */
 
 static void shapes_that_do_not_fit_stick_to_the_tape(void **state) {
@@ -379,7 +585,7 @@ static void shapes_that_do_not_fit_stick_to_the_tape(void **state) {
   assert_non_null(strstr(err.text, "linear"));
   nx_tape_begin(&tape, true, NULL);
   assert_int_equal(nx_tape_check(&tape, &err), 0);
-  assert_null(nx_op_self_attention(&tape, nx_tape_constant(&tape, x, 3, 4), 1, 1));
+  assert_null(nx_op_self_attention(&tape, nx_tape_constant(&tape, x, 3, 4), 1, 1, NULL));
   nx_tape_begin(&tape, true, NULL);
   assert_null(nx_op_pool(&tape, nx_tape_constant(&tape, x, 3, 4), NULL, 3));
   nx_tape_finish(&tape);
@@ -424,6 +630,11 @@ int main(void) {
       cmocka_unit_test(gradient_of_rope),
       cmocka_unit_test(gradient_of_self_attention),
       cmocka_unit_test(gradient_of_cross_attention),
+      cmocka_unit_test(gradient_of_causal_attention),
+      cmocka_unit_test(gradient_of_causal_cross),
+      cmocka_unit_test(gradient_of_choose),
+      cmocka_unit_test(gradient_of_softmax),
+      cmocka_unit_test(gradient_of_mixture),
       cmocka_unit_test(gradient_of_fold),
       cmocka_unit_test(gradient_of_unify),
       cmocka_unit_test(gradient_of_unify_masked),
@@ -440,6 +651,11 @@ int main(void) {
       cmocka_unit_test(gradient_of_quadratic),
       cmocka_unit_test(gradient_of_shared),
       cmocka_unit_test(gradients_of_the_classifier),
+      cmocka_unit_test(gradients_of_the_general_network_masked),
+      cmocka_unit_test(gradients_of_the_general_network_counts),
+      cmocka_unit_test(gradients_of_the_general_network_next_patch),
+      cmocka_unit_test(gradients_of_the_general_classifier),
+      cmocka_unit_test(the_next_patch_is_not_seen),
       cmocka_unit_test(gradients_of_the_reconstruction),
       cmocka_unit_test(shapes_that_do_not_fit_stick_to_the_tape),
       cmocka_unit_test(dropout_keeps_the_mean_and_needs_an_rng),

@@ -1,0 +1,442 @@
+#include "models/nets/general_network.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/size.h"
+#include "models/nets/lanes.h"
+#include "models/nets/masking.h"
+#include "models/ops/ops.h"
+
+/* Tokens and latent rows of a slice, about (see nets/network.c). */
+#define SLICE_TOKENS 1024
+#define POSITION_UNIT_MM 100.0
+
+struct nx_general_network {
+  struct nx_model_shape shape;
+  struct nx_model_tensor *tensors;
+  size_t n_tensors;
+  struct nx_lanes lanes;
+  struct slice *slices; /* of the current batch */
+  size_t slices_room;
+  uint8_t *visible; /* masks of the current batch */
+  size_t visible_room;
+  float *scratch; /* centred samples and correlations of a group */
+  size_t scratch_room;
+  uint8_t *related;
+  size_t related_room;
+};
+
+struct slice {
+  size_t group, first, n; /* windows of a group */
+  size_t row;             /* of the first in the whole batch */
+  const uint8_t *visible;
+};
+
+enum work { WORK_LOGITS, WORK_EMBED, WORK_CLASSIFY, WORK_ASK };
+
+struct batch {
+  enum work work;
+  bool train;
+  struct nx_general_network *network;
+  const struct nx_model *model;
+  const struct nx_general_input *groups;
+  size_t n_groups, n_windows, n_slices;
+  double *scales; /* [n_groups] of the loss */
+  double smoothing;
+  uint64_t dropout_seed;
+  float *out; /* logits or embeddings */
+  nx_general_answer_fn *answer;
+  void *answer_context;
+};
+
+/* ---- Making one ---- */
+
+static int make_net(const void *context, void **net_out, struct nx_error *err) {
+  const struct nx_general_network *network = context;
+  struct nx_general *general;
+  int r = nx_general_create(&network->shape, network->tensors, network->n_tensors, &general, err);
+  if (!r)
+    *net_out = general;
+  return r;
+}
+
+static void destroy_net(void *net) {
+  nx_general_destroy(net);
+}
+
+int nx_general_network_create(const struct nx_model *model, struct nx_general_network **network_out,
+                              struct nx_error *err) {
+  _cleanup_(nx_general_network_destroyp) struct nx_general_network *network =
+      calloc(1, sizeof *network);
+  if (!network)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a network");
+  if (model->shape.network != NX_NETWORK_GENERAL)
+    return nx_fail(err, NX_E_INVALID, "the model's network is nano, not general");
+  network->shape = model->shape;
+  network->n_tensors = model->n_tensors;
+  network->tensors = calloc(model->n_tensors, sizeof *network->tensors);
+  if (!network->tensors)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a network");
+  memcpy(network->tensors, model->tensors, model->n_tensors * sizeof *model->tensors);
+  const struct nx_lane_net net = {make_net, destroy_net, network};
+  int r = nx_lanes_init(&network->lanes, &net, model->n_params, err);
+  if (r < 0)
+    return r;
+  *network_out = nx_steal(&network);
+  return 0;
+}
+
+void nx_general_network_destroy(struct nx_general_network *network) {
+  if (!network)
+    return;
+  nx_lanes_finish(&network->lanes);
+  free(network->tensors);
+  free(network->slices);
+  free(network->visible);
+  free(network->scratch);
+  free(network->related);
+  free(network);
+}
+
+int nx_general_network_use_pool(struct nx_general_network *network, struct nx_pool *pool,
+                                struct nx_error *err) {
+  return nx_lanes_use_pool(&network->lanes, pool, err);
+}
+
+int nx_general_network_use_bf16(struct nx_general_network *network, struct nx_error *err) {
+  return nx_lanes_use_bf16(&network->lanes, err);
+}
+
+float *nx_general_network_gradients(struct nx_general_network *network) {
+  return network->lanes.gradients;
+}
+
+size_t nx_general_network_memory(const struct nx_general_network *network) {
+  return sizeof *network + nx_lanes_memory(&network->lanes) + network->visible_room +
+         network->scratch_room * sizeof(float) + network->related_room;
+}
+
+/* ---- What may come in ---- */
+
+static int check_group(const struct nx_model_shape *s, const struct nx_general_input *in,
+                       struct nx_error *err) {
+  size_t tokens;
+  if (in->tokeniser >= s->n_tokenisers)
+    return nx_fail(err, NX_E_INVALID, "no such tokeniser: the model has %u", s->n_tokenisers);
+  const struct nx_model_tokeniser *k = &s->tokenisers[in->tokeniser];
+  if (!nx_tokeniser_reads(k->kind, in->modality))
+    return nx_fail(err, NX_E_INVALID, "tokeniser %s does not read %s", nx_tokeniser_name(k->kind),
+                   nx_modality_name(in->modality));
+  if ((size_t)in->species >= NX_SPECIES_COUNT || (size_t)in->reference >= NX_SIGNAL_REFERENCES)
+    return nx_fail(err, NX_E_INVALID, "a species or reference that the model does not know");
+  if (!in->n_windows || !in->n_channels)
+    return nx_fail(err, NX_E_INVALID, "%s recording: no %s to read", nx_modality_name(in->modality),
+                   in->n_channels ? "windows" : "channels");
+  if (!in->x || !in->stats || !in->positions || !in->placed)
+    return nx_fail(err, NX_E_INVALID, "a batch without samples, statistics or positions");
+  if (!nx_size_mul(in->n_windows, in->n_channels, &tokens) ||
+      !nx_size_mul(tokens, s->patches, &tokens) || tokens > UINT32_MAX ||
+      !nx_size_mul(tokens, k->inputs, &tokens))
+    return nx_fail(err, NX_E_INVALID, "a batch of absurd size");
+  return 0;
+}
+
+static int check(const struct batch *b, struct nx_error *err) {
+  if (b->model->n_params != b->network->lanes.n_params ||
+      b->model->n_tensors != b->network->n_tensors)
+    return nx_fail(err, NX_E_INVALID, "the network was made for a model of another shape");
+  if (!b->n_groups)
+    return nx_fail(err, NX_E_INVALID, "no recordings in a batch");
+  for (size_t i = 0; i < b->n_groups; i++) {
+    int r = check_group(&b->network->shape, &b->groups[i], err);
+    if (!r && b->work == WORK_CLASSIFY && !b->groups[i].labels)
+      r = nx_fail(err, NX_E_INVALID, "training windows without labels");
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+/* ---- Masks ---- */
+
+static int grow(void **memory, size_t *room, size_t n, size_t size, struct nx_error *err) {
+  if (*room >= n)
+    return 0;
+  void *larger = realloc(*memory, n * size);
+  if (!larger)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for masks");
+  *memory = larger;
+  *room = n;
+  return 0;
+}
+
+/* One channel's samples over the group's windows, centred and of norm 1. */
+static void centre(const struct nx_general_input *in, size_t S, size_t n, size_t n_in, size_t c,
+                   float *out) {
+  size_t patches = in->n_windows * S, i = 0;
+  double sum = 0, squares = 0;
+  for (size_t w = 0; w < in->n_windows; w++)
+    for (size_t s = 0; s < S; s++)
+      for (size_t j = 0; j < n; j++)
+        sum += (double)(out[i++] = in->x[((w * in->n_channels + c) * S + s) * n_in + j]);
+  for (i = 0; i < patches * n; i++) {
+    out[i] -= (float)(sum / (double)(patches * n));
+    squares += (double)out[i] * (double)out[i];
+  }
+  for (i = 0; i < patches * n; i++)
+    out[i] *= squares > 0 ? (float)(1 / sqrt(squares)) : 0;
+}
+
+static int relate(struct nx_general_network *network, const struct nx_general_input *in,
+                  struct nx_error *err) {
+  const struct nx_model_shape *s = &network->shape;
+  const struct nx_model_tokeniser *k = &s->tokenisers[in->tokeniser];
+  size_t C = in->n_channels, length = in->n_windows * s->patches * k->patch_samples;
+  int r = grow((void **)&network->scratch, &network->scratch_room, C * (length + C), sizeof(float),
+               err);
+  if (!r)
+    r = grow((void **)&network->related, &network->related_room, C * C, 1, err);
+  if (r < 0)
+    return r;
+  float *correlation = network->scratch + C * length;
+  for (size_t c = 0; c < C; c++)
+    centre(in, s->patches, k->patch_samples, k->inputs, c, network->scratch + c * length);
+  struct nx_tape *tape = &network->lanes.lanes[0].tape;
+  tape->kernels->gemm(tape->stream, 'N', 'T', C, C, length, 1, network->scratch, length,
+                      network->scratch, length, 0, correlation, C);
+  nx_masking_related(correlation, s->mask_correlation, in->positions, in->placed,
+                     s->mask_radius_mm / POSITION_UNIT_MM, C, network->related);
+  return 0;
+}
+
+static int draw_masks(struct batch *b, struct nx_rng *rng, struct nx_error *err) {
+  struct nx_general_network *network = b->network;
+  const struct nx_model_shape *s = &network->shape;
+  size_t total = 0;
+  for (size_t i = 0; i < b->n_groups; i++)
+    total += b->groups[i].n_windows * b->groups[i].n_channels * s->patches;
+  int r = grow((void **)&network->visible, &network->visible_room, total, 1, err);
+  uint8_t *visible = network->visible;
+  for (size_t i = 0; !r && i < b->n_groups; i++) {
+    const struct nx_general_input *in = &b->groups[i];
+    size_t window = in->n_channels * s->patches;
+    r = relate(network, in, err);
+    for (size_t w = 0; !r && w < in->n_windows; w++, visible += window)
+      nx_masking_draw_related(network->related, in->n_channels, s->patches, s->mask_fraction, rng,
+                              visible);
+  }
+  return r;
+}
+
+/* The loss of a group is a mean over its questions; groups weigh as many as their windows. */
+static void set_scales(const struct batch *b) {
+  const uint8_t *visible = b->network->visible;
+  size_t S = b->network->shape.patches;
+  for (size_t i = 0; i < b->n_groups; i++) {
+    const struct nx_general_input *in = &b->groups[i];
+    size_t n = in->n_windows * in->n_channels * S, asked = in->n_windows * in->n_channels * (S - 1);
+    if (b->network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION) {
+      asked = 0;
+      for (size_t t = 0; t < n; t++)
+        asked += !visible[t];
+      visible += n;
+    }
+    double share = (double)in->n_windows / (double)b->n_windows;
+    b->scales[i] = asked ? share / (double)asked : 0;
+  }
+}
+
+/* ---- Slices ---- */
+
+static int cut(struct batch *b, struct nx_error *err) {
+  struct nx_general_network *network = b->network;
+  const struct nx_model_shape *s = &network->shape;
+  const uint8_t *visible = network->visible;
+  bool masked = b->work == WORK_ASK && s->objective == NX_OBJECTIVE_RECONSTRUCTION;
+  b->n_slices = 0;
+  for (size_t i = 0, row = 0; i < b->n_groups; i++) {
+    const struct nx_general_input *in = &b->groups[i];
+    size_t tokens = (in->n_channels + s->queries) * s->patches;
+    size_t most = NX_MAX(1, SLICE_TOKENS / tokens);
+    for (size_t first = 0; first < in->n_windows; first += most) {
+      size_t n = NX_MIN(most, in->n_windows - first);
+      int r = grow((void **)&network->slices, &network->slices_room, b->n_slices + 1,
+                   sizeof *network->slices, err);
+      if (r < 0)
+        return r;
+      network->slices[b->n_slices++] = (struct slice){i, first, n, row, masked ? visible : NULL};
+      row += n;
+      visible += masked ? n * in->n_channels * s->patches : 0;
+    }
+  }
+  return 0;
+}
+
+static struct nx_general_input part_of(const struct batch *b, const struct slice *slice) {
+  struct nx_general_input part = b->groups[slice->group];
+  const struct nx_model_shape *s = &b->network->shape;
+  part.x += slice->first * part.n_channels * s->patches * s->tokenisers[part.tokeniser].inputs;
+  part.n_windows = slice->n;
+  if (part.labels)
+    part.labels += slice->first;
+  return part;
+}
+
+/* The part of the mean loss that this slice is. */
+static struct nx_tensor *classify(const struct batch *b, struct nx_lane *lane,
+                                  const struct nx_general_pass *pass, double *weight) {
+  size_t n = pass->input->n_windows;
+  struct nx_tensor *logits = nx_general_classify(lane->net, &lane->tape, pass);
+  float *targets = nx_tape_memory(&lane->tape, n, sizeof *targets, "targets");
+  for (size_t i = 0; targets && i < n; i++)
+    targets[i] = (float)((pass->input->labels[i] != 0) * (1 - b->smoothing) + 0.5 * b->smoothing);
+  *weight = (double)n / (double)b->n_windows;
+  return nx_op_cross_entropy(&lane->tape, logits, targets);
+}
+
+static int put_rows(const struct batch *b, struct nx_lane *lane, const struct nx_general_pass *pass,
+                    size_t row, struct nx_error *err) {
+  struct nx_tensor *y = b->work == WORK_EMBED ? nx_general_embed(lane->net, &lane->tape, pass)
+                                              : nx_general_classify(lane->net, &lane->tape, pass);
+  int r = nx_tape_check(&lane->tape, err);
+  for (size_t i = 0; !r && i < y->rows * y->columns; i++) {
+    b->out[row * y->columns + i] = y->value[i];
+    if (!isfinite(y->value[i]))
+      r = nx_fail(err, NX_E_STATE,
+                  "an output is not finite: the model diverged, or a window holds NaN");
+  }
+  return r;
+}
+
+static void show_answers(const struct batch *b, const struct slice *slice,
+                         const struct nx_general_decoded *d) {
+  size_t n = d->prediction->columns;
+  for (size_t i = 0; i < d->prediction->rows; i++)
+    if (!d->padding[i])
+      b->answer(b->answer_context, slice->group, slice->first + i / d->n_questions, d->tokens[i],
+                d->prediction->value + i * n, d->target->value + i * n, n);
+}
+
+static int run_slice(void *context, struct nx_lane *lane, size_t index, float *gradients,
+                     double *loss, struct nx_error *err) {
+  const struct batch *b = context;
+  const struct slice *slice = &b->network->slices[index];
+  struct nx_general_input part = part_of(b, slice);
+  struct nx_general_pass pass = {.params = b->model->params,
+                                 .gradients = gradients,
+                                 .input = &part,
+                                 .visible = slice->visible};
+  struct nx_general_decoded decoded;
+  struct nx_tensor *part_loss = NULL;
+  struct nx_rng rng;
+  double weight = 1;
+  nx_rng_init(&rng, b->dropout_seed, index);
+  nx_tape_begin(&lane->tape, gradients != NULL, gradients ? &rng : NULL);
+  if (b->work == WORK_LOGITS || b->work == WORK_EMBED)
+    return put_rows(b, lane, &pass, slice->row, err);
+  if (b->work == WORK_CLASSIFY)
+    part_loss = classify(b, lane, &pass, &weight);
+  else if (nx_general_decode(lane->net, &lane->tape, &pass, &decoded))
+    part_loss =
+        nx_general_loss(lane->net, &lane->tape, &pass, &decoded, (float)b->scales[slice->group]);
+  if (part_loss && b->answer)
+    show_answers(b, slice, &decoded);
+  if (gradients)
+    nx_tape_backward(&lane->tape, part_loss, (float)weight);
+  int r = nx_tape_check(&lane->tape, err);
+  *loss = r ? 0 : weight * (double)*part_loss->value;
+  return r;
+}
+
+static int run(struct batch *b, struct nx_rng *rng, double *loss_out, struct nx_error *err) {
+  bool asks = b->work == WORK_ASK;
+  _cleanup_free_ double *scales = calloc(b->n_groups + 1, sizeof *scales);
+  int r = check(b, err);
+  if (!r && !scales)
+    r = nx_fail(err, NX_E_NOMEM, "out of memory for a batch");
+  b->scales = scales;
+  for (size_t i = 0; !r && i < b->n_groups; i++)
+    b->n_windows += b->groups[i].n_windows;
+  if (!r && asks && b->network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION)
+    r = draw_masks(b, rng, err);
+  if (!r && asks)
+    set_scales(b);
+  if (!r)
+    r = cut(b, err);
+  if (r < 0)
+    return r;
+  if (b->train)
+    b->dropout_seed = nx_rng_u64(rng);
+  const struct nx_slices slices = {b->n_slices, b->train, run_slice, b};
+  double loss = 0;
+  r = nx_lanes_run(&b->network->lanes, &slices, &loss, err);
+  if (!r && !isfinite(loss))
+    r = nx_fail(err, NX_E_STATE,
+                "the loss is not finite: training diverged, or a window holds NaN");
+  if (!r && loss_out)
+    *loss_out = loss;
+  return r;
+}
+
+/* ---- Calls ---- */
+
+int nx_general_network_train_step(struct nx_general_network *network, const struct nx_model *model,
+                                  const struct nx_general_input *groups, size_t n,
+                                  double label_smoothing, struct nx_rng *rng, double *loss_out,
+                                  struct nx_error *err) {
+  bool classes = model->shape.objective == NX_OBJECTIVE_CLASSIFICATION;
+  struct batch b = {.work = classes ? WORK_CLASSIFY : WORK_ASK,
+                    .train = true,
+                    .network = network,
+                    .model = model,
+                    .groups = groups,
+                    .n_groups = n,
+                    .smoothing = label_smoothing};
+  return run(&b, rng, loss_out, err);
+}
+
+int nx_general_network_logits(struct nx_general_network *network, const struct nx_model *model,
+                              const struct nx_general_input *groups, size_t n, float *logits_out,
+                              struct nx_error *err) {
+  struct batch b = {.work = WORK_LOGITS,
+                    .network = network,
+                    .model = model,
+                    .groups = groups,
+                    .n_groups = n,
+                    .out = logits_out};
+  if (model->shape.objective != NX_OBJECTIVE_CLASSIFICATION)
+    return nx_fail(err, NX_E_INVALID, "a model made for reconstruction has no logits");
+  return run(&b, NULL, NULL, err);
+}
+
+int nx_general_network_embed(struct nx_general_network *network, const struct nx_model *model,
+                             const struct nx_general_input *groups, size_t n, float *embeddings_out,
+                             struct nx_error *err) {
+  struct batch b = {.work = WORK_EMBED,
+                    .network = network,
+                    .model = model,
+                    .groups = groups,
+                    .n_groups = n,
+                    .out = embeddings_out};
+  return run(&b, NULL, NULL, err);
+}
+
+int nx_general_network_evaluate(struct nx_general_network *network, const struct nx_model *model,
+                                const struct nx_general_input *groups, size_t n, struct nx_rng *rng,
+                                nx_general_answer_fn *answer, void *context, double *loss_out,
+                                struct nx_error *err) {
+  struct batch b = {.work = WORK_ASK,
+                    .network = network,
+                    .model = model,
+                    .groups = groups,
+                    .n_groups = n,
+                    .answer = answer,
+                    .answer_context = context};
+  if (model->shape.objective == NX_OBJECTIVE_CLASSIFICATION)
+    return nx_fail(err, NX_E_INVALID, "a model made for classification has no decoder");
+  if (answer && network->lanes.pool)
+    return nx_fail(err, NX_E_INVALID, "answers are shown by one thread: use no pool");
+  return run(&b, rng, loss_out, err);
+}

@@ -1,0 +1,56 @@
+/* General network: forward pass, loss and gradients of one model of network: general, for
+ * batches that may hold several recordings, each with channels of its own. Like
+ * nets/network.h: it holds working memory, belongs to one thread, allocates on the first call
+ * of a batch size, and gives the same bits for any number of threads. */
+#pragma once
+
+#include "common/pool.h"
+#include "models/nets/general.h"
+
+struct nx_general_network;
+
+int nx_general_network_create(const struct nx_model *model, struct nx_general_network **network_out,
+                              struct nx_error *err);
+void nx_general_network_destroy(struct nx_general_network *network); /* NULL is fine */
+NX_DEFINE_CLEANUP(struct nx_general_network *, nx_general_network_destroy)
+
+/* As nx_network_use_pool(), nx_network_use_bf16(). */
+int nx_general_network_use_pool(struct nx_general_network *network, struct nx_pool *pool,
+                                struct nx_error *err);
+int nx_general_network_use_bf16(struct nx_general_network *network, struct nx_error *err);
+
+/* Forward, with masks and dropout from rng, and backward over groups[n]: the gradients of the
+ * mean loss are in nx_general_network_gradients() until the next call. The loss is the mean
+ * over what is asked for in each group, groups weighing as many as they have windows; for
+ * classification cross-entropy, labels smoothed by label_smoothing.
+ * NX_E_INVALID: an input that does not fit the model; NX_E_STATE: the loss is not finite. */
+int nx_general_network_train_step(struct nx_general_network *network, const struct nx_model *model,
+                                  const struct nx_general_input *groups, size_t n,
+                                  double label_smoothing, struct nx_rng *rng, double *loss_out,
+                                  struct nx_error *err);
+
+/* [n_params] of the model; valid until destroy. */
+float *nx_general_network_gradients(struct nx_general_network *network);
+
+/* logits_out: of all windows of all groups, one after another. For classification. */
+int nx_general_network_logits(struct nx_general_network *network, const struct nx_model *model,
+                              const struct nx_general_input *groups, size_t n, float *logits_out,
+                              struct nx_error *err);
+
+/* embeddings_out[windows of all groups][width]: nx_general_embed(). */
+int nx_general_network_embed(struct nx_general_network *network, const struct nx_model *model,
+                             const struct nx_general_input *groups, size_t n, float *embeddings_out,
+                             struct nx_error *err);
+
+/* The mean loss without gradients or dropout: masked or next patch. Each answer of a masked or
+ * next-patch model is shown to `answer` (NULL: nobody): n samples, or log counts. Answers come
+ * group by group, window by window. */
+typedef void nx_general_answer_fn(void *context, size_t group, size_t window, uint32_t token,
+                                  const float *prediction, const float *target, size_t n);
+int nx_general_network_evaluate(struct nx_general_network *network, const struct nx_model *model,
+                                const struct nx_general_input *groups, size_t n, struct nx_rng *rng,
+                                nx_general_answer_fn *answer, void *context, double *loss_out,
+                                struct nx_error *err);
+
+/* Bytes of working memory held. */
+size_t nx_general_network_memory(const struct nx_general_network *network);
