@@ -38,11 +38,14 @@ refused() {
   fi
 }
 
+at_end() { :; } # for a script to say what else is to be put away
+
 finish() {
   status=$?
   trap - EXIT
   for pid in $pids; do kill -9 "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
+  at_end
   echo "1..$n_tests"
   if [ "$status" = 0 ] && [ "$n_bad" = 0 ]; then rm -rf "$work"; else echo "# kept: $work"; fi
   [ "$status" = 0 ] || echo "Bail out! the script ended with $status"
