@@ -211,8 +211,22 @@ static int log_grants(struct nx_coordinator *c, struct nx_error *err) {
   return 0;
 }
 
+/* Main thread alone. */
+static void report_turned_away(void) {
+  static uint64_t reported;
+  static int64_t next;
+  uint64_t n = nx_rpc_turned_away();
+  if (n == reported || nx_clock_monotonic() < next)
+    return;
+  NX_LOG(NX_LOG_WARNING, "connections.turned_away", NX_U64("n", n - reported),
+         NX_STR("why", "no descriptors left: raise LimitNOFILE, or find out who opens so many"));
+  reported = n;
+  next = nx_clock_monotonic() + 10 * NX_SECOND;
+}
+
 static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
+  report_turned_away();
   int r = log_invitations(c, err);
   if (r < 0 || (r = log_revocations(c, err)) < 0 || (r = log_grants(c, err)) < 0 ||
       (r = nx_coordinator_tend_identity(c, err)) < 0 ||

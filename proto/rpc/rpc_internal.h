@@ -69,6 +69,8 @@ void nx_rpc_call_start(struct nx_rpc_call *call);
 void *nx_rpc_queue_run(void *completion_queue);
 
 grpc_slice nx_rpc_slice_of_text(const char *text);
+/* Before the first server: descriptors are kept back for turning others away. */
+void nx_rpc_accept_prepare(void);
 gpr_timespec nx_rpc_deadline(int64_t monotonic);
 /* Says in `out` why target is out of reach, or repeats text when it is a server's own. Blocks for
  * some seconds when the certificate is a stranger's: it asks the line for that stranger's name. */

@@ -210,6 +210,7 @@ int nx_rpc_server_create(const struct nx_rpc_server_config *config,
   if (!server)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a server");
   nx_rpc_library_start();
+  nx_rpc_accept_prepare();
   pthread_mutex_init(&server->lock, NULL);
   pthread_cond_init(&server->changed, NULL);
   server->methods = config->methods;

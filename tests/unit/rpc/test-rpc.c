@@ -1,8 +1,13 @@
 /* Real sockets, real TLS: what gets through, what does not, and what it costs in memory. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/size.h"
@@ -413,6 +418,44 @@ static void server_that_stops_ends_every_stream(void **state) {
   must(r, &err);
 }
 
+/* Opens connections, that say nothing, until there are no descriptors left in this process. */
+static size_t dial_until_full(uint16_t port, int *fds, size_t most) {
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_port = htons(port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  size_t n = 0;
+  while (n < most && (fds[n] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0) {
+    assert_int_equal(connect(fds[n], (struct sockaddr *)&address, sizeof address), 0);
+    n++;
+    nx_clock_sleep(NX_MILLISECOND);
+  }
+  return n;
+}
+
+static void server_without_descriptors_turns_away_and_recovers(void **state) {
+  (void)state;
+  int fds[256];
+  struct rlimit before, few = {.rlim_cur = 128};
+  _cleanup_(nx_rpc_server_destroyp) struct nx_rpc_server *server = start_server("127.0.0.1:0");
+  _cleanup_(nx_buffer_finish) struct nx_buffer response = {0};
+  struct nx_error err = {0};
+  uint64_t away = nx_rpc_turned_away();
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+  few.rlim_max = before.rlim_max;
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+  size_t n = dial_until_full(nx_rpc_server_port(server), fds, NX_ARRAY_LENGTH(fds));
+  for (int i = 0; i < 2000 && nx_rpc_turned_away() == away; i++)
+    nx_clock_sleep(NX_MILLISECOND);
+  assert_true(n < NX_ARRAY_LENGTH(fds));
+  assert_true(nx_rpc_turned_away() > away);
+  for (size_t i = 0; i < n; i++)
+    close(fds[i]);
+  setrlimit(RLIMIT_NOFILE, &before);
+  _cleanup_(nx_rpc_client_destroyp) struct nx_rpc_client *client =
+      connect_to(nx_rpc_server_port(server), &ours.client, &ours);
+  must(ask(client, "/test/Echo", 1, &response, &err), &err);
+}
+
 static void backoff_stays_under_its_cap_and_spreads(void **state) {
   (void)state;
   struct nx_rng rng;
@@ -463,6 +506,7 @@ int main(void) {
       cmocka_unit_test(stream_of_many_messages_arrives_whole),
       cmocka_unit_test(reader_that_stalls_stops_the_sender),
       cmocka_unit_test(server_that_stops_ends_every_stream),
+      cmocka_unit_test(server_without_descriptors_turns_away_and_recovers),
       cmocka_unit_test(backoff_stays_under_its_cap_and_spreads),
   };
   return cmocka_run_group_tests(tests, start, stop);
