@@ -70,9 +70,8 @@ start_hub() {
 enrol() { # NAME
   "$coordinator" invite "$1" --home "$hub" --out "$hub.$1.invitation" >"$hub.$1.invite" 2>&1
   "$node" init "$hub.$1.invitation" --fingerprint "$(sed -n 's/^fingerprint: *//p' "$hub.$1.invite")" \
-    --home "$hub.$1" --data "$work/data" --fold 0 >"$hub.$1.log" 2>&1 || { cat "$hub.$1.log" >&2; exit 1; }
-  # Many nodes on one machine: one thread each, and no steward to ask.
-  sed -i -e 's/^threads: .*/threads: 1/' -e 's/approval: ask/approval: auto/' "$hub.$1/node.yaml"
+    --home "$hub.$1" --data "$work/data" --fold 0 --approval auto >"$hub.$1.log" 2>&1 || { cat "$hub.$1.log" >&2; exit 1; }
+  sed -i -e 's/^threads: .*/threads: 1/' "$hub.$1/node.yaml" # many nodes on one machine
 }
 
 connected() { # N
