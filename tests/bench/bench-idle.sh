@@ -47,7 +47,7 @@ for k in 0 1 2; do
   "$node" synth --out "$work/data-$k" --subjects 2 --first $((2 * k)) --seed 1 >/dev/null 2>&1
   "$coordinator" invite "site-$k" --home "$hub" --out "$work/site-$k.invitation" >"$work/invite-$k.log" 2>&1
   "$node" init "$work/site-$k.invitation" --fingerprint "$(sed -n 's/^fingerprint: *//p' "$work/invite-$k.log")" \
-    --home "$work/site-$k" --data "$work/data-$k" --fold 0 >"$work/site-$k.log" 2>&1
+    --home "$work/site-$k" --data "$work/data-$k" --fold 0 --approval auto >"$work/site-$k.log" 2>&1
   "$node" run --home "$work/site-$k" >>"$work/site-$k.log" 2>&1 &
   node_pid=$!
   pids="$pids $node_pid"
