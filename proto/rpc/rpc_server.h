@@ -48,6 +48,7 @@ NX_DEFINE_CLEANUP(struct nx_rpc_server *, nx_rpc_server_destroy)
  * certificate that has ended, one of another federation, or bytes that are no TLS. One for the
  * process; NULL takes it back. */
 void nx_rpc_on_refused_handshake(void (*told)(void *context, const char *why), void *context);
+
 /* Connections that this process hung up on at once, so far, because it had no descriptors (or
  * memory) to spare: an eighth of its descriptors, 256 at most, are for files. */
 uint64_t nx_rpc_turned_away(void);
