@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "common/config.h"
+#include "common/plan_labels.h"
 #include "common/size.h"
 
 static const cyaml_strval_t references[] = {
@@ -105,6 +106,7 @@ static const cyaml_schema_field_t plan_fields[] = {WHOLE(struct nx_plan, neurox_
                                                    EXTRA(irb),
                                                    EXTRA(requires),
                                                    EXTRA(modalities),
+                                                   EXTRA(labels),
                                                    CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema = {
@@ -189,6 +191,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
     r = check_shapes(plan, err);
   if (!r && plan->irb)
     r = nx_plan_irb_check(plan->irb, err);
+  if (!r)
+    r = nx_plan_labels_check(plan->labels, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", name);
   *plan_out = nx_steal(&plan);

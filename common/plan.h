@@ -72,6 +72,8 @@ struct nx_plan_deadlines {
   uint32_t phase_seconds, training_seconds;
 };
 
+struct nx_plan_labels; /* common/plan_labels.h */
+
 struct nx_plan {
   uint32_t neurox_plan; /* NX_PLAN_VERSION */
   char *name;
@@ -88,6 +90,7 @@ struct nx_plan {
   struct nx_plan_irb *irb;
   struct nx_plan_requires *requires;
   struct nx_plan_modalities *modalities; /* NULL unless model.network is general */
+  struct nx_plan_labels *labels;
 };
 
 /* Parses and checks ranges; NX_E_FORMAT names the key and, for schema errors, its line.

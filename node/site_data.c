@@ -6,6 +6,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "node/dataset/bids_check.h"
 #include "node/dataset/subjects.h"
 #include "node/recordings/sandbox.h"
 
@@ -32,7 +33,31 @@ static bool is_edf(const char *name) {
   return dot && name[0] != '.' && !strcasecmp(dot, ".edf");
 }
 
+/* Every recording of a BIDS tree opens; whether the tree is valid, neurox-node check says. */
+static int check_bids(const char *path, struct nx_error *err) {
+  _cleanup_(nx_bids_tree_finish) struct nx_bids_tree tree = {0};
+  size_t n = 0;
+  int r = nx_bids_tree_read(path, &tree, err);
+  for (size_t i = 0; !r && i < tree.n; i++) {
+    char file[NX_PATH_SIZE];
+    if (!nx_bids_is_recording(&tree.files[i]) || tree.files[i].folder)
+      continue;
+    r = nx_path_join(file, path, tree.files[i].path, err);
+    if (!r)
+      r = check_file(file, err);
+    n++;
+  }
+  if (!r && !n)
+    r = nx_fail(err, NX_E_NOT_FOUND,
+                "%s: the BIDS tree holds no recording that is read here: neurox-node check says "
+                "what is in it",
+                path);
+  return r < 0 ? nx_error_prefix(err, r, "data folder") : 0;
+}
+
 int nx_site_data_check(const char *path, struct nx_error *err) {
+  if (nx_bids_is_tree(path))
+    return check_bids(path, err);
   _cleanup_(close_folder) DIR *folder = opendir(path);
   size_t n = 0;
   if (!folder)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "common/plan_labels.h"
 #include "common/size.h"
 #include "crypto/merkle.h"
 #include "node/dataset/load.h"
@@ -23,11 +24,14 @@ struct nx_dataset {
   float *positions;
 };
 
-/* What the workers fill, one slot a file. */
+/* What the workers fill, one slot a file. A file of which several events are used is loaded
+ * once: source[i] is the slot of entry i. */
 struct job {
   const struct nx_dataset_options *options;
   const struct nx_plan *plan;
   const struct nx_subject_files *files;
+  size_t n_sources;
+  size_t *source, *first; /* [files->n]: slot of an entry; [n_sources]: first entry of a slot */
   struct nx_loaded *loaded;
   struct nx_hash *hashes;
   struct nx_error *errors; /* code 0: fine */
@@ -56,14 +60,18 @@ static int hash_file(const char *path, struct nx_hash *out, struct nx_error *err
 
 static void load_one(void *context, size_t index, size_t worker) {
   struct job *job = context;
+  const struct nx_subject_file *file = &job->files->files[job->first[index]];
   struct nx_error *err = &job->errors[index];
-  char path[NX_PATH_SIZE];
+  char path[NX_PATH_SIZE], channels[NX_PATH_SIZE];
   (void)worker;
-  int r = nx_path_join(path, job->options->folder, job->files->files[index].file, err);
+  int r = nx_path_join(path, job->options->folder, file->file, err);
+  if (!r)
+    r = nx_path_join(channels, job->options->folder, file->channels, err);
   if (!r)
     r = hash_file(path, &job->hashes[index], err);
   if (!r)
-    r = nx_load_recording(path, job->options->reader, job->plan, &job->loaded[index], err);
+    r = nx_load_recording(path, job->options->reader, *file->channels ? channels : NULL, job->plan,
+                          &job->loaded[index], err);
   err->code = r;
 }
 
@@ -92,6 +100,12 @@ static struct nx_hash hash_pipeline(const struct nx_plan *plan) {
   nx_sha256_begin(&sha, "neurox pipeline v1");
   for (size_t i = 0; i < NX_ARRAY_LENGTH(values); i++)
     put_double(&sha, values[i]);
+  if (plan->labels) { /* which parts of the files are used */
+    put_double(&sha, (double)plan->labels->source);
+    put_double(&sha, plan->labels->epoch_start_s);
+    put_double(&sha, plan->labels->epoch_seconds);
+    nx_sha256_update(&sha, (const uint8_t *)plan->labels->column, strlen(plan->labels->column));
+  }
   return nx_sha256_final(&sha);
 }
 
@@ -143,10 +157,28 @@ static int common_channels(struct nx_dataset *dataset, const struct nx_loaded *l
   return 0;
 }
 
-/* Moves the common channels of a loaded recording to the front, in the set's order. */
-static int take_recording(struct nx_dataset *dataset, size_t index, struct nx_loaded *loaded,
-                          struct nx_error *err) {
-  size_t n = loaded->n_samples, n_channels = dataset->summary.n_channels;
+/* The samples of an entry: all of them, or those of its event. */
+static int span(const struct nx_subject_file *file, const struct nx_loaded *loaded, double rate_hz,
+                double window_s, size_t *first_out, size_t *n_out, struct nx_error *err) {
+  *first_out = 0;
+  *n_out = loaded->n_samples;
+  if (!file->part)
+    return 0;
+  size_t all = loaded->n_samples, window = (size_t)lround(window_s * rate_hz);
+  *first_out = (size_t)NX_MIN(lround(file->from_s * rate_hz), (long)all);
+  *n_out = (size_t)NX_MIN(lround(file->to_s * rate_hz), (long)all) - *first_out;
+  if (*n_out >= window)
+    return 0;
+  return nx_fail(err, NX_E_FORMAT,
+                 "%s: events.tsv has an event from %g s to %g s, the recording lasts %g s: correct "
+                 "the table",
+                 file->file, file->from_s, file->to_s, (double)all / rate_hz);
+}
+
+/* Copies the common channels of a loaded recording, in the set's order. */
+static int take_recording(struct nx_dataset *dataset, size_t index, const struct nx_loaded *loaded,
+                          size_t first, size_t n, struct nx_error *err) {
+  size_t n_channels = dataset->summary.n_channels;
   float *x = reallocarray(NULL, n_channels * n, sizeof *x);
   float *scale = reallocarray(NULL, n_channels, sizeof *scale);
   dataset->owned_x[index] = x;
@@ -155,7 +187,7 @@ static int take_recording(struct nx_dataset *dataset, size_t index, struct nx_lo
     return nx_fail(err, NX_E_NOMEM, "data set: out of memory");
   for (size_t c = 0; c < n_channels; c++) {
     size_t from = (size_t)find_channel(loaded, dataset->names[c]);
-    memcpy(x + c * n, loaded->x + from * n, n * sizeof *x);
+    memcpy(x + c * n, loaded->x + from * loaded->n_samples + first, n * sizeof *x);
     scale[c] = loaded->scale[from];
   }
   struct nx_dataset_recording *recording = &dataset->recordings[index];
@@ -163,7 +195,6 @@ static int take_recording(struct nx_dataset *dataset, size_t index, struct nx_lo
   recording->x = x;
   recording->scale = scale;
   dataset->summary.synthetic |= loaded->synthetic;
-  nx_loaded_finish(loaded);
   return 0;
 }
 
@@ -187,7 +218,7 @@ static void count(struct nx_dataset *dataset, const struct nx_plan *plan) {
 static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error *err) {
   const struct nx_dataset_options *options = job->options;
   size_t n = job->files->n;
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < job->n_sources; i++)
     if (job->errors[i].code) {
       if (err)
         *err = job->errors[i];
@@ -201,7 +232,7 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
   dataset->summary.n_recordings = n;
   dataset->summary.rate_hz = job->plan->preprocessing.rate_hz;
   dataset->summary.synthetic = job->files->synthetic;
-  int r = common_channels(dataset, job->loaded, n, err);
+  int r = common_channels(dataset, job->loaded, job->n_sources, err);
   for (size_t i = 0; !r && i < n; i++) {
     const struct nx_subject_file *file = &job->files->files[i];
     struct nx_dataset_recording *recording = &dataset->recordings[i];
@@ -211,7 +242,14 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
     recording->split = nx_subject_in(file->subject, options->held_out, options->n_held_out)
                            ? NX_SPLIT_HELD_OUT
                            : NX_SPLIT_TRAIN;
-    r = take_recording(dataset, i, &job->loaded[i], err);
+    const struct nx_loaded *loaded = &job->loaded[job->source[i]];
+    size_t first, samples;
+    r = span(file, loaded, dataset->summary.rate_hz, job->plan->window.seconds, &first, &samples,
+             err);
+    if (!r)
+      r = take_recording(dataset, i, loaded, first, samples, err);
+    if (!r && !file->part)
+      nx_loaded_finish(&job->loaded[job->source[i]]); /* of one whole file at a time two copies */
   }
   if (r < 0)
     return r;
@@ -219,27 +257,55 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
   if (dataset->summary.n_subjects < job->plan->data.minimum_subjects)
     return nx_fail(err, NX_E_DENIED, "%s has %zu subjects, the plan asks for %u", options->folder,
                    dataset->summary.n_subjects, job->plan->data.minimum_subjects);
-  dataset->summary.manifest = manifest_of(job->hashes, n, job->plan, dataset->summary.n_subjects);
+  dataset->summary.manifest =
+      manifest_of(job->hashes, job->n_sources, job->plan, dataset->summary.n_subjects);
   return 0;
+}
+
+/* Which entries share a file. Events of one person and file lie near each other in the list, but
+ * for the labels between them. */
+static void find_sources(struct job *job) {
+  for (size_t i = 0; i < job->files->n; i++) {
+    const struct nx_subject_file *file = &job->files->files[i];
+    size_t slot = job->n_sources;
+    for (size_t s = job->n_sources; file->part && s-- > 0;) {
+      const struct nx_subject_file *other = &job->files->files[job->first[s]];
+      if (strcmp(other->subject, file->subject) != 0)
+        break;
+      if (!strcmp(other->file, file->file)) {
+        slot = s;
+        break;
+      }
+    }
+    if (slot == job->n_sources)
+      job->first[job->n_sources++] = i;
+    job->source[i] = slot;
+  }
 }
 
 static int load_all(struct job *job, struct nx_dataset *dataset, struct nx_error *err) {
   size_t n = job->files->n;
+  job->source = calloc(n, sizeof *job->source);
+  job->first = calloc(n, sizeof *job->first);
   job->loaded = calloc(n, sizeof *job->loaded);
   job->hashes = calloc(n, sizeof *job->hashes);
   job->errors = calloc(n, sizeof *job->errors);
-  int r = job->loaded && job->hashes && job->errors
+  int r = job->source && job->first && job->loaded && job->hashes && job->errors
               ? 0
               : nx_fail(err, NX_E_NOMEM, "data set: out of memory");
+  if (!r)
+    find_sources(job);
   if (!r && job->options->pool)
-    nx_pool_run(job->options->pool, n, load_one, job);
+    nx_pool_run(job->options->pool, job->n_sources, load_one, job);
   else if (!r)
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < job->n_sources; i++)
       load_one(job, i, 0);
   if (!r)
     r = assemble(job, dataset, err);
   for (size_t i = 0; job->loaded && i < n; i++)
     nx_loaded_finish(&job->loaded[i]);
+  free(job->source);
+  free(job->first);
   free(job->loaded);
   free(job->hashes);
   free(job->errors);

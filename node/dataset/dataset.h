@@ -1,8 +1,7 @@
 /* Dataset: the labelled recordings of one folder, checked and preprocessed as a plan asks,
- * held in memory for one run. Files are found by name (SubjectNN_rest.edf,
- * SubjectNN_arith.edf) or, when the folder has one, through labels.tsv with the columns
- * file, subject, label. Subject ids stay on this machine: only counts and hashes may be
- * sent anywhere.
+ * held in memory for one run. Files are found in a BIDS tree, through labels.tsv with the
+ * columns file, subject, label, or else by name (SubjectNN_rest.edf, SubjectNN_arith.edf). Subject
+ * ids stay on this machine: only counts and hashes may be sent anywhere.
  *
  *     files ─► reference ─► filters, notch ─► resample ─► centre, scale, clamp ─► windows
  *

@@ -8,6 +8,7 @@
 #include "common/size.h"
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
+#include "node/dataset/tsv.h"
 #include "node/recordings/recording.h"
 #include "node/recordings/sandbox.h"
 
@@ -15,14 +16,25 @@
 #define CHUNK 65536                   /* samples a read */
 #define NOTCH_QUALITY 30
 
+/* What channels.tsv says a channel is; without a table, or a line in it, what the file says. */
+static bool is_eeg(const struct nx_channel *channel, const struct nx_tsv *table) {
+  size_t name = nx_tsv_column(table, "name"), type = nx_tsv_column(table, "type");
+  for (size_t row = 0; row < table->n_rows; row++) {
+    const char *named = nx_tsv_cell(table, row, name), *is = nx_tsv_cell(table, row, type);
+    if (named && is && !strcmp(named, channel->name))
+      return !strcmp(is, "EEG");
+  }
+  return channel->type == NX_CHANNEL_EEG;
+}
+
 /* Electrodes of the montage, each once, all at the rate of the first. */
-static int choose_channels(const struct nx_recording_info *info, struct nx_loaded *loaded,
-                           uint32_t *picks, struct nx_error *err) {
+static int choose_channels(const struct nx_recording_info *info, const struct nx_tsv *table,
+                           struct nx_loaded *loaded, uint32_t *picks, struct nx_error *err) {
   for (size_t i = 0; i < info->n_channels && loaded->n_channels < NX_MONTAGE_CHANNELS; i++) {
     const struct nx_channel *channel = &info->channels[i];
     char name[16];
     bool taken = false;
-    if (channel->type != NX_CHANNEL_EEG || !nx_montage_clean(channel->name, name))
+    if (!is_eeg(channel, table) || !nx_montage_clean(channel->name, name))
       continue;
     for (size_t k = 0; k < loaded->n_channels; k++)
       taken |= nx_montage_same(loaded->names[k], name);
@@ -145,8 +157,8 @@ static int normalise(const struct nx_plan_preprocessing *p, double *x, struct nx
   return 0;
 }
 
-static int process(struct nx_recording *recording, const struct nx_plan *plan,
-                   struct nx_loaded *loaded, struct nx_error *err) {
+static int process(struct nx_recording *recording, const struct nx_tsv *table,
+                   const struct nx_plan *plan, struct nx_loaded *loaded, struct nx_error *err) {
   const struct nx_recording_info *info = nx_recording_info(recording);
   const struct nx_plan_preprocessing *p = &plan->preprocessing;
   uint32_t picks[NX_MONTAGE_CHANNELS];
@@ -158,7 +170,7 @@ static int process(struct nx_recording *recording, const struct nx_plan *plan,
                    info->duration_s);
   if (info->discontinuous)
     return nx_fail(err, NX_E_UNSUPPORTED, "has gaps: save it as a continuous recording");
-  int r = choose_channels(info, loaded, picks, err);
+  int r = choose_channels(info, table, loaded, picks, err);
   if (r < 0)
     return r;
   double rate = info->channels[picks[0]].rate_hz;
@@ -183,16 +195,20 @@ static int process(struct nx_recording *recording, const struct nx_plan *plan,
   return r < 0 ? r : normalise(p, y, loaded, err);
 }
 
-int nx_load_recording(const char *path, const char *reader, const struct nx_plan *plan,
-                      struct nx_loaded *loaded_out, struct nx_error *err) {
+int nx_load_recording(const char *path, const char *reader, const char *channels,
+                      const struct nx_plan *plan, struct nx_loaded *loaded_out,
+                      struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
+  _cleanup_(nx_tsv_finish) struct nx_tsv table = {0};
   memset(loaded_out, 0, sizeof *loaded_out);
-  int r = reader ? nx_recording_open_sandboxed(reader, path, &recording, err)
-                 : nx_recording_open(path, &recording, err);
+  int r = channels ? nx_tsv_read(channels, &table, err) : 0;
+  if (!r)
+    r = reader ? nx_recording_open_sandboxed(reader, path, &recording, err)
+               : nx_recording_open(path, &recording, err);
   if (r < 0)
     return r;
   loaded_out->synthetic = nx_recording_info(recording)->synthetic;
-  r = process(recording, plan, loaded_out, err);
+  r = process(recording, &table, plan, loaded_out, err);
   if (r < 0) {
     nx_loaded_finish(loaded_out);
     return nx_error_prefix(err, r, "%s", path);

@@ -13,7 +13,9 @@ struct nx_loaded {
   bool synthetic;
 };
 
-/* reader: of the sandbox, or NULL. */
-int nx_load_recording(const char *path, const char *reader, const struct nx_plan *plan,
-                      struct nx_loaded *loaded_out, struct nx_error *err);
+/* reader: of the sandbox, or NULL. channels: a BIDS channels.tsv that says which of the channels
+ * are EEG, or NULL. */
+int nx_load_recording(const char *path, const char *reader, const char *channels,
+                      const struct nx_plan *plan, struct nx_loaded *loaded_out,
+                      struct nx_error *err);
 void nx_loaded_finish(struct nx_loaded *loaded);

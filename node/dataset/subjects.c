@@ -10,19 +10,23 @@
 
 #include "common/file.h"
 #include "common/size.h"
+#include "node/dataset/bids_tree.h"
 
 #define FILES_CAP 100000
 #define TABLE_CAP ((size_t)16 << 20)
 
+static const char *without_prefix(const char *subject) {
+  return strncmp(subject, "sub-", 4) ? subject : subject + 4;
+}
+
 bool nx_subject_in(const char *subject, const char *const *list, size_t n) {
   for (size_t i = 0; i < n; i++)
-    if (!strcmp(subject, list[i]))
+    if (!strcmp(without_prefix(subject), without_prefix(list[i])))
       return true;
   return false;
 }
 
-/* 0 or 1, or -1 when the word is no label of the plan. */
-static int label_of(const struct nx_plan *plan, const char *word, size_t n, bool may_shorten) {
+int nx_subjects_label(const struct nx_plan *plan, const char *word, size_t n, bool may_shorten) {
   const char *labels[] = {plan->data.negative_label, plan->data.positive_label};
   for (int i = 0; i < 2; i++)
     if (strlen(labels[i]) == n && !strncasecmp(labels[i], word, n))
@@ -44,10 +48,12 @@ static bool is_wanted(const struct nx_dataset_options *options, const char *subj
          (!options->n_only || nx_subject_in(subject, options->only, options->n_only));
 }
 
-static int add(struct nx_subject_files *files, const char *file, const char *subject,
-               size_t subject_size, int label, struct nx_error *err) {
-  if (files->n >= FILES_CAP || strlen(file) >= sizeof files->files->file)
-    return nx_fail(err, NX_E_LIMIT, "too many files or too long a name: %.64s", file);
+int nx_subjects_add(struct nx_subject_files *files, const struct nx_dataset_options *options,
+                    const struct nx_subject_file *entry, struct nx_error *err) {
+  if (!is_wanted(options, entry->subject))
+    return 0;
+  if (files->n >= FILES_CAP)
+    return nx_fail(err, NX_E_LIMIT, "%s holds more than %d recordings", options->folder, FILES_CAP);
   if ((files->n & (files->n - 1)) == 0) { /* grow at powers of two */
     struct nx_subject_file *grown =
         reallocarray(files->files, files->n ? 2 * files->n : 1, sizeof *grown);
@@ -55,12 +61,19 @@ static int add(struct nx_subject_files *files, const char *file, const char *sub
       return nx_fail(err, NX_E_NOMEM, "list of files: out of memory");
     files->files = grown;
   }
-  struct nx_subject_file *entry = &files->files[files->n++];
-  memset(entry, 0, sizeof *entry);
-  snprintf(entry->file, sizeof entry->file, "%s", file);
-  snprintf(entry->subject, sizeof entry->subject, "%.*s", (int)subject_size, subject);
-  entry->label = (uint8_t)label;
+  files->files[files->n++] = *entry;
   return 0;
+}
+
+static int add(struct nx_subject_files *files, const struct nx_dataset_options *options,
+               const char *file, const char *subject, size_t subject_size, int label,
+               struct nx_error *err) {
+  struct nx_subject_file entry = {.label = (uint8_t)label};
+  if (strlen(file) >= sizeof entry.file)
+    return nx_fail(err, NX_E_LIMIT, "too long a file name: %.64s", file);
+  snprintf(entry.file, sizeof entry.file, "%s", file);
+  snprintf(entry.subject, sizeof entry.subject, "%.*s", (int)subject_size, subject);
+  return nx_subjects_add(files, options, &entry, err);
 }
 
 static bool is_recording(const char *extension) {
@@ -77,12 +90,10 @@ static int take_name(const struct nx_dataset_options *options, const struct nx_p
   if (!dot || !line || line > dot || !is_recording(dot))
     return 0;
   size_t n_subject = (size_t)(line - name);
-  int label = label_of(plan, line + 1, (size_t)(dot - line - 1), true);
-  char subject[NX_SUBJECT_SIZE];
+  int label = nx_subjects_label(plan, line + 1, (size_t)(dot - line - 1), true);
   if (label < 0 || !is_id(name, n_subject))
     return 0;
-  snprintf(subject, sizeof subject, "%.*s", (int)n_subject, name);
-  return is_wanted(options, subject) ? add(files, name, name, n_subject, label, err) : 0;
+  return add(files, options, name, name, n_subject, label, err);
 }
 
 static int list_names(const struct nx_dataset_options *options, const struct nx_plan *plan,
@@ -121,10 +132,10 @@ static int take_row(const struct nx_dataset_options *options, const struct nx_pl
                    "labels.tsv line %zu: write file, subject id and label, tabs between them "
                    "(ids of letters, digits, - _ .; files of this folder only)",
                    number);
-  int label = label_of(plan, fields[2], strlen(fields[2]), false);
-  if (label < 0 || !is_wanted(options, fields[1]))
+  int label = nx_subjects_label(plan, fields[2], strlen(fields[2]), false);
+  if (label < 0)
     return 0;
-  return add(files, fields[0], fields[1], strlen(fields[1]), label, err);
+  return add(files, options, fields[0], fields[1], strlen(fields[1]), label, err);
 }
 
 static int list_table(const struct nx_dataset_options *options, const struct nx_plan *plan,
@@ -153,23 +164,26 @@ static int by_subject(const void *a, const void *b) {
   int order = strcmp(x->subject, y->subject);
   if (!order)
     order = (int)x->label - (int)y->label;
-  return order ? order : strcmp(x->file, y->file);
+  if (!order)
+    order = strcmp(x->file, y->file);
+  return order ? order : (x->from_s > y->from_s) - (x->from_s < y->from_s);
 }
 
 static int check(const struct nx_dataset_options *options, const struct nx_plan *plan,
                  const struct nx_subject_files *files, struct nx_error *err) {
   if (!files->n)
     return nx_fail(err, NX_E_NOT_FOUND,
-                   "no recording in %s: name the files SUBJECT_%s.edf and SUBJECT_%s.edf, or write "
-                   "labels.tsv",
+                   "no recording in %s for this plan: name the files SUBJECT_%s.edf and "
+                   "SUBJECT_%s.edf, write labels.tsv, or see what neurox-node check says of the "
+                   "folder",
                    options->folder, plan->data.negative_label, plan->data.positive_label);
   for (size_t i = 1; i < files->n; i++)
-    if (!strcmp(files->files[i].file, files->files[i - 1].file))
+    if (!files->files[i].part && !strcmp(files->files[i].file, files->files[i - 1].file))
       return nx_fail(err, NX_E_FORMAT, "labels.tsv names %s twice", files->files[i].file);
   for (size_t h = 0; h < options->n_held_out; h++) {
     bool found = nx_subject_in(options->held_out[h], options->withdrawn, options->n_withdrawn);
     for (size_t i = 0; i < files->n && !found; i++)
-      found = !strcmp(files->files[i].subject, options->held_out[h]);
+      found = nx_subject_in(files->files[i].subject, &options->held_out[h], 1);
     if (!found)
       return nx_fail(err, NX_E_INVALID, "held-out subject %s has no recording in %s",
                      options->held_out[h], options->folder);
@@ -183,8 +197,9 @@ int nx_subjects_list(const struct nx_dataset_options *options, const struct nx_p
   char path[NX_PATH_SIZE];
   int r = nx_path_join(path, options->folder, "labels.tsv", err);
   if (!r)
-    r = nx_path_exists(path) ? list_table(options, plan, path, &files, err)
-                             : list_names(options, plan, &files, err);
+    r = nx_bids_is_tree(options->folder) ? nx_subjects_list_bids(options, plan, &files, err)
+        : nx_path_exists(path)           ? list_table(options, plan, path, &files, err)
+                                         : list_names(options, plan, &files, err);
   if (!r)
     r = nx_path_join(path, options->folder, "SYNTHETIC", err);
   if (!r) {
