@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/size.h"
 #include "node/node_private.h"
+#include "node/subject_records.h"
 
 static struct nx_site_round round_of(const struct nx_participant_action *action) {
   struct nx_site_round round = {.round = action->round, .attempt = action->attempt};
@@ -199,6 +200,8 @@ static int sealed(struct nx_node *node, const struct nx_participant_action *acti
   NX_LOG(NX_LOG_INFO, "round.sealed", NX_U64("round", action->round),
          NX_U64("uploads", action->n_uploads), NX_HASH("model", action->model.bytes));
   int r = nx_site_audit_sealed(node->audit, &round, &action->model, err);
+  if (r == 0)
+    r = nx_subject_records_sealed(node->options.home, action->round, &action->model, err);
   if (r == 0)
     r = nx_audit_log_checkpoint(node->audit, err);
   return r < 0 ? r : start(node, JOB_ADOPT, action, err);

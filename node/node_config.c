@@ -25,6 +25,8 @@ static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_UINT_PTR("held_out_fold", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                          struct nx_node_config_data, held_out_fold),
     WORDS(struct nx_node_config_data, withdrawn),
+    CYAML_FIELD_BOOL("allow_identifying_headers", CYAML_FLAG_OPTIONAL, struct nx_node_config_data,
+                     allow_identifying_headers),
     CYAML_FIELD_END,
 };
 
@@ -140,8 +142,15 @@ static void put_data(FILE *out, const struct nx_node_config_data *data) {
     fprintf(out, "  held_out_fold: %u\n", *data->held_out_fold);
   else
     put_words(out, "held_out", data->held_out, data->n_held_out);
-  fputs("  # People who withdrew: not even read, from the next round on.\n", out);
+  fputs(
+      "  # People who withdrew before this node began. Later ones: neurox-node subjects withdraw,\n"
+      "  # which counts from the next round on.\n",
+      out);
   put_words(out, "withdrawn", data->withdrawn, data->n_withdrawn);
+  fprintf(out,
+          "  # true: train even from files whose header looks as if it named somebody. Better:\n"
+          "  # neurox-node deidentify.\n  allow_identifying_headers: %s\n",
+          data->allow_identifying_headers ? "true" : "false");
 }
 
 static void put_config(FILE *out, const struct nx_node_config *config) {

@@ -3,6 +3,7 @@
  * configs/node.yaml is a commented example; neurox-node init writes one like it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,12 +13,13 @@
 #define NX_NODE_CONFIG_VERSION 1
 
 struct nx_node_config_data {
-  char *name;              /* of this data set, for plans that name theirs; or NULL */
-  char *folder;            /* recordings; opened only while a round runs */
-  char **held_out;         /* subjects that only ever score a model, or NULL */
-  uint32_t n_held_out;     /* either these names … */
-  uint32_t *held_out_fold; /* … or the fold-th subject in order of name; NULL: neither */
-  char **withdrawn;        /* subjects that are not even read, or NULL */
+  char *name;                     /* of this data set, for plans that name theirs; or NULL */
+  char *folder;                   /* recordings; opened only while a round runs */
+  char **held_out;                /* subjects that only ever score a model, or NULL */
+  uint32_t n_held_out;            /* either these names … */
+  uint32_t *held_out_fold;        /* … or the fold-th subject in order of name; NULL: neither */
+  bool allow_identifying_headers; /* train from files whose header may say who somebody is */
+  char **withdrawn;               /* subjects that are not even read, or NULL */
   uint32_t n_withdrawn;
 };
 

@@ -104,15 +104,15 @@ static int resolve_fold(const struct nx_dataset_options *options, const struct n
   return r < 0 ? r : person_of_fold(&files, fold, out, err);
 }
 
-int nx_site_data_open(const struct nx_node_config_data *data, const struct nx_plan *plan,
+int nx_site_data_open(const struct nx_node_config_data *data,
+                      const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                       struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err) {
   char person[NX_SUBJECT_SIZE];
   const char *people[1] = {person};
   char reader[NX_PATH_SIZE];
   struct nx_dataset_options options = {
       .folder = data->folder,
-      .withdrawn = (const char *const *)data->withdrawn,
-      .n_withdrawn = data->n_withdrawn,
+      .allow_identity = data->allow_identifying_headers,
       .reader = nx_sandbox_reader(reader),
       .pool = pool,
   };
@@ -129,5 +129,7 @@ int nx_site_data_open(const struct nx_node_config_data *data, const struct nx_pl
     options.held_out = (const char *const *)data->held_out;
     options.n_held_out = data->n_held_out;
   }
+  options.withdrawn = (const char *const *)withdrawals->names;
+  options.n_withdrawn = withdrawals->n;
   return nx_dataset_open(&options, plan, dataset_out, err);
 }

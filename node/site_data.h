@@ -5,13 +5,16 @@
 #include "common/plan.h"
 #include "node/dataset/dataset.h"
 #include "node/node_config.h"
+#include "node/subject_records.h"
 
 /* What can be said before any plan is known: the folder can be read, holds EDF files, and
  * each of them opens and is whole. NX_E_NOT_FOUND, NX_E_DENIED, NX_E_FORMAT with the file and
  * the mend. Reads headers only. */
 int nx_site_data_check(const char *folder, struct nx_error *err);
 
-/* The data set of the plan, with the held-out and withdrawn people of node.yaml. pool may be
- * NULL. Errors as nx_dataset_open(). */
-int nx_site_data_open(const struct nx_node_config_data *data, const struct nx_plan *plan,
+/* The data set of the plan, with the held-out people of node.yaml and without those who withdrew.
+ * A fold is counted over all people, so that a withdrawal moves nobody else between training and
+ * held-out. pool may be NULL. Errors as nx_dataset_open(). */
+int nx_site_data_open(const struct nx_node_config_data *data,
+                      const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                       struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err);

@@ -19,6 +19,7 @@
 #include "node/session/fetch_tiles.h"
 #include "node/session/next_model.h"
 #include "node/site_data.h"
+#include "node/subject_records.h"
 #include "node/train/update.h"
 
 #define MODEL_CAP ((size_t)4 << 30)
@@ -31,7 +32,8 @@ struct nx_site_work {
   uint64_t first_round; /* of the run; 0: not known */
   struct nx_model *model, *next;
   struct nx_hash model_hash, next_hash;
-  struct nx_dataset *dataset; /* of the plan */
+  struct nx_dataset *dataset; /* of the plan, without those who withdrew … */
+  struct nx_hash withdrawn;   /* … when the list had this hash */
   struct nx_encoded update;   /* x of … */
   struct nx_site_round update_round;
   uint32_t update_variant;
@@ -234,20 +236,47 @@ void nx_site_work_adopt(struct nx_site_work *work, const struct nx_hash *model) 
 
 /* ---- considering ----------------------------------------------------------------------- */
 
+/* The list is read before every round; when it changed, the recordings are opened anew. */
+static int heed_withdrawals(struct nx_site_work *work, const struct nx_site_round *round,
+                            struct nx_withdrawals *list, struct nx_error *err) {
+  size_t before = 0;
+  int r = nx_withdrawals_read(work->cfg.home, &work->cfg.node->data, list, err);
+  if (!r)
+    r = nx_withdrawals_changed(work->cfg.home, list, &before, err);
+  if (r == 1) {
+    r = nx_site_audit_subjects(work->cfg.audit, round, list->n, before, err);
+    if (!r)
+      r = nx_withdrawals_noted(work->cfg.home, list, err);
+  }
+  if (!r && work->dataset && !nx_hash_equal(&work->withdrawn, &list->hash)) {
+    nx_dataset_destroy(work->dataset);
+    work->dataset = NULL;
+  }
+  return r;
+}
+
 static int need_data(struct nx_site_work *work, const struct nx_site_round *round,
                      struct nx_error *err) {
-  if (work->dataset)
-    return 0;
+  _cleanup_(nx_withdrawals_finish) struct nx_withdrawals withdrawals = {0};
   struct nx_error why = {0};
+  if (heed_withdrawals(work, round, &withdrawals, &why) < 0) {
+    NX_LOG(NX_LOG_ERROR, "withdrawals.unreadable", NX_STR("why", why.text));
+    return nx_fail(err, why.code, "this site's list of people cannot be used: its log says why");
+  }
+  if (work->dataset)
+    return nx_subject_records_used(work->cfg.home, round, work->dataset, err);
   int r = need_pool(work, err);
   if (r < 0)
     return r;
-  r = nx_site_data_open(&work->cfg.node->data, work->plan, work->pool, &work->dataset, &why);
+  r = nx_site_data_open(&work->cfg.node->data, &withdrawals, work->plan, work->pool, &work->dataset,
+                        &why);
   if (r < 0) { /* the words name a file, and what fails here is told to the coordinator */
     NX_LOG(NX_LOG_ERROR, "data.unusable", NX_STR("why", why.text));
     return nx_fail(err, r, "this site's recordings cannot be used: its own log says why");
   }
-  return nx_site_audit_data(work->cfg.audit, round, nx_dataset_summary(work->dataset), err);
+  work->withdrawn = withdrawals.hash;
+  r = nx_site_audit_data(work->cfg.audit, round, nx_dataset_summary(work->dataset), err);
+  return r < 0 ? r : nx_subject_records_used(work->cfg.home, round, work->dataset, err);
 }
 
 /* Every number that T0 binds must follow from the plan that people approved. */

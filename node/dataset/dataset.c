@@ -67,11 +67,13 @@ static void load_one(void *context, size_t index, size_t worker) {
   int r = nx_path_join(path, job->options->folder, file->file, err);
   if (!r)
     r = nx_path_join(channels, job->options->folder, file->channels, err);
+  const struct nx_load_options load = {.reader = job->options->reader,
+                                       .channels = *file->channels ? channels : NULL,
+                                       .allow_identity = job->options->allow_identity};
   if (!r)
     r = hash_file(path, &job->hashes[index], err);
   if (!r)
-    r = nx_load_recording(path, job->options->reader, *file->channels ? channels : NULL, job->plan,
-                          &job->loaded[index], err);
+    r = nx_load_recording(path, &load, job->plan, &job->loaded[index], err);
   err->code = r;
 }
 

@@ -32,7 +32,8 @@ struct nx_dataset_options {
   size_t n_withdrawn;
   const char *const *only; /* when n_only > 0: no other subject is read (site definitions) */
   size_t n_only;
-  const char *reader; /* neurox-reader (node/recordings/sandbox.h); NULL: parsed in this process */
+  bool allow_identity; /* read recordings whose header may say who somebody is */
+  const char *reader;  /* neurox-reader (node/recordings/sandbox.h); NULL: parsed in this process */
   struct nx_pool *pool; /* preprocesses recordings side by side; NULL: this thread alone */
 };
 

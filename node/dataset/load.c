@@ -195,20 +195,32 @@ static int process(struct nx_recording *recording, const struct nx_tsv *table,
   return r < 0 ? r : normalise(p, y, loaded, err);
 }
 
-int nx_load_recording(const char *path, const char *reader, const char *channels,
+static int check_identity(const struct nx_recording_info *info, struct nx_error *err) {
+  if (!info->identity[0])
+    return 0;
+  return nx_fail(
+      err, NX_E_DENIED,
+      "its header holds what looks like a %s: clean it (neurox-node deidentify), or, if it "
+      "is none, set data.allow_identifying_headers in node.yaml",
+      info->identity);
+}
+
+int nx_load_recording(const char *path, const struct nx_load_options *options,
                       const struct nx_plan *plan, struct nx_loaded *loaded_out,
                       struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
   _cleanup_(nx_tsv_finish) struct nx_tsv table = {0};
   memset(loaded_out, 0, sizeof *loaded_out);
-  int r = channels ? nx_tsv_read(channels, &table, err) : 0;
+  int r = options->channels ? nx_tsv_read(options->channels, &table, err) : 0;
   if (!r)
-    r = reader ? nx_recording_open_sandboxed(reader, path, &recording, err)
-               : nx_recording_open(path, &recording, err);
+    r = options->reader ? nx_recording_open_sandboxed(options->reader, path, &recording, err)
+                        : nx_recording_open(path, &recording, err);
   if (r < 0)
     return r;
   loaded_out->synthetic = nx_recording_info(recording)->synthetic;
-  r = process(recording, &table, plan, loaded_out, err);
+  r = options->allow_identity ? 0 : check_identity(nx_recording_info(recording), err);
+  if (!r)
+    r = process(recording, &table, plan, loaded_out, err);
   if (r < 0) {
     nx_loaded_finish(loaded_out);
     return nx_error_prefix(err, r, "%s", path);

@@ -13,9 +13,14 @@ struct nx_loaded {
   bool synthetic;
 };
 
-/* reader: of the sandbox, or NULL. channels: a BIDS channels.tsv that says which of the channels
- * are EEG, or NULL. */
-int nx_load_recording(const char *path, const char *reader, const char *channels,
+struct nx_load_options {
+  const char *reader;   /* of the sandbox, or NULL */
+  const char *channels; /* a BIDS channels.tsv that says which of the channels are EEG, or NULL */
+  bool allow_identity;  /* read on although the header may say who it is */
+};
+
+/* NX_E_DENIED: a header field looks like a name, a birth date or a hospital number. */
+int nx_load_recording(const char *path, const struct nx_load_options *options,
                       const struct nx_plan *plan, struct nx_loaded *loaded_out,
                       struct nx_error *err);
 void nx_loaded_finish(struct nx_loaded *loaded);

@@ -173,7 +173,8 @@ static void count_quality(struct nx_survey *survey, const struct nx_recording_in
 /* ---- one recording ------------------------------------------------------------------------- */
 
 static int open_and_judge(struct nx_survey *survey, const struct nx_survey_options *options,
-                          const char *path, struct nx_survey_recording *out, struct nx_error *why) {
+                          const struct nx_bids_file *file, const char *path,
+                          struct nx_survey_recording *out, struct nx_error *why) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
   _cleanup_free_ struct nx_survey_judged *judged = calloc(1, sizeof *judged);
   if (!judged)
@@ -189,6 +190,10 @@ static int open_and_judge(struct nx_survey *survey, const struct nx_survey_optio
   out->synthetic = info->synthetic;
   survey->synthetic |= info->synthetic;
   count_channels(survey, info);
+  if (info->identity[0])
+    nx_findings_add(&survey->findings, NX_FINDING_ERROR, "neurox.identity", file->path,
+                    "the header holds what looks like a %s: clean it with neurox-node deidentify",
+                    info->identity);
   if (info->truncated)
     return nx_fail(why, NX_E_FORMAT, "shorter than its header promises (truncated): copy it again");
   if (options->no_samples)
@@ -226,7 +231,7 @@ static void survey_recording(struct nx_survey *survey, const struct nx_survey_op
           : file->size ? nx_path_join(path, tree->root, file->path, &why)
                        : nx_fail(&why, NX_E_FORMAT, "the file is empty: copy it again");
   if (!r)
-    r = open_and_judge(survey, options, path, recording, &why);
+    r = open_and_judge(survey, options, file, path, recording, &why);
   if (r == 0 || (options->check.headers_only && !file->size && !file->folder))
     return;
   snprintf(recording->refused, sizeof recording->refused, "%s", without_path(why.text, path));

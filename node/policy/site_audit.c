@@ -87,6 +87,13 @@ int nx_site_audit_data(struct nx_audit_log *log, const struct nx_site_round *rou
                          NX_AUDIT_UINT("synthetic", summary->synthetic));
 }
 
+int nx_site_audit_subjects(struct nx_audit_log *log, const struct nx_site_round *round,
+                           size_t n_withdrawn, size_t n_before, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "subjects.changed", ROUND(round),
+                         NX_AUDIT_UINT("withdrawn", n_withdrawn),
+                         NX_AUDIT_UINT("before", n_before));
+}
+
 int nx_site_audit_upload(struct nx_audit_log *log, const struct nx_site_round *round,
                          uint64_t bytes, const struct nx_hash *root,
                          const struct nx_hash *destination, struct nx_error *err) {

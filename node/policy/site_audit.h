@@ -10,6 +10,7 @@
  *   round.refused       round, attempt, plan, reason
  *   round.joined        round, attempt, kind, plan, model, members
  *   data.used           round, manifest, subjects, held_out, recordings, windows, synthetic
+ *   subjects.changed    round, withdrawn, before (how many are on the list now, and were)
  *   upload.sent         round, attempt, bytes, root, plan, model, destination
  *   vote.sent           round, attempt, choice, subject
  *   shares.released     round, attempt, self, keys
@@ -57,6 +58,8 @@ int nx_site_audit_joined(struct nx_audit_log *log, const struct nx_site_round *r
                          size_t n_members, struct nx_error *err);
 int nx_site_audit_data(struct nx_audit_log *log, const struct nx_site_round *round,
                        const struct nx_dataset_summary *summary, struct nx_error *err);
+int nx_site_audit_subjects(struct nx_audit_log *log, const struct nx_site_round *round,
+                           size_t n_withdrawn, size_t n_before, struct nx_error *err);
 /* destination: SPKI hash of the coordinator's certificate. Written before the first byte
  * leaves. */
 int nx_site_audit_upload(struct nx_audit_log *log, const struct nx_site_round *round,

@@ -12,6 +12,7 @@
 #include "common/size.h"
 #include "node/recordings/flat.h"
 #include "node/recordings/format.h"
+#include "node/recordings/identity.h"
 
 #define HEADER_CAP ((size_t)16 << 20)
 #define NAME_SIZE 256
@@ -278,4 +279,5 @@ const struct nx_format nx_format_brainvision = {
     .open = open_brainvision,
     .read = read_brainvision,
     .close = close_brainvision,
+    .identify = nx_identify_brainvision,
 };

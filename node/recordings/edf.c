@@ -6,6 +6,7 @@
 #include "common/bytes.h"
 #include "common/size.h"
 #include "node/recordings/edf_parts.h"
+#include "node/recordings/identity.h"
 
 #define CHUNK ((size_t)1 << 20) /* bytes a read asks for when records are small */
 
@@ -165,4 +166,5 @@ const struct nx_format nx_format_edf = {
     .open = open_edf,
     .read = read_edf,
     .close = close_edf,
+    .identify = nx_identify_edf,
 };

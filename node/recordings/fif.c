@@ -13,6 +13,7 @@
 
 #include "common/size.h"
 #include "node/recordings/format.h"
+#include "node/recordings/identity.h"
 
 #define TAG_SIZE 16
 #define CHANNEL_INFO_SIZE 96
@@ -444,4 +445,5 @@ const struct nx_format nx_format_fif = {
     .open = open_fif,
     .read = read_fif,
     .close = close_fif,
+    .identify = nx_identify_fif,
 };

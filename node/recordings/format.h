@@ -19,6 +19,8 @@ struct nx_format {
   int (*read)(struct nx_recording *recording, const uint32_t *channels, size_t n_channels,
               uint64_t first, size_t n, float *out, struct nx_error *err);
   void (*close)(struct nx_recording *recording); /* frees state only */
+  /* Notes header fields that may say who somebody is (identity.h), once open; or NULL. */
+  void (*identify)(struct nx_recording *recording);
 };
 
 struct nx_recording {

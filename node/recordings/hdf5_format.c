@@ -7,6 +7,7 @@
 
 #include "common/size.h"
 #include "node/recordings/hdf5_series.h"
+#include "node/recordings/identity.h"
 
 #define CHUNK ((size_t)1 << 18) /* values a read */
 
@@ -157,6 +158,7 @@ static const struct nx_format format_hdf5 = {
     .open = open_hdf5,
     .read = read_hdf5,
     .close = close_hdf5,
+    .identify = nx_identify_hdf5,
 };
 
 void nx_recording_add_hdf5(void) {

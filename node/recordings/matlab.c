@@ -8,6 +8,7 @@
 
 #include "common/size.h"
 #include "node/recordings/flat.h"
+#include "node/recordings/identity.h"
 #include "node/recordings/mat_arrays.h"
 
 struct matlab {
@@ -211,4 +212,5 @@ const struct nx_format nx_format_matlab = {
     .open = open_matlab,
     .read = read_matlab,
     .close = close_matlab,
+    .identify = nx_identify_matlab,
 };

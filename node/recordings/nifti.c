@@ -13,6 +13,7 @@
 
 #include "common/size.h"
 #include "node/recordings/format.h"
+#include "node/recordings/identity.h"
 
 #define VOXELS_CAP ((size_t)1 << 26)
 #define SIDES 3
@@ -403,4 +404,5 @@ const struct nx_format nx_format_nifti = {
     .open = open_nifti,
     .read = read_nifti,
     .close = close_nifti,
+    .identify = nx_identify_nifti,
 };

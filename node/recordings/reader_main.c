@@ -128,6 +128,7 @@ static void describe(const struct nx_recording_info *info, uint8_t *window) {
       .synthetic = info->synthetic,
   };
   snprintf(out.format, sizeof out.format, "%s", info->format);
+  snprintf(out.identity, sizeof out.identity, "%s", info->identity);
   memcpy(window, &out, sizeof out);
   window += sizeof out;
   if (info->n_channels)

@@ -123,6 +123,8 @@ int nx_recording_open_fd(const char *path, uint32_t part, int fd,
                 recording->info.n_parts);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", path);
+  if (recording->format->identify)
+    recording->format->identify(recording);
   recording->info.channels = recording->channels;
   recording->info.events = recording->events;
   *recording_out = nx_steal(&recording);

@@ -74,6 +74,7 @@ struct nx_recording_info {
   bool truncated;     /* fewer samples on disk than the header promises; the rest is readable */
   bool discontinuous; /* there are gaps between stored samples */
   bool synthetic;     /* the file says of itself that it was generated */
+  char identity[96];  /* header fields that may say who it is ("birth date"): which, never what */
   uint32_t n_parts;   /* recordings in this file, at least 1: see nx_recording_open() */
   double origin_s;    /* what the file's own clock (never a date) shows at the first sample: files
                        * of one session that share a clock are aligned by it; 0 without one */

@@ -141,7 +141,7 @@ static int take_info(struct nx_recording *recording, struct child *child, struct
   memcpy(&info, child->memory, sizeof info);
   if (info.n_channels > NX_RECORDING_CHANNELS || info.n_events > NX_RECORDING_EVENTS ||
       !isfinite(info.duration_s) || !isfinite(info.origin_s) || info.n_parts < 1 ||
-      !is_text(info.format, sizeof info.format))
+      !is_text(info.format, sizeof info.format) || !is_text(info.identity, sizeof info.identity))
     return nx_fail(err, NX_E_FORMAT, "its reader described what cannot be");
   recording->channels = calloc(info.n_channels + 1, sizeof *recording->channels);
   recording->events = calloc(info.n_events + 1, sizeof *recording->events);
@@ -171,6 +171,7 @@ static int take_info(struct nx_recording *recording, struct child *child, struct
       .discontinuous = info.discontinuous != 0,
       .synthetic = info.synthetic != 0,
   };
+  memcpy(recording->info.identity, info.identity, sizeof info.identity);
   return 0;
 }
 

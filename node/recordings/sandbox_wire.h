@@ -29,7 +29,7 @@ struct sandbox_reply {
 
 /* At the start of the window after opening; channels, then events follow. */
 struct sandbox_info {
-  char format[32];
+  char format[32], identity[96];
   double duration_s, origin_s;
   uint32_t n_parts;
   uint64_t n_channels, n_events;

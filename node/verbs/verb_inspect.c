@@ -23,6 +23,9 @@ static void print_recording(const char *path, const struct nx_recording_info *in
   printf("%s: %s, %.6g s, %zu channels, %zu events%s%s%s\n", path, info->format, info->duration_s,
          info->n_channels, info->n_events, info->truncated ? ", TRUNCATED" : "",
          info->discontinuous ? ", WITH GAPS" : "", info->synthetic ? ", SYNTHETIC" : "");
+  if (info->identity[0])
+    printf("  the header holds what looks like a %s: training refuses it until it is cleaned\n",
+           info->identity);
   for (size_t i = 0; i < info->n_channels; i++)
     print_channel(&info->channels[i]);
   for (size_t i = 0; i < info->n_events && i < EVENTS_SHOWN; i++)
@@ -108,6 +111,8 @@ static int print_json(const struct nx_recording_info *info, const struct judgeme
   add_channels(json, info ? info : &nothing);
   if (judged)
     add_quality(json, info, judged);
+  if (info && info->identity[0])
+    cJSON_AddStringToObject(json, "identity", info->identity);
   if (refused)
     cJSON_AddStringToObject(json, "refused", refused);
   else
@@ -175,7 +180,8 @@ const struct nx_verb nx_verb_inspect = {
             "Prints what the node's reader sees in a recording: format, length, every channel\n"
             "with its type, unit, rate and place, and the first events. Never a name, a birth\n"
             "date or a start time. Reads EDF, EDF+, BDF, BrainVision, FIF, EEGLAB, MAT 5 and 7.3,\n"
-            "NIfTI, npy, SNIRF, NWB and Trodes' tracking; FILE#K is the K-th part (from 0) of one. With --json one line a file: format, channels, samples,\n"
+            "NIfTI, npy, SNIRF, NWB and Trodes' tracking; FILE#K is the K-th part (from 0) of one. "
+            "With --json one line a file: format, channels, samples,\n"
             "duration_s, events, refused. --quality names bad channels by PREP's criteria (flat,\n"
             "clipped, deviation, correlation, noise) over the first ten minutes. Exit code 2\n"
             "when a file is refused, the reason on stderr.\n",

@@ -63,18 +63,21 @@ static void write_scores(FILE *out, const struct nx_dataset *dataset, const stru
   }
 }
 
-static int score(const struct nx_node_config *config, const char *plan_path, const char *model_path,
-                 const char *out_path, struct nx_error *err) {
+static int score(const char *home, const struct nx_node_config *config, const char *plan_path,
+                 const char *model_path, const char *out_path, struct nx_error *err) {
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
   _cleanup_(nx_model_destroyp) struct nx_model *model = NULL;
   _cleanup_(nx_dataset_destroyp) struct nx_dataset *dataset = NULL;
+  _cleanup_(nx_withdrawals_finish) struct nx_withdrawals withdrawals = {0};
   _cleanup_free_ float *logits = NULL;
   struct nx_score_result result;
   int r = load_plan(plan_path, &plan, err);
   if (r == 0)
     r = load_model(model_path, plan, &model, err);
   if (r == 0)
-    r = nx_site_data_open(&config->data, plan, NULL, &dataset, err);
+    r = nx_withdrawals_read(home, &config->data, &withdrawals, err);
+  if (r == 0)
+    r = nx_site_data_open(&config->data, &withdrawals, plan, NULL, &dataset, err);
   if (r < 0)
     return r;
   const struct nx_dataset_summary *summary = nx_dataset_summary(dataset);
@@ -117,7 +120,7 @@ static int run_evaluate(int argc, char *const *argv, struct nx_error *err) {
   int r = nx_path_join(path, home, "node.yaml", err);
   if (r == 0)
     r = nx_node_config_load(path, &config, err);
-  return r < 0 ? r : score(config, plan, model, out, err);
+  return r < 0 ? r : score(home, config, plan, model, out, err);
 }
 
 const struct nx_verb nx_verb_evaluate = {
