@@ -10,10 +10,12 @@
 #include "coordinator/address.h"
 #include "coordinator/admin/manifest.h"
 #include "coordinator/coordinator_internal.h"
+#include "coordinator/retention.h"
 #include "proto/codec/codec_manifest.h"
 
 #define TICK_MS 250 /* how often the main thread looks for new invitations */
 #define ENROLMENT_RETRY (2 * NX_SECOND)
+#define RETENTION_EVERY (3600 * NX_SECOND)
 #define DRAIN (3 * NX_SECOND) /* how long calls in progress may take when we stop */
 
 void nx_coordinator_fail(struct nx_coordinator *c, const struct nx_error *err) {
@@ -224,12 +226,20 @@ static void report_turned_away(void) {
   next = nx_clock_monotonic() + 10 * NX_SECOND;
 }
 
+static int keep_retention(struct nx_coordinator *c, struct nx_error *err) {
+  int64_t now = nx_clock_monotonic();
+  if (now < c->next_retention)
+    return 0;
+  c->next_retention = now + RETENTION_EVERY;
+  return nx_retention_pass(c->federation, c->audit, nx_clock_unix(), err);
+}
+
 static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
   report_turned_away();
   int r = log_invitations(c, err);
   if (r < 0 || (r = log_revocations(c, err)) < 0 || (r = log_grants(c, err)) < 0 ||
-      (r = nx_coordinator_tend_identity(c, err)) < 0 ||
+      (r = nx_coordinator_tend_identity(c, err)) < 0 || (r = keep_retention(c, err)) < 0 ||
       (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(), &pending, err)) <
           0)
     return r;

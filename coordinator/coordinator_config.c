@@ -26,6 +26,10 @@ static const cyaml_schema_field_t fields[] = {
     WHOLE(attempts),
     CYAML_FIELD_ENUM("keep_uploads", CYAML_FLAG_STRICT, struct nx_coordinator_config, keep_uploads,
                      keep, NX_ARRAY_LENGTH(keep)),
+    CYAML_FIELD_UINT("keep_uploads_days", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
+                     keep_uploads_days),
+    CYAML_FIELD_UINT("keep_models_days", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
+                     keep_models_days),
     CYAML_FIELD_UINT("certificate_seconds", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
                      certificate_seconds),
     CYAML_FIELD_END,
@@ -63,6 +67,8 @@ static int check(const char *path, const struct nx_coordinator_config *c, struct
     uint32_t value, low, high;
   } ranges[] = {{"invitation_hours", c->invitation_hours, 1, 8760},
                 {"certificate_days", c->certificate_days, 1, 3650},
+                {"keep_uploads_days", c->keep_uploads_days, 0, 3650},
+                {"keep_models_days", c->keep_models_days, 0, 36500},
                 {"threads", c->threads, 0, 256},
                 {"attempts", c->attempts, 1, 1000}};
   for (size_t i = 0; i < NX_ARRAY_LENGTH(ranges); i++)
@@ -112,8 +118,13 @@ static void put(FILE *out, const struct nx_coordinator_config *c) {
       "attempts: %u              # of one round, before the run stops and says why\n\n"
       "# Masked uploads are deleted when their round is sealed (round), or when the next run\n"
       "# starts, so that an auditor can replay a finished run (run).\n"
-      "keep_uploads: %s\n",
-      c->invitation_hours, c->certificate_days, c->threads, c->attempts, keep[c->keep_uploads].str);
+      "keep_uploads: %s\n\n"
+      "# Whatever happens, this is how many days things lie here. Each deletion is an entry of\n"
+      "# the audit log. 0: no such limit.\n"
+      "keep_uploads_days: %u    # masked uploads\n"
+      "keep_models_days: %u      # models and sums of past rounds; a run's last model stays\n",
+      c->invitation_hours, c->certificate_days, c->threads, c->attempts, keep[c->keep_uploads].str,
+      c->keep_uploads_days, c->keep_models_days);
 }
 
 int nx_coordinator_config_write(const char *path, const struct nx_coordinator_config *config,

@@ -29,6 +29,8 @@ struct nx_coordinator_config {
   uint32_t threads;          /* for sums and masks; 0: one per processor */
   uint32_t attempts;         /* of one round, before the run stops and says why */
   enum nx_keep_uploads keep_uploads;
+  uint32_t keep_uploads_days;   /* masked uploads go at the latest after these; 0: keep_uploads */
+  uint32_t keep_models_days;    /* models and sums of past rounds; 0: for ever */
   uint32_t certificate_seconds; /* instead of certificate_days, when not 0: for drills */
 };
 

@@ -106,9 +106,29 @@ int64_t nx_progress_publish(struct nx_coordinator *c, int64_t now) {
   return NX_NEVER;
 }
 
-static struct nx_admin_sealed describe(const struct nx_store_sealed *sealed,
+/* Nothing may be called done on some of the members without saying on which. */
+static void name_absent(struct nx_coordinator *c, uint64_t round, char *out, size_t size) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer aux = {0}, survivors = {0};
+  size_t n = 0;
+  if (nx_run_store_sealed_aux(c->federation->store, round, &aux, &survivors, NULL) < 0)
+    return;
+  for (size_t i = 0; i < c->n_founders; i++) {
+    const struct nx_round_member *member = &c->founders[i];
+    if (survivors.size && memchr(survivors.data, (int)member->id, survivors.size))
+      continue;
+    int written = snprintf(out + n, size - n, "%s%s", n ? ", " : "", member->name);
+    if (written < 0 || (size_t)written >= size - n) {
+      snprintf(out + n, size - n, "...");
+      return;
+    }
+    n += (size_t)written;
+  }
+}
+
+static struct nx_admin_sealed describe(struct nx_coordinator *c,
+                                       const struct nx_store_sealed *sealed,
                                        const struct nx_run_metrics *metrics) {
-  return (struct nx_admin_sealed){
+  struct nx_admin_sealed out = {
       .round = sealed->round,
       .attempt = sealed->attempt,
       .kind = sealed->kind,
@@ -124,6 +144,8 @@ static struct nx_admin_sealed describe(const struct nx_store_sealed *sealed,
       .model = sealed->model_hash,
       .sum = sealed->sum_hash,
   };
+  name_absent(c, sealed->round, out.without, sizeof out.without);
+  return out;
 }
 
 /* The sums of a sealed round, for those who watch; and who is in them. */
@@ -139,7 +161,7 @@ void nx_progress_sealed(void *context) {
     c->last_round[opened->members[i]] = sealed.round;
   struct nx_admin_event event = new_event(c, "round.sealed");
   event.has_sealed = true;
-  event.sealed = describe(&sealed, &metrics);
+  event.sealed = describe(c, &sealed, &metrics);
   tell(c, &event);
 }
 
@@ -156,7 +178,7 @@ static void tell_history(struct nx_coordinator *c, struct nx_stream *stream) {
     if (nx_run_store_sealed(c->federation->store, round, &sealed, NULL) < 0 ||
         nx_run_metrics_of_round(c->federation->store, round, &metrics, NULL) < 0)
       continue;
-    event.sealed = describe(&sealed, &metrics);
+    event.sealed = describe(c, &sealed, &metrics);
     event.time = sealed.sealed;
     event.has_status = true;
     if (nx_admin_event_encode(&event, &bytes, NULL) == 0)

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "crypto/audit_format.h"
+#include "crypto/participation_check.h"
 #include "crypto/replay_logs.h"
 
 enum { EXIT_FINE = 0, EXIT_TAMPERED = 1, EXIT_USAGE = 2 };
@@ -17,6 +18,7 @@ static const char help[] =
     "  neurox-audit verify LOG --seen COUNT:ROOT [...]\n"
     "  neurox-audit show LOG\n"
     "  neurox-audit replay FOLDER [--sum FILE] [--log LOG]...\n"
+    "  neurox-audit model FILE [--log LOG]...\n"
     "\n"
     "LOG is a log's folder (for example coordinator/audit) or the entries.log in it.\n"
     "\n"
@@ -37,6 +39,10 @@ static const char help[] =
     "given out. With --sum (that sum, from the coordinator's blobs) it names the false tiles; "
     "with\n"
     "--log it sees that the members' logs tell of these uploads and this sum.\n"
+    "\n"
+    "model reads what an exported model says of its making (or the .participation.json beside\n"
+    "it): that it is the model the members signed, that every signature is a member's, and which\n"
+    "sites were in each round's sum. With --log it compares with the logs.\n"
     "\n"
     "exit code: 0 every log is fine, 1 a log is not, 2 wrong usage\n";
 
@@ -244,6 +250,27 @@ static int replay(const char *folder, const struct options *options) {
   return EXIT_FINE;
 }
 
+static int model(const char *path, const struct options *options) {
+  _cleanup_(nx_participation_closep) struct nx_participation *participation = NULL;
+  struct nx_participation_told told = {0};
+  struct nx_error err = {0};
+  int r = nx_participation_open(path, &participation, &err);
+  for (int i = 0; r == 0 && i < options->n_logs; i++)
+    r = nx_participation_compare_log(participation, options->logs[i], &told, &err);
+  if (r < 0) {
+    printf("%s: FAILED: %s\n", path, err.text);
+    return EXIT_TAMPERED;
+  }
+  nx_participation_count(participation, &told);
+  nx_participation_print(participation);
+  printf("%s: VERIFIED: %llu rounds, %llu signatures of members", path,
+         (unsigned long long)told.rounds, (unsigned long long)told.signatures);
+  if (options->n_logs)
+    printf("; %d logs agree in %llu entries", options->n_logs, (unsigned long long)told.compared);
+  putchar('\n');
+  return EXIT_FINE;
+}
+
 /* Where the value of an option goes; NULL for what is no such option. */
 static const char **place_of(const char *name, struct options *options) {
   if (!strcmp(name, "--key"))
@@ -294,8 +321,11 @@ static int run(int argc, char **argv) {
     return show(argv[1]);
   if (!strcmp(verb, "replay") && argc == 2 && !for_verify)
     return replay(argv[1], &options);
-  return usage(!strcmp(verb, "verify") ? "verify wants the logs to look at"
-                                       : "say verify LOG..., show LOG or replay FOLDER");
+  if (!strcmp(verb, "model") && argc == 2 && !for_verify && !options.sum)
+    return model(argv[1], &options);
+  return usage(!strcmp(verb, "verify")
+                   ? "verify wants the logs to look at"
+                   : "say verify LOG..., show LOG, replay FOLDER or model FILE");
 }
 
 int main(int argc, char **argv) {

@@ -204,9 +204,16 @@ int nx_run_store_start_run(struct nx_run_store *store, struct nx_store_run *run,
                            struct nx_error *err);
 int nx_run_store_set_run_state(struct nx_run_store *store, int64_t run, enum nx_run_state state,
                                int64_t now, struct nx_error *err);
+/* The run of that number; NX_E_NOT_FOUND. */
+int nx_run_store_run(struct nx_run_store *store, int64_t id, struct nx_store_run *run_out,
+                     struct nx_error *err);
 /* The newest run; NX_E_NOT_FOUND when there is none. */
 int nx_run_store_last_run(struct nx_run_store *store, struct nx_store_run *run_out,
                           struct nx_error *err);
+
+/* Whether the hash is a plan's, or the model that a run ended with or goes on from. */
+int nx_run_store_needs_blob(struct nx_run_store *store, const struct nx_hash *hash,
+                            bool *needed_out, struct nx_error *err);
 
 /* --- rounds ------------------------------------------------------------------------ */
 

@@ -72,18 +72,14 @@ int nx_run_store_set_run_state(struct nx_run_store *store, int64_t run, enum nx_
                     (int64_t)state, over ? now : (int64_t)0, run);
 }
 
-int nx_run_store_last_run(struct nx_run_store *store, struct nx_store_run *out,
-                          struct nx_error *err) {
-  NX_STORE_LOCK(store);
-  _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int r = nx_sql_prepare(store, &s, err,
-                         "SELECT id, plan, state, first_round, n_rounds, model, started, ended"
-                         " FROM runs ORDER BY id DESC LIMIT 1",
-                         "");
-  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
-    return r;
-  if (r == 0)
-    return nx_fail(err, NX_E_NOT_FOUND, "no run has been started yet");
+#define RUN_COLUMNS                                                                                \
+  "SELECT id, plan, state, first_round, n_rounds, model, started, ended FROM runs "
+
+static int step_run(struct nx_run_store *store, sqlite3_stmt *s, struct nx_store_run *out,
+                    struct nx_error *err) {
+  int r = nx_sql_step(store, s, err);
+  if (r <= 0)
+    return r < 0 ? r : nx_fail(err, NX_E_NOT_FOUND, "no run has been started yet");
   *out = (struct nx_store_run){
       .id = sqlite3_column_int64(s, 0),
       .state = (enum nx_run_state)sqlite3_column_int(s, 2),
@@ -95,6 +91,36 @@ int nx_run_store_last_run(struct nx_run_store *store, struct nx_store_run *out,
   if ((r = nx_sql_column_bytes(s, 1, &out->plan_hash, 32, err)) < 0)
     return r;
   return nx_sql_column_bytes(s, 5, &out->model_hash, 32, err);
+}
+
+int nx_run_store_last_run(struct nx_run_store *store, struct nx_store_run *out,
+                          struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, RUN_COLUMNS "ORDER BY id DESC LIMIT 1", "");
+  return r < 0 ? r : step_run(store, s, out, err);
+}
+
+int nx_run_store_run(struct nx_run_store *store, int64_t id, struct nx_store_run *out,
+                     struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, RUN_COLUMNS "WHERE id = ?", "i", id);
+  return r < 0 ? r : step_run(store, s, out, err);
+}
+
+int nx_run_store_needs_blob(struct nx_run_store *store, const struct nx_hash *hash,
+                            bool *needed_out, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT 1 FROM runs WHERE model = ? OR plan = ?"
+                         " UNION SELECT 1 FROM plans WHERE hash = ?",
+                         "bbb", hash, (size_t)32, hash, (size_t)32, hash, (size_t)32);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  *needed_out = r > 0;
+  return 0;
 }
 
 void nx_run_store_drill(struct nx_run_store *store, uint32_t n, bool before) {

@@ -9,6 +9,7 @@
 #include "coordinator/admin/enrolment.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/verbs/coordinator_verb.h"
+#include "coordinator/verbs/participation.h"
 
 int nx_verb_home(const char *given, char out[NX_PATH_SIZE], struct nx_error *err) {
   if (!*given || snprintf(out, NX_PATH_SIZE, "%s", given) >= NX_PATH_SIZE)
@@ -203,7 +204,7 @@ const struct nx_coordinator_verb nx_coordinator_serve_verb = {
 /* --- export ------------------------------------------------------------------------------- */
 
 static int find_model(struct nx_federation *f, const char *round_text, struct nx_hash *hash,
-                      struct nx_error *err) {
+                      uint64_t *round_out, struct nx_error *err) {
   struct nx_store_sealed sealed;
   uint64_t round = 0;
   int r = round_text ? nx_option_number("round", round_text, 1, UINT64_MAX >> 1, &round, err) : 0;
@@ -214,14 +215,39 @@ static int find_model(struct nx_federation *f, const char *round_text, struct nx
     return nx_fail(err, NX_E_NOT_FOUND, "no %s has been sealed yet",
                    round ? "such round" : "round");
   *hash = sealed.model_hash;
+  *round_out = sealed.round;
   return r;
+}
+
+/* What it rests on, in the file and beside it. */
+static int write_participation(struct nx_federation *f, uint64_t round, const char *out,
+                               struct nx_bytes model, bool bare, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer beside = {0}, inside = {0},
+                                               file = {.cap = NX_BLOB_CAP + ((size_t)2 << 20)};
+  char path[NX_PATH_SIZE];
+  size_t header;
+  if (snprintf(path, sizeof path, "%s.participation.json", out) >= (int)sizeof path)
+    return nx_fail(err, NX_E_LIMIT, "--out: the path is too long");
+  int r = nx_participation_header_bytes(model, &header, err);
+  if (r < 0 || (r = nx_participation_write(f, round, header, true, &beside, err)) < 0 ||
+      (r = nx_file_replace(path, nx_buffer_view(&beside), 0644, err)) < 0)
+    return r;
+  if (bare)
+    return nx_file_replace(out, model, 0644, err);
+  if ((r = nx_participation_write(f, round, header, false, &inside, err)) < 0 ||
+      (r = nx_participation_embed(model, nx_buffer_view(&inside), &file, err)) < 0)
+    return r;
+  return nx_file_replace(out, nx_buffer_view(&file), 0644, err);
 }
 
 static int run_export(int argc, char *const *argv, struct nx_error *err) {
   const char *given = NX_COORDINATOR_HOME, *out = "model.safetensors", *round = NULL, *words;
+  uint64_t sealed_round = 0;
+  bool bare = false;
   const struct nx_option options[] = {{.name = "home", .value = &given},
                                       {.name = "out", .value = &out},
-                                      {.name = "round", .value = &round}};
+                                      {.name = "round", .value = &round},
+                                      {.name = "as-sealed", .flag = &bare}};
   _cleanup_(nx_federation_closep) struct nx_federation *federation = NULL;
   _cleanup_(nx_buffer_finish) struct nx_buffer model = {.cap = NX_BLOB_CAP};
   struct nx_model_registry registry;
@@ -233,14 +259,17 @@ static int run_export(int argc, char *const *argv, struct nx_error *err) {
       nx_verb_home(given, home, err) < 0)
     return NX_VERB_USAGE;
   int r = nx_federation_open(home, &federation, err);
-  if (r < 0 || (r = find_model(federation, round, &hash, err)) < 0 ||
+  if (r < 0 || (r = find_model(federation, round, &hash, &sealed_round, err)) < 0 ||
       (r = nx_path_join(blobs, home, "blobs", err)) < 0 ||
       (r = nx_model_registry_init(&registry, blobs, err)) < 0 ||
       (r = nx_model_registry_get(&registry, &hash, &model, err)) < 0 ||
-      (r = nx_file_replace(out, nx_buffer_view(&model), 0644, err)) < 0)
+      (r = write_participation(federation, sealed_round, out, nx_buffer_view(&model), bare, err)) <
+          0)
     return nx_error_prefix(err, r, "export");
   nx_hash_hex(&hash, hex);
-  printf("model: %s\nsha256: %s\nbytes: %zu\n", out, hex, model.size);
+  printf("model: %s\nsha256: %s (as the members signed it)\nbytes: %zu\n"
+         "who was in which round: neurox-audit model %s\n",
+         out, hex, model.size, out);
   return 0;
 }
 
@@ -249,9 +278,16 @@ const struct nx_coordinator_verb nx_coordinator_export = {
     .summary = "write the newest sealed model to a file",
     .help =
         "usage: neurox-coordinator export [--out FILE] [--round N]\n\n"
-        "Writes a sealed model (safetensors) and prints its SHA-256: the same that the members\n"
-        "signed, so it can be compared with theirs.\n\n" NX_HELP_COORDINATOR_HOME
+        "Writes a sealed model (safetensors), with what it rests on in its metadata: plan, "
+        "rounds,\n"
+        "which sites were in each sum, clipping, signatures; and all of it once more beside it, "
+        "as\n"
+        "FILE.participation.json. Prints the SHA-256 that the members signed: that of the file\n"
+        "without the participation, which neurox-audit model FILE takes out and "
+        "checks.\n\n" NX_HELP_COORDINATOR_HOME
         "  --out FILE      default model.safetensors; replaced when it is there\n"
-        "  --round N       the model after that round (default: the newest)\n",
+        "  --round N       the model after that round (default: the newest)\n"
+        "  --as-sealed     the file byte for byte as it was signed; the participation only "
+        "beside\n",
     .run = run_export,
 };

@@ -21,7 +21,8 @@ struct watch {
   bool terminal;
   bool over, good; /* the run has ended; as planned */
   char last_note[512];
-  uint64_t shown; /* the last sealed round that was printed */
+  uint32_t n_partial; /* rounds without some member */
+  uint64_t shown;     /* the last sealed round that was printed */
 };
 
 /* What came: an event's bytes, or the end of the stream. */
@@ -82,7 +83,10 @@ static void print_sealed(struct watch *watch, const struct nx_admin_event *event
   if (s->round <= watch->shown)
     return; /* told again after the line was cut */
   watch->shown = s->round;
-  char line[256], recovered[48] = "";
+  char line[256], recovered[48] = "", without[NX_ADMIN_TEXT_SIZE + 16] = "";
+  if (s->without[0])
+    snprintf(without, sizeof without, "  without %s", s->without);
+  watch->n_partial += s->without[0] != 0;
   if (s->n_recovered)
     snprintf(recovered, sizeof recovered, ", %u recovered", s->n_recovered);
   snprintf(line, sizeof line, "round %3llu/%llu  %-10s  %u of %u%s",
@@ -93,7 +97,7 @@ static void print_sealed(struct watch *watch, const struct nx_admin_event *event
   append_figure(line, sizeof line, "held-out", s->held_out_loss);
   append_figure(line, sizeof line, "AUROC", s->auroc);
   clear_line(watch);
-  printf("%s  %.2f MB  %.1f s\n", line, (double)s->bytes_up / 1e6, s->seconds);
+  printf("%s  %.2f MB  %.1f s%s\n", line, (double)s->bytes_up / 1e6, s->seconds, without);
 }
 
 /* From the rounds so far; "" before the first. */
@@ -148,6 +152,11 @@ static void print_end(struct watch *watch, const struct nx_admin_status *s) {
   printf("run %s after %llu of %llu rounds in %d:%02d; %u dropouts recovered; model %.16s…\n",
          nx_run_state_name((enum nx_run_state)s->run_state), (unsigned long long)s->n_sealed,
          (unsigned long long)s->n_rounds, seconds / 60, seconds % 60, s->n_recovered, hex);
+  if (watch->n_partial)
+    printf(
+        "%u of the rounds shown here are without some members, as their lines say; which sites a\n"
+        "model rests on: neurox-coordinator export, then neurox-audit model FILE\n",
+        watch->n_partial);
 }
 
 static int show(struct watch *watch, struct nx_bytes bytes, struct nx_error *err) {

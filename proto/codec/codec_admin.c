@@ -310,7 +310,9 @@ static int fill_sealed(const struct nx_admin_sealed *m, Neurox__V1__SealedRound 
   wire->bytes_up = m->bytes_up;
   wire->model = nx_codec_hash_field(&m->model);
   wire->sum = nx_codec_hash_field(&m->sum);
-  return check_sealed(m, NX_E_INVALID, err);
+  wire->without = nx_codec_string(m->without);
+  int r = nx_codec_check_text(m->without, sizeof m->without, "sealed round: without", err);
+  return r < 0 ? r : check_sealed(m, NX_E_INVALID, err);
 }
 
 static int read_sealed(const Neurox__V1__SealedRound *wire, struct nx_admin_sealed *out,
@@ -331,6 +333,9 @@ static int read_sealed(const Neurox__V1__SealedRound *wire, struct nx_admin_seal
   int r = nx_codec_hash(wire->model, &out->model, "sealed round: model", err);
   if (!r)
     r = nx_codec_hash(wire->sum, &out->sum, "sealed round: sum", err);
+  if (!r)
+    r = nx_codec_text(wire->without, out->without, sizeof out->without, "sealed round: without",
+                      err);
   return r < 0 ? r : check_sealed(out, NX_E_PROTOCOL, err);
 }
 

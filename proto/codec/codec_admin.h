@@ -102,6 +102,7 @@ struct nx_admin_sealed {
   double weight, train_loss, held_out_loss, auroc, balanced_accuracy, seconds;
   uint64_t bytes_up;
   struct nx_hash model, sum;
+  char without[NX_ADMIN_TEXT_SIZE]; /* names of members that are not in the sum; "": all are */
 };
 
 struct nx_admin_event { /* of Watch */

@@ -128,7 +128,7 @@ check "a coordinator killed four times finishes the run" $?
 "$coordinator" status --json --home "$work/hub" >"$work/status.json"
 grep -q '"rounds":.*6' "$work/status.json" && grep -q '"rounds_sealed":.*8' "$work/status.json"
 check "every round was sealed once" $?
-"$coordinator" export --home "$work/hub" --out "$work/model" >/dev/null 2>&1
+"$coordinator" export --as-sealed --home "$work/hub" --out "$work/model" >/dev/null 2>&1
 hash=$(sha256sum "$work/model" | cut -c1-64)
 same() { [ -f "$work/site-0/models/$hash" ] && [ -f "$work/site-1/models/$hash" ] && [ -f "$work/site-2/models/$hash" ]; }
 wait_for 20 same

@@ -94,13 +94,16 @@ static void every_cut_is_survived(void **state) {
   struct nx_coordinator_config written = example();
   assert_int_equal(nx_coordinator_config_write(path, &written, NULL), 0);
   assert_int_equal(nx_file_read(path, 65536, &text, NULL), 0);
+  const char *last = memmem(text.data, text.size, "\nkeep_uploads: r", 16);
+  assert_non_null(last);
+  size_t must_have = (size_t)(last - (const char *)text.data) + 16;
   for (size_t n = 0; n < text.size; n += 7) {
     _cleanup_(nx_coordinator_config_destroyp) struct nx_coordinator_config *read = NULL;
     FILE *file = fopen(path, "w");
     fwrite(text.data, 1, n, file);
     fclose(file);
     if (nx_coordinator_config_load(path, &read, NULL) == 0)
-      assert_true(n + 8 > text.size); /* only its last word may be missing a letter */
+      assert_true(n > must_have); /* the keys behind that are optional */
   }
 }
 

@@ -1,0 +1,215 @@
+#include "coordinator/verbs/participation.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+
+#include "common/plan.h"
+#include "common/size.h"
+#include "coordinator/admin/manifest.h"
+#include "models/tensor/safetensors.h"
+#include "proto/codec/codec_manifest.h"
+#include "proto/codec/codec_round.h"
+
+NX_DEFINE_CLEANUP(cJSON *, cJSON_Delete)
+
+static void add_hex(cJSON *object, const char *name, const void *bytes, size_t size) {
+  char hex[2 * 64 + 1];
+  nx_hex_encode(bytes, size, hex);
+  cJSON_AddStringToObject(object, name, hex);
+}
+
+/* --- who could take part ------------------------------------------------------------------- */
+
+static int add_members(struct nx_federation *f, cJSON *root, struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  _cleanup_(nx_buffer_finish) struct nx_buffer body = {0};
+  struct nx_manifest manifest;
+  struct nx_signature signature;
+  struct nx_hash hash;
+  int r = nx_manifest_recall(f, &body, &signature, &hash, err);
+  if (r < 0 || (r = nx_arena_create((size_t)4 << 20, &arena, err)) < 0 ||
+      (r = nx_manifest_decode(nx_buffer_view(&body), arena, &manifest, err)) < 0)
+    return r;
+  cJSON *federation = cJSON_AddObjectToObject(root, "federation");
+  add_hex(federation, "id", f->row.id, sizeof f->row.id);
+  cJSON_AddStringToObject(federation, "name", f->row.name);
+  add_hex(federation, "coordinator", f->row.identity.bytes, NX_PUBLIC_KEY_SIZE);
+  add_hex(federation, "manifest", hash.bytes, sizeof hash.bytes);
+  cJSON *members = cJSON_AddArrayToObject(root, "members");
+  for (size_t i = 0; i < manifest.n_members; i++) {
+    cJSON *member = cJSON_CreateObject();
+    cJSON_AddNumberToObject(member, "id", manifest.members[i].id);
+    cJSON_AddStringToObject(member, "name", manifest.members[i].name);
+    add_hex(member, "identity", manifest.members[i].identity.bytes, NX_PUBLIC_KEY_SIZE);
+    cJSON_AddItemToArray(members, member);
+  }
+  return 0;
+}
+
+/* --- what was asked of them ---------------------------------------------------------------- */
+
+static int add_plan(struct nx_federation *f, const struct nx_hash *hash, cJSON *root,
+                    struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
+  int r = nx_run_store_plan(f->store, hash, &text, err);
+  if (r < 0 || (r = nx_plan_parse("plan", nx_buffer_view(&text), &plan, err)) < 0)
+    return r;
+  cJSON *object = cJSON_AddObjectToObject(root, "plan");
+  add_hex(object, "sha256", hash->bytes, sizeof hash->bytes);
+  cJSON_AddStringToObject(object, "name", plan->name);
+  cJSON_AddStringToObject(root, "start", "weights drawn from the plan's seed");
+  cJSON *clipping = cJSON_AddObjectToObject(root, "clipping");
+  cJSON_AddNumberToObject(clipping, "update_clip_norm", plan->aggregation.update_clip_norm);
+  cJSON_AddNumberToObject(clipping, "value_range", plan->aggregation.value_range);
+  cJSON *privacy = cJSON_AddObjectToObject(root, "privacy");
+  cJSON_AddStringToObject(privacy, "mechanism",
+                          plan->privacy == NX_PRIVACY_NONE ? "none" : "as the plan says");
+  cJSON_AddStringToObject(privacy, "epsilon",
+                          "each site's own, in its ledger; the coordinator is not told");
+  return 0;
+}
+
+/* --- what happened --------------------------------------------------------------------------- */
+
+static int add_signature(void *context, uint32_t member, struct nx_bytes message,
+                         struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_signed_message signed_message;
+  int r = nx_arena_create((size_t)1 << 20, &arena, err);
+  if (r < 0 || (r = nx_signed_message_decode(message, arena, &signed_message, err)) < 0)
+    return r;
+  cJSON *object = cJSON_CreateObject();
+  cJSON_AddNumberToObject(object, "member", member);
+  add_hex(object, "signature", signed_message.signature.bytes,
+          sizeof signed_message.signature.bytes);
+  cJSON_AddItemToArray(context, object);
+  return 0;
+}
+
+static const char *kind_name(uint32_t kind) {
+  return kind == 1 ? "statistics" : kind == 2 ? "train" : "evaluate";
+}
+
+static int add_round(struct nx_federation *f, const struct nx_store_sealed *sealed, bool signatures,
+                     cJSON *rounds, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer aux = {0}, survivors = {0};
+  int r = nx_run_store_sealed_aux(f->store, sealed->round, &aux, &survivors, err);
+  if (r < 0)
+    return r;
+  cJSON *round = cJSON_CreateObject();
+  cJSON_AddItemToArray(rounds, round);
+  cJSON_AddNumberToObject(round, "round", (double)sealed->round);
+  cJSON_AddNumberToObject(round, "attempt", sealed->attempt);
+  cJSON_AddStringToObject(round, "kind", kind_name(sealed->kind));
+  add_hex(round, "model", sealed->model_hash.bytes, NX_HASH_SIZE);
+  add_hex(round, "sum", sealed->sum_hash.bytes, NX_HASH_SIZE);
+  add_hex(round, "t3", sealed->t3.bytes, NX_HASH_SIZE);
+  cJSON_AddNumberToObject(round, "cohort", sealed->n_cohort);
+  cJSON *sites = cJSON_AddArrayToObject(round, "sites");
+  for (size_t i = 0; i < survivors.size; i++)
+    cJSON_AddItemToArray(sites, cJSON_CreateNumber(survivors.data[i]));
+  cJSON_AddNumberToObject(round, "recovered", sealed->n_recovered);
+  cJSON *array = cJSON_AddArrayToObject(round, "signatures");
+  return signatures
+             ? nx_run_store_visit_signatures(f->store, sealed->round, add_signature, array, err)
+             : 0;
+}
+
+/* The run's first round: the statistics round at or before this one. */
+static int find_first(struct nx_federation *f, const struct nx_store_sealed *last,
+                      uint64_t *first_out, struct nx_error *err) {
+  struct nx_store_sealed sealed;
+  uint64_t round = last->round;
+  int r = 0;
+  for (; round > 1; round--)
+    if ((r = nx_run_store_sealed(f->store, round - 1, &sealed, err)) < 0 || sealed.run != last->run)
+      break;
+  *first_out = round;
+  return r == NX_E_NOT_FOUND ? 0 : r;
+}
+
+static int find_plan(struct nx_federation *f, const struct nx_store_sealed *last,
+                     struct nx_hash *plan_out, struct nx_error *err) {
+  struct nx_store_run run;
+  int r = nx_run_store_run(f->store, last->run, &run, err);
+  *plan_out = run.plan_hash;
+  return r;
+}
+
+static int fill(struct nx_federation *f, const struct nx_store_sealed *last, bool all, cJSON *root,
+                struct nx_error *err) {
+  struct nx_store_sealed sealed;
+  struct nx_hash plan;
+  uint64_t first;
+  int r = add_members(f, root, err);
+  if (r < 0 || (r = find_plan(f, last, &plan, err)) < 0 ||
+      (r = add_plan(f, &plan, root, err)) < 0 || (r = find_first(f, last, &first, err)) < 0)
+    return r;
+  cJSON *rounds = cJSON_AddArrayToObject(root, "rounds");
+  for (uint64_t round = first; round <= last->round && r == 0; round++)
+    if ((r = nx_run_store_sealed(f->store, round, &sealed, err)) == 0)
+      r = add_round(f, &sealed, all || round == last->round, rounds, err);
+  return r;
+}
+
+int nx_participation_write(struct nx_federation *f, uint64_t round, size_t header_bytes, bool all,
+                           struct nx_buffer *json_out, struct nx_error *err) {
+  _cleanup_(cJSON_Deletep) cJSON *root = cJSON_CreateObject();
+  struct nx_store_sealed last;
+  int r = nx_run_store_sealed(f->store, round, &last, err);
+  if (r < 0)
+    return r;
+  cJSON_AddNumberToObject(root, "neurox_participation", 1);
+  add_hex(root, "model", last.model_hash.bytes, NX_HASH_SIZE);
+  cJSON_AddNumberToObject(root, "round", (double)round);
+  cJSON_AddNumberToObject(root, "header_bytes", (double)header_bytes);
+  if ((r = fill(f, &last, all, root, err)) < 0)
+    return r;
+  char *text = all ? cJSON_Print(root) : cJSON_PrintUnformatted(root);
+  r = text ? nx_buffer_append(json_out, text, strlen(text), err)
+           : nx_fail(err, NX_E_NOMEM, "out of memory for the participation");
+  cJSON_free(text);
+  return r;
+}
+
+/* --- into the file -----------------------------------------------------------------------------
+ */
+
+#define BEGIN "{\"__metadata__\":{"
+#define KEY "\"neurox_participation\":"
+
+int nx_participation_header_bytes(struct nx_bytes model, size_t *out, struct nx_error *err) {
+  struct nx_reader reader = nx_reader(model);
+  uint64_t size = nx_reader_u64(&reader);
+  if (reader.failed || size < sizeof BEGIN || size > reader.rest.size ||
+      memcmp(reader.rest.data, BEGIN, sizeof BEGIN - 1))
+    return nx_fail(err, NX_E_FORMAT, "the model's header does not begin with its metadata");
+  *out = (size_t)size;
+  return 0;
+}
+
+int nx_participation_embed(struct nx_bytes model, struct nx_bytes json, struct nx_buffer *out,
+                           struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0}, header = {0};
+  size_t size;
+  int r = nx_participation_header_bytes(model, &size, err);
+  const char *old = (const char *)model.data + 8;
+  if (r < 0 || (r = nx_buffer_append(&text, json.data, json.size, err)) < 0 ||
+      (r = nx_buffer_append(&text, "", 1, err)) < 0 ||
+      (r = nx_buffer_append(&header, BEGIN KEY, sizeof BEGIN KEY - 1, err)) < 0 ||
+      (r = nx_json_append_string(&header, (const char *)text.data, err)) < 0)
+    return r;
+  bool empty = old[sizeof BEGIN - 1] == '}';
+  if ((!empty && (r = nx_buffer_append(&header, ",", 1, err)) < 0) ||
+      (r = nx_buffer_append(&header, old + sizeof BEGIN - 1, size - (sizeof BEGIN - 1), err)) < 0)
+    return r;
+  while (r == 0 && header.size % 8)
+    r = nx_buffer_append(&header, " ", 1, err);
+  if (r == 0 && header.size > NX_SAFETENSORS_HEADER_CAP)
+    r = nx_fail(err, NX_E_LIMIT, "the participation is too large for the model's header");
+  if (r < 0 || (r = nx_buffer_append_u64(out, header.size, err)) < 0 ||
+      (r = nx_buffer_append(out, header.data, header.size, err)) < 0)
+    return r;
+  return nx_buffer_append(out, old + size, model.size - 8 - size, err);
+}
