@@ -284,9 +284,9 @@ static int open_main_port(struct nx_coordinator *c, struct nx_error *err) {
   static struct nx_rpc_method methods[32] = {
       {NX_METHOD_SESSION_OPEN, nx_session_open},    {NX_METHOD_ROUND_UPLOAD, nx_upload_open},
       {NX_METHOD_ROUND_FETCH_TILES, nx_tiles_open}, {NX_METHOD_BLOB_FETCH, nx_blob_open},
-      {NX_METHOD_IDENTITY_RENEW, nx_renew_open},
+      {NX_METHOD_IDENTITY_RENEW, nx_renew_open},    {NX_METHOD_ADMIN_LOG, nx_log_open},
   };
-  size_t n = 5;
+  size_t n = 6;
   for (size_t i = 0; i < nx_admin_n_methods; i++)
     methods[n++] = nx_admin_methods[i];
   const struct nx_federation *f = c->federation;

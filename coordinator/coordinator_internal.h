@@ -181,6 +181,10 @@ enum nx_rpc_status nx_renew_open(void *context, struct nx_rpc_call *call,
                                  struct nx_rpc_handlers *handlers_out, void **call_context_out,
                                  const char **text_out);
 
+enum nx_rpc_status nx_log_open(void *context, struct nx_rpc_call *call,
+                               struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                               const char **text_out);
+
 /* own_identity.c, main thread: renews what is due, takes up what `ca` changed. */
 int nx_coordinator_tend_identity(struct nx_coordinator *c, struct nx_error *err);
 

@@ -1,5 +1,9 @@
 /* Blob/Fetch and Round/FetchTiles: what members fetch, paced by how fast they take it. */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "coordinator/coordinator_internal.h"
 
@@ -109,6 +113,63 @@ enum nx_rpc_status nx_blob_open(void *context, struct nx_rpc_call *call,
                                                   .on_closed = nx_stream_closed};
   *handlers_out = handlers;
   return open_stream(context, call, NX_METHOD_BLOB_FETCH, call_context_out, text_out);
+}
+
+/* --- the audit log, for whoever audits ---------------------------------------------------- */
+
+/* As it is now; an entry that is being written may be cut, which its reader takes for the end. */
+static int open_log_file(struct nx_coordinator *c, const char *name, struct nx_blob_file *out,
+                         struct nx_error *err) {
+  static const char *const names[] = {"public.key", "checkpoints.log", "entries.log"};
+  char path[NX_PATH_SIZE];
+  struct stat status;
+  bool known = false;
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(names); i++)
+    known = known || !strcmp(names[i], name);
+  if (!known)
+    return nx_fail(err, NX_E_NOT_FOUND, "the audit log has no such file");
+  if (snprintf(path, sizeof path, "%s/audit/%s", c->federation->home, name) >= (int)sizeof path)
+    return nx_fail(err, NX_E_LIMIT, "path is too long");
+  out->fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (out->fd < 0 || fstat(out->fd, &status))
+    return nx_fail(err, NX_E_IO, "the audit log cannot be read");
+  out->size = (uint64_t)status.st_size;
+  return 0;
+}
+
+/* Files thread. */
+static void open_log(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_admin_request request;
+  struct nx_error err = {0};
+  if (!nx_stream_is_welcome(stream))
+    return;
+  int r = nx_arena_create(NX_ADMIN_ARENA, &arena, &err);
+  if (r == 0)
+    r = nx_admin_request_decode(bytes, arena, &request, &err);
+  if (r == 0)
+    r = open_log_file(c, request.reason, &stream->blob, &err);
+  if (r < 0) {
+    end(stream, &err);
+    return;
+  }
+  stream->sending = true;
+  send_pieces(stream, next_chunk);
+}
+
+static void on_log_request(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct nx_stream *stream = context;
+  (void)call;
+  nx_task_post(stream->coordinator->files_box, stream, message, open_log);
+}
+
+enum nx_rpc_status nx_log_open(void *context, struct nx_rpc_call *call,
+                               struct nx_rpc_handlers *handlers_out, void **call_context_out,
+                               const char **text_out) {
+  static const struct nx_rpc_handlers handlers = {
+      .on_message = on_log_request, .on_writable = on_blob_writable, .on_closed = nx_stream_closed};
+  *handlers_out = handlers;
+  return open_stream(context, call, NX_METHOD_ADMIN_LOG, call_context_out, text_out);
 }
 
 /* --- tiles for spot checks -------------------------------------------------------------- */

@@ -8,7 +8,7 @@
  *     Identity/Renew                          member       RenewRequest     RenewResponse
  *     Admin/Start Pause Stop Status Members   a role's     one              one
  *     Admin/Watch                             a role's     one              stream Event
- *     Admin/Log                               a role's     LogRequest       stream BlobChunk
+ *     Admin/Log                               a role's     one              stream BlobChunk
  *   enrolment port, server certificate only
  *     Enrol/Enrol                             anyone       EnrolRequest     EnrolResponse
  *

@@ -78,7 +78,7 @@ for k in 0 1 2; do
   [ "$k" != 0 ] || { refuses "site-0 is a member" invite site-0 --home "$work/hub" --out "$work/again"
     check "nobody is invited twice" $?; }
   "$node" init "$work/$k.invitation" --fingerprint "$fingerprint" --home "$work/site-$k" \
-    --data "$work/data-$k" --fold 0 >>"$work/$k.log" 2>&1 || bail "site-$k: $(cat "$work/$k.log")"
+    --data "$work/data-$k" --fold 0 --approval auto >>"$work/$k.log" 2>&1 || bail "site-$k: $(cat "$work/$k.log")"
 done
 wait_for 5 closed "$enrol_port"
 check "the enrolment port closes when the last invitation is used" $?

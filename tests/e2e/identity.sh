@@ -104,6 +104,10 @@ refused "nor stop one" "researcher's certificate may not" "$coordinator" stop --
 refused "nor list the members" "researcher's certificate may not" \
   "$coordinator" members --home "$work/alice"
 check "an auditor may" "$coordinator" members --home "$work/board"
+"$coordinator" log --home "$work/board" --out "$work/board-log" >"$work/log.log" 2>&1 || cat "$work/log.log" >&2
+check "and fetch the hub's log, which verifies" "$audit" verify "$work/board-log"
+refused "a researcher may not" "researcher's certificate may not" \
+  "$coordinator" log --home "$work/alice" --out "$work/alice-log"
 refused "but not pause a run" "auditor's certificate may not" "$coordinator" pause --home "$work/board"
 check "each is in the log by name" eval \
   'wait_for 5 logged "call.denied.*researcher.*alice.*Admin/Start" && logged "call.denied.*auditor.*board.*Admin/Pause"'
