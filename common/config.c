@@ -77,6 +77,18 @@ int nx_config_parse(const char *name, struct nx_bytes text, const cyaml_schema_v
   return 0;
 }
 
+int nx_config_line_of(struct nx_bytes text, const char *dotted_key) {
+  int line = 1;
+  for (const char *at = dotted_key; *at;) {
+    char part[64];
+    size_t n = strcspn(at, ".");
+    snprintf(part, sizeof part, "%.*s", (int)n, at);
+    line = line_of_key(text, part, line);
+    at += n + (at[n] == '.');
+  }
+  return line;
+}
+
 int nx_config_load(const char *path, const cyaml_schema_value_t *schema, void **value_out,
                    struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};

@@ -16,4 +16,7 @@ int nx_config_parse(const char *name, struct nx_bytes text, const cyaml_schema_v
                     void **value_out, struct nx_error *err);
 int nx_config_load(const char *path, const cyaml_schema_value_t *schema, void **value_out,
                    struct nx_error *err);
+/* Line, from 1, of a dotted key ("training.rounds") in a text that parsed, for errors about
+ * its value; that of its section where the key is not written down; 1 without either. */
+int nx_config_line_of(struct nx_bytes text, const char *dotted_key);
 void nx_config_free(const cyaml_schema_value_t *schema, void *value);

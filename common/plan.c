@@ -23,11 +23,15 @@ static const cyaml_strval_t networks[] = {
     {"nano", NX_NETWORK_NANO},
     {"general", NX_NETWORK_GENERAL},
 };
-static const cyaml_strval_t mechanisms[] = {{"none", NX_PRIVACY_NONE}};
+static const cyaml_strval_t switches[] = {{"false", false}, {"true", true}};
 
 #define TEXT(part, key) CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER, part, key, 1, 64)
 #define WHOLE(part, key) CYAML_FIELD_UINT(#key, CYAML_FLAG_DEFAULT, part, key)
 #define REAL(part, key) CYAML_FIELD_FLOAT(#key, CYAML_FLAG_DEFAULT, part, key)
+/* Words, since libcyaml's own booleans take any word for true. */
+#define SWITCH(part, key)                                                                          \
+  CYAML_FIELD_ENUM(#key, CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL, part, key, switches,             \
+                   NX_ARRAY_LENGTH(switches))
 #define CHOICE(part, key, words)                                                                   \
   CYAML_FIELD_ENUM(#key, CYAML_FLAG_STRICT, part, key, words, NX_ARRAY_LENGTH(words))
 #define EXTRA(key)                                                                                 \
@@ -86,28 +90,33 @@ static const cyaml_schema_field_t aggregation_fields[] = {
     WHOLE(struct nx_plan_aggregation, weight_cap),
     WHOLE(struct nx_plan_aggregation, minimum_members),
     WHOLE(struct nx_plan_aggregation, spot_checks),
+    SWITCH(struct nx_plan_aggregation, rotation),
+    SWITCH(struct nx_plan_aggregation, error_feedback),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t deadline_fields[] = {
     WHOLE(struct nx_plan_deadlines, phase_seconds),
     WHOLE(struct nx_plan_deadlines, training_seconds), CYAML_FIELD_END};
 
-static const cyaml_schema_field_t plan_fields[] = {WHOLE(struct nx_plan, neurox_plan),
-                                                   TEXT(struct nx_plan, name),
-                                                   WHOLE(struct nx_plan, seed),
-                                                   PART(data, data_fields),
-                                                   PART(preprocessing, preprocessing_fields),
-                                                   PART(window, window_fields),
-                                                   PART(model, model_fields),
-                                                   PART(training, training_fields),
-                                                   PART(aggregation, aggregation_fields),
-                                                   PART(deadlines, deadline_fields),
-                                                   CHOICE(struct nx_plan, privacy, mechanisms),
-                                                   EXTRA(irb),
-                                                   EXTRA(requires),
-                                                   EXTRA(modalities),
-                                                   EXTRA(labels),
-                                                   CYAML_FIELD_END};
+static const cyaml_schema_field_t plan_fields[] = {
+    WHOLE(struct nx_plan, neurox_plan),
+    TEXT(struct nx_plan, name),
+    WHOLE(struct nx_plan, seed),
+    PART(data, data_fields),
+    PART(preprocessing, preprocessing_fields),
+    PART(window, window_fields),
+    PART(model, model_fields),
+    PART(training, training_fields),
+    PART(aggregation, aggregation_fields),
+    PART(deadlines, deadline_fields),
+    CYAML_FIELD_ENUM("privacy", CYAML_FLAG_STRICT, struct nx_plan, privacy, nx_plan_privacy_words,
+                     NX_PLAN_PRIVACY_WORDS),
+    EXTRA(differential_privacy),
+    EXTRA(irb),
+    EXTRA(requires),
+    EXTRA(modalities),
+    EXTRA(labels),
+    CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct nx_plan, plan_fields)};
@@ -117,7 +126,7 @@ struct range {
   double value, low, high;
 };
 
-static int check_ranges(const struct nx_plan *p, struct nx_error *err) {
+static int check_ranges(const struct nx_plan *p, const char **key_out, struct nx_error *err) {
   const struct range ranges[] = {
       {"data.minimum_subjects", p->data.minimum_subjects, 1, 1e6},
       {"preprocessing.high_pass_hz", p->preprocessing.high_pass_hz, 0, 1e4},
@@ -154,9 +163,11 @@ static int check_ranges(const struct nx_plan *p, struct nx_error *err) {
       {"deadlines.training_seconds", p->deadlines.training_seconds, 1, 1e7},
   };
   for (size_t i = 0; i < NX_ARRAY_LENGTH(ranges); i++)
-    if (!(ranges[i].value >= ranges[i].low && ranges[i].value <= ranges[i].high))
+    if (!(ranges[i].value >= ranges[i].low && ranges[i].value <= ranges[i].high)) {
+      *key_out = ranges[i].key;
       return nx_fail(err, NX_E_FORMAT, "%s is %g: use %g to %g", ranges[i].key, ranges[i].value,
                      ranges[i].low, ranges[i].high);
+    }
   return 0;
 }
 
@@ -186,9 +197,13 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
   int r = nx_config_parse(name, text, &schema, (void **)&plan, err);
   if (r < 0)
     return r;
-  r = check_ranges(plan, err);
+  const char *key = NULL;
+  r = check_ranges(plan, &key, err);
   if (!r)
-    r = check_shapes(plan, err);
+    r = nx_plan_privacy_check(plan, &key, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "%s:%d", name, nx_config_line_of(text, key));
+  r = check_shapes(plan, err);
   if (!r && plan->irb)
     r = nx_plan_irb_check(plan->irb, err);
   if (!r)

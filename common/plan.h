@@ -9,6 +9,7 @@
 #include "common/error.h"
 #include "common/plan_irb.h"
 #include "common/plan_modalities.h"
+#include "common/plan_privacy.h"
 #include "common/plan_requires.h"
 
 #define NX_PLAN_VERSION 1
@@ -24,7 +25,6 @@ enum nx_plan_network {
   NX_NETWORK_NANO,   /* one modality: models/nets/nano.h */
   NX_NETWORK_GENERAL /* many: models/nets/general.h, with the section modalities */
 };
-enum nx_plan_privacy { NX_PRIVACY_NONE };
 
 struct nx_plan_data {
   char *species;        /* "human" */
@@ -66,6 +66,8 @@ struct nx_plan_aggregation {
   uint32_t weight_cap;            /* w_u = min(samples, cap) / cap */
   uint32_t minimum_members;       /* cohort floor; a node's own policy may ask for more */
   uint32_t spot_checks;           /* tiles each node checks of every opened sum */
+  bool rotation;                  /* optional: randomised Hadamard rotation before rounding */
+  bool error_feedback;            /* optional: what rounding took away is added next round */
 };
 
 struct nx_plan_deadlines {
@@ -87,13 +89,14 @@ struct nx_plan {
   struct nx_plan_deadlines deadlines;
   enum nx_plan_privacy privacy;
   /* Optional sections, each in a file of its own; NULL: the plan does not have it. */
+  struct nx_plan_differential_privacy *differential_privacy;
   struct nx_plan_irb *irb;
   struct nx_plan_requires *requires;
   struct nx_plan_modalities *modalities; /* NULL unless model.network is general */
   struct nx_plan_labels *labels;
 };
 
-/* Parses and checks ranges; NX_E_FORMAT names the key and, for schema errors, its line.
+/* Parses and checks ranges; NX_E_FORMAT names the key and its line.
  * Free with nx_plan_destroy(). */
 int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_out,
                   struct nx_error *err);

@@ -1,7 +1,9 @@
 #include "coordinator/run_model.h"
 
+#include <stdlib.h>
+
 #include "common/aux_lanes.h"
-#include "crypto/quantize.h"
+#include "crypto/plan_numbers.h"
 #include "crypto/threshold.h"
 #include "models/optim/server_apply.h"
 
@@ -18,16 +20,7 @@ enum nx_round_kind nx_plan_round_kind(const struct nx_plan *plan, uint64_t index
 struct nx_transcript_parameters nx_plan_parameters(const struct nx_plan *plan,
                                                    const struct nx_model *model,
                                                    enum nx_round_kind kind) {
-  return (struct nx_transcript_parameters){
-      .kind = kind,
-      .n_lanes = kind == NX_ROUND_TRAIN ? model->n_params : 0,
-      .n_aux = nx_aux_lanes(kind, model->n_features),
-      .ring_bits = plan->aggregation.ring_bits,
-      .value_bits = plan->aggregation.value_bits,
-      .value_range = plan->aggregation.value_range,
-      .clip_norm = plan->aggregation.update_clip_norm,
-      .privacy = (uint32_t)plan->privacy,
-  };
+  return nx_plan_round_parameters(plan, model->n_params, model->n_features, kind);
 }
 
 struct nx_upload_layout nx_plan_layout(const struct nx_plan *plan, const struct nx_model *model,
@@ -37,15 +30,7 @@ struct nx_upload_layout nx_plan_layout(const struct nx_plan *plan, const struct 
       .n_lanes = p.n_lanes, .ring_bits = p.ring_bits, .n_aux = p.n_aux};
 }
 
-static struct nx_quantize quantize_of(const struct nx_plan *plan) {
-  return (struct nx_quantize){.ring_bits = plan->aggregation.ring_bits,
-                              .value_bits = plan->aggregation.value_bits,
-                              .value_range = plan->aggregation.value_range,
-                              .clip_norm = plan->aggregation.update_clip_norm};
-}
-
 int nx_plan_check(const struct nx_plan *plan, uint32_t n_members, struct nx_error *err) {
-  struct nx_quantize q = quantize_of(plan);
   if (n_members < NX_MEMBERS_MIN)
     return nx_fail(err, NX_E_INVALID,
                    "a federation of %u cannot sum without showing too much: invite at least %u",
@@ -55,18 +40,39 @@ int nx_plan_check(const struct nx_plan *plan, uint32_t n_members, struct nx_erro
                    "the plan wants at least %u members, the federation has %u: change "
                    "aggregation.minimum_members or invite more",
                    plan->aggregation.minimum_members, n_members);
-  return nx_quantize_check(&q, n_members, 0, err);
+  return nx_plan_check_ring(plan, n_members, err);
 }
 
-int nx_model_advance(struct nx_model *model, const struct nx_plan *plan, enum nx_round_kind kind,
-                     const struct nx_upload_layout *layout, const uint32_t *lanes,
-                     const uint64_t *aux, struct nx_error *err) {
-  struct nx_quantize q = quantize_of(plan);
+static int advance_rotated(struct nx_model *model, const struct nx_hash *from,
+                           const struct nx_plan *plan, const struct nx_upload_layout *layout,
+                           const uint32_t *lanes, const uint64_t *aux, struct nx_error *err) {
+  _cleanup_free_ float *values = calloc(model->n_params, sizeof *values);
+  struct nx_quantize q;
+  double weight;
+  if (!values)
+    return nx_fail(err, NX_E_NOMEM, "next model: out of memory");
+  int r = nx_plan_quantize(plan, from, &q, err);
+  if (r == 0)
+    r = nx_server_weight(aux, layout->n_aux, &weight, err);
+  if (r == 0)
+    r = nx_quantize_decode(&q, lanes, model->n_params, weight, NULL, values, err);
+  return r < 0 ? r : nx_server_apply_values(model, values, model->n_params, err);
+}
+
+int nx_model_advance(struct nx_model *model, const struct nx_hash *from, const struct nx_plan *plan,
+                     enum nx_round_kind kind, const struct nx_upload_layout *layout,
+                     const uint32_t *lanes, const uint64_t *aux, struct nx_error *err) {
+  const struct nx_plan_differential_privacy *dp = plan->differential_privacy;
+  if (kind == NX_ROUND_STATISTICS && dp)
+    return nx_server_apply_features(model, dp->feature_mean, dp->feature_sd, dp->n_feature_mean,
+                                    err);
   if (kind == NX_ROUND_STATISTICS)
     return nx_server_apply_statistics(model, aux, layout->n_aux, err);
+  if (kind == NX_ROUND_TRAIN && plan->aggregation.rotation)
+    return advance_rotated(model, from, plan, layout, lanes, aux, err);
   if (kind == NX_ROUND_TRAIN)
-    return nx_server_apply_average(model, lanes, layout->n_lanes, q.ring_bits,
-                                   nx_quantize_scale(&q), aux, layout->n_aux, err);
+    return nx_server_apply_average(model, lanes, layout->n_lanes, plan->aggregation.ring_bits,
+                                   nx_plan_server_scale(plan), aux, layout->n_aux, err);
   return 0;
 }
 

@@ -23,11 +23,11 @@ struct nx_upload_layout nx_plan_layout(const struct nx_plan *plan, const struct 
 /* Can a federation of n members run this plan at all? NX_E_INVALID or NX_E_LIMIT say why not. */
 int nx_plan_check(const struct nx_plan *plan, uint32_t n_members, struct nx_error *err);
 
-/* Moves the model on by the opened lanes [n_lanes] and counters [n_aux] of the layout. On
- * failure the model is unchanged. */
-int nx_model_advance(struct nx_model *model, const struct nx_plan *plan, enum nx_round_kind kind,
-                     const struct nx_upload_layout *layout, const uint32_t *lanes,
-                     const uint64_t *aux, struct nx_error *err);
+/* Moves the model, whose hash is `from`, on by the opened lanes [n_lanes] and counters
+ * [n_aux] of the layout. On failure the model is unchanged. */
+int nx_model_advance(struct nx_model *model, const struct nx_hash *from, const struct nx_plan *plan,
+                     enum nx_round_kind kind, const struct nx_upload_layout *layout,
+                     const uint32_t *lanes, const uint64_t *aux, struct nx_error *err);
 /* Keeps the model's canonical bytes in the registry. */
 int nx_model_publish(const struct nx_model *model, struct nx_model_registry *registry,
                      struct nx_hash *hash_out, struct nx_error *err);

@@ -142,7 +142,8 @@ static int publish(struct nx_training_run *run, struct nx_hash *sum_out, uint64_
   nx_buffer_finish(&sum);
   nx_model_destroy(nx_steal(&run->advanced));
   if ((r = nx_model_clone(run->model, &run->advanced, err)) < 0 ||
-      (r = nx_model_advance(run->advanced, run->plan, nx_training_run_kind(run), &run->spool.layout,
+      (r = nx_model_advance(run->advanced, &run->row.model_hash, run->plan,
+                            nx_training_run_kind(run), &run->spool.layout,
                             nx_ring_sum_lanes(run->sum), nx_ring_sum_aux(run->sum), err)) < 0)
     return r;
   return nx_model_publish(run->advanced, run->config.registry, model_out, err);

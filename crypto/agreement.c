@@ -65,9 +65,9 @@ int nx_self_key(const struct nx_secret *b, const struct nx_hash *t2, uint32_t id
   return derive(b, t2, "SA1/self", &id, 1, key_out, err);
 }
 
-int nx_rotation_seed(const struct nx_hash *t1, uint64_t *seed_out, struct nx_error *err) {
+int nx_rotation_seed(const struct nx_hash *model, uint64_t *seed_out, struct nx_error *err) {
   uint8_t seed[8];
-  int r = nx_hkdf(nx_bytes(t1->bytes, NX_HASH_SIZE), nx_bytes(NULL, 0), nx_bytes("SA1/rot", 7),
+  int r = nx_hkdf(nx_bytes(model->bytes, NX_HASH_SIZE), nx_bytes(NULL, 0), nx_bytes("SA1/rot", 7),
                   seed, sizeof seed, err);
   *seed_out = nx_load_le64(seed);
   return r;

@@ -33,5 +33,7 @@ int nx_pair_key(const struct nx_secret *shared, const struct nx_hash *t2, uint32
                 struct nx_secret *key_out, struct nx_error *err);
 int nx_self_key(const struct nx_secret *b, const struct nx_hash *t2, uint32_t id,
                 struct nx_secret *key_out, struct nx_error *err);
-/* Seed of the round's randomised rotation: HKDF(key T1, "SA1/rot"); not secret. */
-int nx_rotation_seed(const struct nx_hash *t1, uint64_t *seed_out, struct nx_error *err);
+/* Seed of a round's randomised rotation: HKDF(key hash, "SA1/rot"); not secret. The hash is
+ * that of the model the round starts from: T0 binds it, it is another one every round, and it
+ * is known before training ends, so that x need not wait for the roster nor change with it. */
+int nx_rotation_seed(const struct nx_hash *model, uint64_t *seed_out, struct nx_error *err);

@@ -165,6 +165,7 @@ static int open_gate(struct nx_node *node, struct nx_error *err) {
                                            .node = node->config,
                                            .key = nx_identity_public(node->identity),
                                            .audit = node->audit,
+                                           .ledger = node->ledger,
                                            .certificate = nx_buffer_view(&node->certificate)};
   return nx_site_gate_create(&gate, &node->gate, err);
 }
@@ -194,6 +195,10 @@ static int open_files(struct nx_node *node, struct nx_error *err) {
     r = nx_path_join(path, home, NX_HOME_AUDIT, err);
   if (r == 0)
     r = nx_audit_log_open(path, node->config->name, node->identity, &node->audit, err);
+  if (r == 0)
+    r = nx_path_join(path, home, NX_LEDGER_FILE, err);
+  if (r == 0)
+    r = nx_privacy_ledger_open(path, true, &node->ledger, err);
   return r < 0 ? r : open_gate(node, err);
 }
 

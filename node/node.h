@@ -17,6 +17,7 @@
 enum nx_drill {
   NX_DRILL_NONE,
   NX_DRILL_KILL_AFTER_SHARES, /* once every member has this node's shares */
+  NX_DRILL_KILL_AFTER_CHARGE, /* the privacy charge is on disk, nothing is uploaded */
   NX_DRILL_KILL_MID_UPLOAD    /* half of the masked update is sent */
 };
 

@@ -78,6 +78,7 @@ static struct node_job *job_of(struct nx_node *node, enum node_job_kind kind,
   job->round = round_of(action);
   job->parameters = action->invite ? action->invite->parameters : action->parameters;
   job->variant = action->variant;
+  job->n_invited = action->invite ? (uint32_t)action->invite->n_members : 0;
   job->bytes = action->bytes;
   job->t3 = action->t3;
   job->sum = action->sum;
@@ -203,6 +204,8 @@ static int sealed(struct nx_node *node, const struct nx_participant_action *acti
   if (r == 0)
     r = nx_subject_records_sealed(node->options.home, action->round, &action->model, err);
   if (r == 0)
+    r = nx_node_tell_spent(node, &round, err);
+  if (r == 0)
     r = nx_audit_log_checkpoint(node->audit, err);
   return r < 0 ? r : start(node, JOB_ADOPT, action, err);
 }
@@ -258,9 +261,10 @@ static int carry_out(struct nx_node *node, struct nx_participant_action *action,
     return 0;
   case NX_PARTICIPANT_MASK:
     return mask(node, action, err);
-  case NX_PARTICIPANT_CHARGE: /* no plan charges anything yet: privacy is none (policy.c) */
+  case NX_PARTICIPANT_CHARGE:
+    return nx_node_charge(node, action, err);
   case NX_PARTICIPANT_REFUND:
-    return 0;
+    return nx_node_refund(node, action, err);
   case NX_PARTICIPANT_UPLOAD:
     return upload(node, action, err);
   case NX_PARTICIPANT_STOP_UPLOAD:

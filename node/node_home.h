@@ -9,6 +9,7 @@
  *         federation/manifest            founding members, pinned at first sight
  *         approvals/<sha256>             signed decisions about plans (decision.h)
  *         policy/                        what the policy counts: rounds of the last day
+ *         ledger.db  ledger.db.head      what was spent in privacy (node/policy/privacy_ledger.h)
  *         journal/  spool/  models/<sha256>  plans/<sha256>  audit/
  *
  * Folders 0700, files 0600. */

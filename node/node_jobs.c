@@ -59,10 +59,12 @@ static int consider(struct nx_node *node, struct node_job *job, struct nx_error 
                                      .n_members = job->n_members,
                                      .cohort = (const char(*)[NX_POLICY_NAME_SIZE])job->cohort,
                                      .n_cohort = job->n_cohort};
-  int r = nx_site_work_consider(node->work, &job->round, &job->parameters, err);
+  int r = nx_site_work_consider(node->work, &job->round, &job->parameters, &job->charge,
+                                &job->charges, err);
   if (r < 0 || (r = nx_upload_layout_check(&layout, err)) < 0)
     return r;
   asked.bytes = nx_upload_bytes(&layout);
+  asked.charge = job->charges ? &job->charge : NULL;
   return nx_site_gate_round(node->gate, &job->round, &asked, err);
 }
 
@@ -148,7 +150,7 @@ static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *e
   case JOB_CONSIDER:
     return consider(node, job, err);
   case JOB_MAKE:
-    return nx_site_work_make(node->work, &job->round, job->variant, err);
+    return nx_site_work_make(node->work, &job->round, job->variant, job->n_invited, err);
   case JOB_MASK:
     nx_node_spool_path(node, job->round.round, job->round.attempt, spool);
     return nx_site_work_mask(node->work, &job->round, job->parameters.ring_bits, job->mask, spool,
@@ -271,6 +273,9 @@ int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error
   bool stopped = job->code == NX_E_CANCELLED;
   switch (job->kind) {
   case JOB_CONSIDER:
+    node->charge = job->charge;
+    node->charges = job->charges;
+    node->charge_round = job->code < 0 ? 0 : job->round.round;
     event = answer(job, NX_PARTICIPANT_DECIDED);
     return nx_node_feed(node, &event, err);
   case JOB_MAKE:

@@ -8,6 +8,7 @@
 #include "node/node.h"
 #include "node/node_config.h"
 #include "node/node_home.h"
+#include "node/policy/budget.h"
 #include "node/session/journal.h"
 #include "node/session/participant.h"
 #include "node/session/pinned.h"
@@ -65,6 +66,7 @@ struct node_job {
   struct nx_site_round round;
   struct nx_transcript_parameters parameters;
   uint32_t variant;
+  uint32_t n_invited;                  /* MAKE: members of U0 */
   uint64_t first_round;                /* PREPARE: of the run, as announced; 0: not known */
   uint32_t n_members;                  /* PREPARE, CONSIDER: of the federation */
   char (*cohort)[NX_POLICY_NAME_SIZE]; /* CONSIDER: [n_cohort] */
@@ -84,6 +86,8 @@ struct node_job {
   uint32_t spot_checks; /* PREPARE: what the plan asks for */
   struct nx_protected protected;
   struct nx_site_sum opened;
+  struct nx_ledger_charge charge; /* CONSIDER: what the round will charge */
+  bool charges;
 };
 
 struct nx_node {
@@ -91,7 +95,11 @@ struct nx_node {
   struct nx_node_config *config;
   struct nx_home_federation *federation;
   struct nx_identity *identity;
-  struct nx_audit_log *audit; /* any thread */
+  struct nx_audit_log *audit;       /* any thread */
+  struct nx_privacy_ledger *ledger; /* any thread */
+  struct nx_ledger_charge charge;   /* of the round that was considered last */
+  bool charges;
+  uint64_t charge_round;
   struct nx_journal *journal;
   struct nx_buffer *records; /* what the journal held at start, until the participant has it */
   size_t n_records;
@@ -149,6 +157,14 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
 int nx_node_feed(struct nx_node *node, const struct nx_participant_event *event,
                  struct nx_error *err);
 void nx_node_message_destroy(void *message);
+
+/* node_privacy.c: the ledger, for the actions CHARGE, REFUND and SEALED. */
+int nx_node_charge(struct nx_node *node, const struct nx_participant_action *action,
+                   struct nx_error *err);
+int nx_node_refund(struct nx_node *node, const struct nx_participant_action *action,
+                   struct nx_error *err);
+int nx_node_tell_spent(struct nx_node *node, const struct nx_site_round *round,
+                       struct nx_error *err);
 
 /* node_actions.c: carries out node->actions. */
 int nx_node_carry_out(struct nx_node *node, struct nx_error *err);

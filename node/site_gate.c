@@ -169,6 +169,8 @@ static int judge_round(struct nx_site_gate *gate, const struct nx_site_round *ro
       .day_rounds = nx_round_count_recent(gate->count, round->round, now),
       .now = now.wall};
   r = nx_policy_judge_round(gate->policy, &question, err);
+  if (r == 0 && asked->charge)
+    r = nx_budget_allows(gate->cfg.ledger, &gate->policy->privacy, asked->charge, now.wall, err);
   return r < 0 ? r : nx_round_count_add(gate->count, round->round, now, err);
 }
 
@@ -190,6 +192,13 @@ int nx_site_gate_round(struct nx_site_gate *gate, const struct nx_site_round *ro
     r = keep_round_refusal(gate, round, r, err);
   pthread_mutex_unlock(&gate->lock);
   return r;
+}
+
+double nx_site_gate_delta(struct nx_site_gate *gate) {
+  pthread_mutex_lock(&gate->lock);
+  double delta = gate->policy ? nx_budget_delta(&gate->policy->privacy) : NX_EPSILON_DELTA;
+  pthread_mutex_unlock(&gate->lock);
+  return delta;
 }
 
 /* ---- now and then -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 
 #include "crypto/audit_log.h"
 #include "node/node_config.h"
+#include "node/policy/budget.h"
 #include "node/policy/policy.h"
 #include "node/policy/site_audit.h"
 
@@ -19,6 +20,7 @@ struct nx_site_gate_config {
   const struct nx_node_config *node;
   const struct nx_public_key *key; /* of this node: its decisions are signed with it */
   struct nx_audit_log *audit;
+  struct nx_privacy_ledger *ledger;
   struct nx_bytes certificate; /* PEM, to tell when it nears its end */
 };
 
@@ -38,10 +40,14 @@ struct nx_site_gate_round {
   uint32_t n_members;                        /* of the federation */
   const char (*cohort)[NX_POLICY_NAME_SIZE]; /* those invited */
   size_t n_cohort;
-  uint64_t bytes; /* of the upload */
+  uint64_t bytes;                        /* of the upload */
+  const struct nx_ledger_charge *charge; /* of the privacy ledger; NULL: none */
 };
 int nx_site_gate_round(struct nx_site_gate *gate, const struct nx_site_round *round,
                        const struct nx_site_gate_round *asked, struct nx_error *err);
+
+/* The delta at which this site tells epsilon. */
+double nx_site_gate_delta(struct nx_site_gate *gate);
 
 /* Now and then, and on SIGHUP (then `told`: says in the log how policy.yaml reads): puts new
  * decisions into the audit log, tells of what nears its end. */

@@ -13,14 +13,16 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/size.h"
+#include "crypto/plan_numbers.h"
 #include "models/metrics.h"
 #include "node/node_home.h"
+#include "node/policy/budget.h"
 #include "node/session/fetch_blob.h"
 #include "node/session/fetch_tiles.h"
 #include "node/session/next_model.h"
 #include "node/site_data.h"
 #include "node/subject_records.h"
-#include "node/train/update.h"
+#include "node/train/private_update.h"
 
 #define MODEL_CAP ((size_t)4 << 30)
 
@@ -36,7 +38,8 @@ struct nx_site_work {
   struct nx_hash withdrawn;   /* … when the list had this hash */
   struct nx_encoded update;   /* x of … */
   struct nx_site_round update_round;
-  uint32_t update_variant;
+  uint32_t update_variant, update_members;
+  float *residual, *carried; /* error feedback: with this update, and from sealed rounds */
   bool has_update;
 };
 
@@ -58,11 +61,13 @@ static void forget_models(struct nx_site_work *work) {
 
 static void forget_update(struct nx_site_work *work) {
   nx_encoded_finish(&work->update);
+  free(nx_steal(&work->residual));
   work->has_update = false;
 }
 
 void nx_site_work_release(struct nx_site_work *work) {
   forget_update(work);
+  free(nx_steal(&work->carried));
   forget_models(work);
   nx_dataset_destroy(work->dataset);
   nx_plan_destroy(work->plan);
@@ -227,6 +232,10 @@ static void remove_old_models(struct nx_site_work *work, const struct nx_hash *k
 
 void nx_site_work_adopt(struct nx_site_work *work, const struct nx_hash *model) {
   remove_old_models(work, model);
+  if (work->residual) {
+    free(work->carried);
+    work->carried = nx_steal(&work->residual);
+  }
   if (!work->next || !nx_hash_equal(&work->next_hash, model))
     return;
   nx_model_destroy(work->model);
@@ -282,19 +291,20 @@ static int need_data(struct nx_site_work *work, const struct nx_site_round *roun
 /* Every number that T0 binds must follow from the plan that people approved. */
 static int check_parameters(const struct nx_site_work *work, enum nx_round_kind kind,
                             const struct nx_transcript_parameters *p, struct nx_error *err) {
-  const struct nx_plan_aggregation *plan = &work->plan->aggregation;
-  const struct nx_model *model = work->model;
-  size_t n_lanes = kind == NX_ROUND_TRAIN ? model->n_params : 0;
+  const struct nx_transcript_parameters own =
+      nx_plan_round_parameters(work->plan, work->model->n_params, work->model->n_features, kind);
   const char *wrong = NULL;
   if (kind != NX_ROUND_STATISTICS && kind != NX_ROUND_TRAIN && kind != NX_ROUND_EVALUATE)
     wrong = "kind of round";
-  else if (p->n_lanes != n_lanes || p->n_aux != nx_aux_lanes(kind, model->n_features))
+  else if (p->n_lanes != own.n_lanes || p->n_aux != own.n_aux)
     wrong = "number of values";
-  else if (p->ring_bits != plan->ring_bits || p->value_bits != plan->value_bits)
+  else if (p->ring_bits != own.ring_bits || p->value_bits != own.value_bits)
     wrong = "width";
-  else if (p->value_range != plan->value_range || p->clip_norm != plan->update_clip_norm)
+  else if (p->value_range != own.value_range || p->clip_norm != own.clip_norm)
     wrong = "range";
-  else if (p->rotation || p->privacy != (uint32_t)work->plan->privacy || p->noise_multiplier != 0)
+  else if (p->rotation != own.rotation)
+    wrong = "rotation";
+  else if (p->privacy != own.privacy || p->noise_multiplier != own.noise_multiplier)
     wrong = "privacy mechanism";
   if (wrong)
     return nx_fail(err, NX_E_DENIED, "the invitation's %s is not the plan's", wrong);
@@ -302,12 +312,17 @@ static int check_parameters(const struct nx_site_work *work, enum nx_round_kind 
 }
 
 int nx_site_work_consider(struct nx_site_work *work, const struct nx_site_round *round,
-                          const struct nx_transcript_parameters *parameters, struct nx_error *err) {
+                          const struct nx_transcript_parameters *parameters,
+                          struct nx_ledger_charge *charge_out, bool *charges_out,
+                          struct nx_error *err) {
   if (!work->plan || !nx_hash_equal(&work->plan_hash, &round->plan))
     return nx_fail(err, NX_E_STATE, "the plan of this round is not here");
   int r = need_model(work, &round->model, err);
   if (r == 0)
     r = check_parameters(work, round->kind, parameters, err);
+  if (r == 0)
+    r = nx_budget_charge(work->cfg.node->data.name, work->plan, &work->plan_hash, round->kind,
+                         work->model->n_params, charge_out, charges_out, err);
   if (r == 0)
     r = need_data(work, round, err);
   return r;
@@ -316,9 +331,10 @@ int nx_site_work_consider(struct nx_site_work *work, const struct nx_site_round 
 /* ---- making and masking x -------------------------------------------------------------- */
 
 static bool same_update(const struct nx_site_work *work, const struct nx_site_round *round,
-                        uint32_t variant) {
+                        uint32_t variant, uint32_t n_members) {
   return work->has_update && work->update_round.round == round->round &&
          work->update_round.kind == round->kind && work->update_variant == variant &&
+         (work->update_members == n_members || work->plan->privacy == NX_PRIVACY_NONE) &&
          nx_hash_equal(&work->update_round.model, &round->model);
 }
 
@@ -334,22 +350,57 @@ static uint64_t training_round(const struct nx_site_work *work, uint64_t round) 
   return before ? before - 1 : 0;
 }
 
+/* What error feedback carries from the last round in which this site took part. It goes into
+ * `carried` only when the round is sealed; a release or a restart loses it, which costs a
+ * little precision. */
+static int need_residual(struct nx_site_work *work, size_t n, struct nx_error *err) {
+  free(nx_steal(&work->residual));
+  work->residual = calloc(n + 1, sizeof *work->residual);
+  if (!work->residual)
+    return nx_fail(err, NX_E_NOMEM, "residual of %zu values: out of memory", n);
+  if (work->carried)
+    memcpy(work->residual, work->carried, n * sizeof *work->residual);
+  return 0;
+}
+
 static int encode(struct nx_site_work *work, const struct nx_plan *plan,
                   const struct nx_site_round *round, const struct nx_update *update,
                   struct nx_error *err) {
-  const struct nx_plan_aggregation *aggregation = &plan->aggregation;
-  const struct nx_quantize quantize = {.ring_bits = aggregation->ring_bits,
-                                       .value_bits = aggregation->value_bits,
-                                       .value_range = aggregation->value_range,
-                                       .clip_norm = aggregation->update_clip_norm};
   uint64_t stream = (rounds_before(work, round->round) + 1) << 8 | work->cfg.member;
-  return nx_encode(&quantize, update->delta, update->n_values, update->aux, update->n_aux,
-                   plan->seed, stream, &work->update, err);
+  bool feedback = plan->aggregation.error_feedback && update->n_values;
+  struct nx_quantize quantize;
+  if (update->lanes)
+    return nx_encode_lanes(update->lanes, update->n_values, update->aux, update->n_aux,
+                           &work->update, err);
+  int r = nx_plan_quantize(plan, &round->model, &quantize, err);
+  if (r == 0 && feedback)
+    r = need_residual(work, update->n_values, err);
+  return r < 0 ? r
+               : nx_encode(&quantize, update->delta, feedback ? work->residual : NULL,
+                           update->n_values, update->aux, update->n_aux, plan->seed, stream,
+                           &work->update, err);
+}
+
+static int compute(struct nx_site_work *work, const struct nx_plan *plan,
+                   const struct nx_site_round *round, uint32_t n_members, struct nx_update *update,
+                   struct nx_error *err) {
+  const struct nx_private_options options = {.training_round = training_round(work, round->round),
+                                             .member_id = work->cfg.member,
+                                             .n_members = n_members,
+                                             .entropy = &nx_entropy_system,
+                                             .cancelled = work->cfg.stop.asked,
+                                             .context = work->cfg.stop.context};
+  if (plan->privacy != NX_PRIVACY_NONE)
+    return nx_private_update_compute(round->kind, work->model, work->dataset, plan, &options,
+                                     update, err);
+  return nx_update_compute(round->kind, work->model, work->dataset, plan, options.training_round,
+                           work->cfg.member, work->cfg.stop.asked, work->cfg.stop.context, update,
+                           err);
 }
 
 int nx_site_work_make(struct nx_site_work *work, const struct nx_site_round *round,
-                      uint32_t variant, struct nx_error *err) {
-  if (same_update(work, round, variant))
+                      uint32_t variant, uint32_t n_members, struct nx_error *err) {
+  if (same_update(work, round, variant, n_members))
     return 0;
   forget_update(work);
   int r = nx_site_work_plan(work, &round->plan, &(struct nx_hash){0}, err);
@@ -362,18 +413,18 @@ int nx_site_work_make(struct nx_site_work *work, const struct nx_site_round *rou
   struct nx_plan plan = *work->plan; /* another variant: other batches, other rounding */
   plan.seed += variant * UINT64_C(0x9e3779b97f4a7c15);
   _cleanup_(nx_update_finish) struct nx_update update = {0};
-  r = nx_update_compute(round->kind, work->model, work->dataset, &plan,
-                        training_round(work, round->round), work->cfg.member, work->cfg.stop.asked,
-                        work->cfg.stop.context, &update, err);
+  r = compute(work, &plan, round, n_members, &update, err);
   if (r == 0)
     r = encode(work, &plan, round, &update, err);
   if (r < 0)
     return r;
   work->update_round = *round;
   work->update_variant = variant;
+  work->update_members = n_members;
   work->has_update = true;
   NX_LOG(NX_LOG_DEBUG, "update.made", NX_U64("round", round->round), NX_F64("norm", update.norm),
-         NX_F64("loss", update.train_loss), NX_U64("clamped", work->update.report.n_clamped));
+         NX_F64("loss", update.train_loss),
+         NX_U64("clamped", work->update.report.n_clamped + update.n_clamped));
   return 0;
 }
 
@@ -441,7 +492,8 @@ static int make_next(struct nx_site_work *work, const struct nx_site_check *chec
   if (r == 0)
     r = need_model(work, &check->round.model, err);
   if (r == 0)
-    r = nx_next_model(work->model, work->plan, check->round.kind, sum, &next, err);
+    r = nx_next_model(work->model, &check->round.model, work->plan, check->round.kind, sum, &next,
+                      err);
   if (r == 0)
     r = store_next(work, next, model_out, err);
   if (r < 0)

@@ -40,16 +40,20 @@ const struct nx_plan *nx_site_work_current_plan(const struct nx_site_work *work)
 int nx_site_work_begins(struct nx_site_work *work, uint64_t round, struct nx_error *err);
 
 /* May this round run on these recordings? The plan is there already. The round's numbers
- * must be those of the plan; the data set must open. NX_E_* with a sentence. */
+ * must be those of the plan; the data set must open. charge_out: what the round will charge the
+ * privacy ledger, unless charges_out is false. NX_E_* with a sentence. */
 int nx_site_work_consider(struct nx_site_work *work, const struct nx_site_round *round,
-                          const struct nx_transcript_parameters *parameters, struct nx_error *err);
+                          const struct nx_transcript_parameters *parameters,
+                          struct nx_ledger_charge *charge_out, bool *charges_out,
+                          struct nx_error *err);
 /* Bytes of a model that others vouched for, into HOME/models. */
 int nx_site_work_fetch_model(struct nx_site_work *work, const struct nx_hash *model,
                              struct nx_error *err);
 
-/* Makes x for the round, unless the x of the same (round, model, variant) is still there. */
+/* Makes x for the round, unless the x of the same (round, model, variant) is still there.
+ * n_members: of the cohort; where sites share the noise, another cohort is another x. */
 int nx_site_work_make(struct nx_site_work *work, const struct nx_site_round *round,
-                      uint32_t variant, struct nx_error *err);
+                      uint32_t variant, uint32_t n_members, struct nx_error *err);
 /* y = x + masks, spooled at `spool`. */
 int nx_site_work_mask(struct nx_site_work *work, const struct nx_site_round *round,
                       uint32_t ring_bits, const struct nx_mask *mask, const char *spool,
@@ -70,7 +74,8 @@ struct nx_site_check {
 struct nx_site_sum {
   uint64_t contributors;
   double train_loss, held_out_loss; /* means; NaN where there were no windows */
-  double auroc;                     /* from the histograms; NaN when a class is empty */
+  /* Under a privacy mechanism no losses and scores leave a site: all three are NaN then. */
+  double auroc; /* from the histograms; NaN when a class is empty */
 };
 /* Fetches the sum and the tiles, compares, computes the next model and stores it durably. */
 int nx_site_work_check(struct nx_site_work *work, const struct nx_site_check *check,

@@ -46,18 +46,29 @@ static int32_t lift(uint32_t x, uint32_t bits) {
   return (int32_t)(x << shift) >> shift;
 }
 
+int nx_server_weight(const uint64_t *aux, size_t n_aux, double *weight_out, struct nx_error *err) {
+  if (n_aux < NX_AUX_COMMON)
+    return nx_fail(err, NX_E_PROTOCOL, "%zu aux lanes are too few", n_aux);
+  double weight = nx_aux_decode(aux[NX_AUX_WEIGHT], NX_AUX_WEIGHT_SCALE);
+  if (!(weight > 0 && weight <= (double)aux[NX_AUX_CONTRIBUTORS]))
+    return nx_fail(err, NX_E_PROTOCOL, "weights sum to %g over %llu contributors", weight,
+                   (unsigned long long)aux[NX_AUX_CONTRIBUTORS]);
+  *weight_out = weight;
+  return 0;
+}
+
 int nx_server_apply_average(struct nx_model *model, const uint32_t *lanes, size_t n_lanes,
                             uint32_t ring_bits, double scale, const uint64_t *aux, size_t n_aux,
                             struct nx_error *err) {
+  double weight;
   if (n_lanes != model->n_params || n_aux < NX_AUX_COMMON)
     return nx_fail(err, NX_E_PROTOCOL, "%zu lanes for %zu parameters, %zu aux lanes", n_lanes,
                    model->n_params, n_aux);
   if (ring_bits < 2 || ring_bits > 32 || !(scale > 0 && isfinite(scale)))
     return nx_fail(err, NX_E_INVALID, "a ring of %u bits with scale %g", ring_bits, scale);
-  double weight = nx_aux_decode(aux[NX_AUX_WEIGHT], NX_AUX_WEIGHT_SCALE);
-  if (!(weight > 0 && weight <= (double)aux[NX_AUX_CONTRIBUTORS]))
-    return nx_fail(err, NX_E_PROTOCOL, "weights sum to %g over %llu contributors", weight,
-                   (unsigned long long)aux[NX_AUX_CONTRIBUTORS]);
+  int r = nx_server_weight(aux, n_aux, &weight, err);
+  if (r < 0)
+    return r;
   double unit = weight * scale;
   for (int write = 0; write < 2; write++)
     for (size_t i = 0; i < n_lanes; i++) {
@@ -67,5 +78,33 @@ int nx_server_apply_average(struct nx_model *model, const uint32_t *lanes, size_
       if (write)
         model->params[i] = next;
     }
+  return 0;
+}
+
+int nx_server_apply_values(struct nx_model *model, const float *values, size_t n_values,
+                           struct nx_error *err) {
+  if (n_values != model->n_params)
+    return nx_fail(err, NX_E_PROTOCOL, "%zu values for %zu parameters", n_values, model->n_params);
+  for (int write = 0; write < 2; write++)
+    for (size_t i = 0; i < n_values; i++) {
+      float next = (float)((double)model->params[i] + (double)values[i]);
+      if (!isfinite(next))
+        return nx_fail(err, NX_E_PROTOCOL, "parameter %zu would not be finite", i);
+      if (write)
+        model->params[i] = next;
+    }
+  return 0;
+}
+
+int nx_server_apply_features(struct nx_model *model, const double *mean, const double *sd, size_t n,
+                             struct nx_error *err) {
+  if (n && n != model->n_features)
+    return nx_fail(err, NX_E_INVALID,
+                   "differential_privacy.feature_mean has %zu numbers, the model %zu features", n,
+                   model->n_features);
+  for (size_t i = 0; i < model->n_features; i++) {
+    model->feature_mean[i] = n ? (float)mean[i] : 0;
+    model->feature_sd[i] = n ? (float)sd[i] : 1;
+  }
   return 0;
 }

@@ -5,6 +5,7 @@
  *
  *   statistics  mean = S/n, SD = sqrt(max(0, Q - S^2/n) / (n - 1)) of every feature, but at
  *               least NX_FEATURE_SD_FLOOR; parameters unchanged
+ *   statistics of a plan under differential privacy: the plan's own numbers
  *   train       p_i = float(p_i + sum_i / (weight_sum * scale)); weight_sum = aux / 2^16
  *   evaluate    the model is unchanged
  *
@@ -34,3 +35,15 @@ int nx_server_apply_statistics(struct nx_model *model, const uint64_t *aux, size
 int nx_server_apply_average(struct nx_model *model, const uint32_t *lanes, size_t n_lanes,
                             uint32_t ring_bits, double scale, const uint64_t *aux, size_t n_aux,
                             struct nx_error *err);
+
+/* The sum of weights in the aux lanes: NX_E_PROTOCOL when it is not in (0, contributors]. */
+int nx_server_weight(const uint64_t *aux, size_t n_aux, double *weight_out, struct nx_error *err);
+
+/* p_i = float(p_i + values_i): for sums that were decoded before (rotated ones). As above. */
+int nx_server_apply_values(struct nx_model *model, const float *values, size_t n_values,
+                           struct nx_error *err);
+
+/* Instead of a statistics round: means and SDs [n] that a plan states, or n = 0 for 0 and 1.
+ * NX_E_INVALID when n is neither 0 nor model->n_features: the model is unchanged. */
+int nx_server_apply_features(struct nx_model *model, const double *mean, const double *sd, size_t n,
+                             struct nx_error *err);

@@ -105,6 +105,23 @@ int nx_batch_draw(struct nx_batch *batch, const struct nx_dataset *dataset, size
   return 0;
 }
 
+int nx_batch_draw_from(struct nx_batch *batch, const struct nx_dataset *dataset,
+                       const uint32_t *recordings, size_t n_recordings, size_t n_windows,
+                       struct nx_rng *rng, struct nx_error *err) {
+  if (n_recordings == 0)
+    return nx_fail(err, NX_E_STATE, "no recording to draw windows from");
+  if (n_windows > batch->capacity)
+    return nx_fail(err, NX_E_INVALID, "a batch of %zu windows in room for %zu", n_windows,
+                   batch->capacity);
+  batch->n_windows = 0;
+  for (size_t w = 0; w < n_windows; w++) {
+    size_t index = recordings[w % n_recordings];
+    size_t room = nx_dataset_recording(dataset, index)->n_samples - window_samples(batch);
+    put(batch, dataset, index, (size_t)nx_rng_below(rng, room + 1), 0);
+  }
+  return 0;
+}
+
 int nx_batch_grid(struct nx_batch *batch, const struct nx_dataset *dataset, enum nx_split split,
                   size_t first, size_t n, struct nx_error *err) {
   if (n > batch->capacity)

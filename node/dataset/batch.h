@@ -39,6 +39,12 @@ void nx_batch_finish(struct nx_batch *batch); /* zeroed is fine */
 int nx_batch_draw(struct nx_batch *batch, const struct nx_dataset *dataset, size_t n_windows,
                   struct nx_rng *rng, struct nx_error *err);
 
+/* n_windows of these recordings alone, in turn; where one of them starts is drawn from rng.
+ * All windows of one subject, for a mechanism whose unit is the subject. */
+int nx_batch_draw_from(struct nx_batch *batch, const struct nx_dataset *dataset,
+                       const uint32_t *recordings, size_t n_recordings, size_t n_windows,
+                       struct nx_rng *rng, struct nx_error *err);
+
 /* The split's non-overlapping windows are numbered recording by recording; fills the batch
  * with windows first .. first + n - 1 (n <= capacity; fewer at the end; n_windows says). */
 int nx_batch_grid(struct nx_batch *batch, const struct nx_dataset *dataset, enum nx_split split,

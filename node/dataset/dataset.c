@@ -159,6 +159,21 @@ static int common_channels(struct nx_dataset *dataset, const struct nx_loaded *l
   return 0;
 }
 
+/* Under a privacy mechanism one person's recordings must not decide how another's are read:
+ * channels are then those of every recording, in one order, or nothing runs. */
+static int check_same_channels(const struct nx_loaded *loaded, size_t n, struct nx_error *err) {
+  for (size_t i = 1; i < n; i++) {
+    bool same = loaded[i].n_channels == loaded[0].n_channels;
+    for (size_t c = 0; same && c < loaded[0].n_channels; c++)
+      same = nx_montage_same(loaded[i].names[c], loaded[0].names[c]);
+    if (!same)
+      return nx_fail(err, NX_E_INVALID,
+                     "the plan has a privacy mechanism, for which all recordings need the same "
+                     "channels in the same order: take those that differ out of the folder");
+  }
+  return 0;
+}
+
 /* The samples of an entry: all of them, or those of its event. */
 static int span(const struct nx_subject_file *file, const struct nx_loaded *loaded, double rate_hz,
                 double window_s, size_t *first_out, size_t *n_out, struct nx_error *err) {
@@ -235,6 +250,8 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
   dataset->summary.rate_hz = job->plan->preprocessing.rate_hz;
   dataset->summary.synthetic = job->files->synthetic;
   int r = common_channels(dataset, job->loaded, job->n_sources, err);
+  if (!r && job->plan->privacy != NX_PRIVACY_NONE)
+    r = check_same_channels(job->loaded, job->n_sources, err);
   for (size_t i = 0; !r && i < n; i++) {
     const struct nx_subject_file *file = &job->files->files[i];
     struct nx_dataset_recording *recording = &dataset->recordings[i];

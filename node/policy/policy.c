@@ -4,7 +4,7 @@
 
 #include "common/clock.h"
 #include "common/size.h"
-#include "crypto/quantize.h"
+#include "crypto/plan_numbers.h"
 #include "node/policy/calendar.h"
 
 static bool is_listed(const char *word, char *const *words, uint32_t n) {
@@ -55,15 +55,11 @@ static int check_kind(const struct nx_site_policy_plans *plans, const struct nx_
 
 static int check_numbers(const struct nx_policy_plan *asked, struct nx_error *err) {
   const struct nx_plan_aggregation *aggregation = &asked->plan->aggregation;
-  const struct nx_quantize q = {.ring_bits = aggregation->ring_bits,
-                                .value_bits = aggregation->value_bits,
-                                .value_range = aggregation->value_range,
-                                .clip_norm = aggregation->update_clip_norm};
   if (aggregation->spot_checks < 1)
     return nx_fail(err, NX_E_DENIED,
                    "the plan asks for no spot checks of the sum; this site wants at least 1");
-  return nx_quantize_check(&q, asked->n_members ? asked->n_members : aggregation->minimum_members,
-                           0, err);
+  return nx_plan_check_ring(
+      asked->plan, asked->n_members ? asked->n_members : aggregation->minimum_members, err);
 }
 
 static int check_privacy(const struct nx_site_policy *policy, const struct nx_plan *plan,
@@ -71,6 +67,12 @@ static int check_privacy(const struct nx_site_policy *policy, const struct nx_pl
   if (policy->privacy.mechanism == NX_POLICY_MECHANISM_NOISE && plan->privacy == NX_PRIVACY_NONE)
     return nx_fail(err, NX_E_DENIED,
                    "privacy.mechanism: the plan adds no noise, and this site asks for it");
+  bool capped = policy->privacy.epsilon_per_data_set > 0 || policy->privacy.epsilon_per_year > 0;
+  if (capped && plan->privacy == NX_PRIVACY_NONE)
+    return nx_fail(err, NX_E_DENIED,
+                   "%s: the plan says privacy: none, and without a mechanism no epsilon holds",
+                   policy->privacy.epsilon_per_data_set > 0 ? "privacy.epsilon_per_data_set"
+                                                            : "privacy.epsilon_per_year");
   return 0;
 }
 

@@ -19,7 +19,9 @@ struct nx_policy_plan {
 };
 
 /* 0, or NX_E_DENIED: not approved here, not within the policy, or less than this node asks for
- * (members, spot checks); NX_E_LIMIT: a sum over so many members does not fit its ring. */
+ * (members, spot checks, a privacy mechanism); NX_E_LIMIT: a sum over so many members, noise
+ * included, does not fit its ring. What is left of a cap on epsilon is asked every round:
+ * budget.h. */
 int nx_policy_judge_plan(const struct nx_site_policy *policy, const struct nx_policy_plan *asked,
                          struct nx_error *err);
 

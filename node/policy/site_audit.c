@@ -1,5 +1,7 @@
 #include "node/policy/site_audit.h"
 
+#include <stdio.h>
+
 #define ROUND(r) NX_AUDIT_UINT("round", (r)->round), NX_AUDIT_UINT("attempt", (r)->attempt)
 
 static const char *kind_name(enum nx_round_kind kind) {
@@ -133,6 +135,44 @@ int nx_site_audit_sealed(struct nx_audit_log *log, const struct nx_site_round *r
 int nx_site_audit_left(struct nx_audit_log *log, const struct nx_site_round *round,
                        const char *reason, struct nx_error *err) {
   return NX_AUDIT_APPEND(log, err, "round.left", ROUND(round), NX_AUDIT_STR("reason", reason));
+}
+
+/* Shortest digits that read back, "inf" when no promise is left. */
+struct real {
+  char text[32];
+};
+static struct real real(double value) {
+  struct real out;
+  snprintf(out.text, sizeof out.text, "%.9g", value);
+  return out;
+}
+
+int nx_site_audit_charged(struct nx_audit_log *log, const struct nx_ledger_charge *charge,
+                          const char *mechanism, double delta, double epsilon,
+                          struct nx_error *err) {
+  return NX_AUDIT_APPEND(
+      log, err, "privacy.charged", NX_AUDIT_UINT("round", charge->round),
+      NX_AUDIT_UINT("attempt", charge->attempt), NX_AUDIT_STR("dataset", charge->dataset),
+      NX_AUDIT_STR("mechanism", mechanism), NX_AUDIT_UINT("steps", charge->n_steps),
+      NX_AUDIT_STR("delta", real(delta).text), NX_AUDIT_STR("epsilon", real(epsilon).text));
+}
+
+int nx_site_audit_refunded(struct nx_audit_log *log, uint64_t round, uint32_t attempt,
+                           struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "privacy.refunded", NX_AUDIT_UINT("round", round),
+                         NX_AUDIT_UINT("attempt", attempt));
+}
+
+int nx_site_audit_spent(struct nx_audit_log *log, const struct nx_site_round *round,
+                        const struct nx_budget_account *account, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "privacy.spent", NX_AUDIT_UINT("round", round->round),
+                         NX_AUDIT_STR("dataset", account->dataset),
+                         NX_AUDIT_STR("plan_epsilon", real(account->plan.epsilon).text),
+                         NX_AUDIT_STR("plan_delta", real(account->plan_delta).text),
+                         NX_AUDIT_UINT("plan_steps", account->plan.n_steps),
+                         NX_AUDIT_STR("epsilon", real(account->all.epsilon).text),
+                         NX_AUDIT_STR("delta", real(account->delta).text),
+                         NX_AUDIT_UINT("unprotected", account->all.n_unprotected));
 }
 
 int nx_site_audit_evidence(struct nx_audit_log *log, const struct nx_site_round *round,

@@ -17,6 +17,10 @@
  *   sum.checked         round, sum, tiles  sum.refused    round, sum, reason
  *   model.sealed        round, model       round.left     round, attempt, reason
  *   certificate.renewed spki, roots, ends
+ *   privacy.charged     round, attempt, dataset, mechanism, steps, delta, epsilon
+ *   privacy.refunded    round, attempt
+ *   privacy.spent       round, dataset, plan_epsilon, plan_delta, plan_steps, epsilon, delta,
+ *                       unprotected; epsilons and deltas are strings, "inf": none holds
  *   evidence.kept       round, about, first, second
  *
  * Every function returns when its entry is on disk. */
@@ -25,6 +29,7 @@
 #include "common/aux_lanes.h"
 #include "crypto/audit_log.h"
 #include "node/dataset/dataset.h"
+#include "node/policy/budget.h"
 #include "node/policy/decision.h"
 
 struct nx_site_round {
@@ -77,6 +82,16 @@ int nx_site_audit_sealed(struct nx_audit_log *log, const struct nx_site_round *r
                          const struct nx_hash *model, struct nx_error *err);
 int nx_site_audit_left(struct nx_audit_log *log, const struct nx_site_round *round,
                        const char *reason, struct nx_error *err);
+/* Before the upload. epsilon: of the data set with this charge, at delta; mechanism: "none" for
+ * a plan without one, of which epsilon says nothing. */
+int nx_site_audit_charged(struct nx_audit_log *log, const struct nx_ledger_charge *charge,
+                          const char *mechanism, double delta, double epsilon,
+                          struct nx_error *err);
+int nx_site_audit_refunded(struct nx_audit_log *log, uint64_t round, uint32_t attempt,
+                           struct nx_error *err);
+/* After a round: of the plan alone, and of the data set over all plans. */
+int nx_site_audit_spent(struct nx_audit_log *log, const struct nx_site_round *round,
+                        const struct nx_budget_account *account, struct nx_error *err);
 /* Two bodies that cannot both be honest, kept whole. */
 int nx_site_audit_evidence(struct nx_audit_log *log, const struct nx_site_round *round,
                            const char *about, struct nx_bytes first, struct nx_bytes second,

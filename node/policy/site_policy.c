@@ -35,7 +35,8 @@ static const cyaml_schema_field_t privacy_fields[] = {
                      struct nx_site_policy_privacy, mechanism, mechanisms,
                      NX_ARRAY_LENGTH(mechanisms)),
     REAL(struct nx_site_policy_privacy, epsilon_per_data_set),
-    REAL(struct nx_site_policy_privacy, epsilon_per_year), CYAML_FIELD_END};
+    REAL(struct nx_site_policy_privacy, epsilon_per_year),
+    REAL(struct nx_site_policy_privacy, epsilon_delta), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t limits_fields[] = {
     REAL(struct nx_site_policy_limits, round_mb), REAL(struct nx_site_policy_limits, day_mb),
@@ -112,6 +113,7 @@ static int check_numbers(const struct nx_site_policy *policy, struct nx_error *e
     double value;
   } amounts[] = {{"privacy.epsilon_per_data_set", policy->privacy.epsilon_per_data_set},
                  {"privacy.epsilon_per_year", policy->privacy.epsilon_per_year},
+                 {"privacy.epsilon_delta", policy->privacy.epsilon_delta},
                  {"limits.round_mb", policy->limits.round_mb},
                  {"limits.day_mb", policy->limits.day_mb}};
   if (policy->neurox_policy != NX_SITE_POLICY_VERSION)

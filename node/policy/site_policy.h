@@ -11,6 +11,7 @@
 #include "common/error.h"
 
 #define NX_SITE_POLICY_VERSION 1
+#define NX_EPSILON_DELTA 1e-5
 
 /* Who says yes to a plan. */
 enum nx_approval {
@@ -42,6 +43,7 @@ struct nx_site_policy_privacy {
   enum nx_policy_mechanism mechanism; /* noise: plans without differential privacy are refused */
   double epsilon_per_data_set;        /* of a data set over its whole life; 0: no cap here */
   double epsilon_per_year;            /* of a data set within any 365 days; 0: no cap here */
+  double epsilon_delta;               /* at which both are told; 0: NX_EPSILON_DELTA */
 };
 
 struct nx_site_policy_limits { /* 0 or empty: none */

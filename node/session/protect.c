@@ -17,24 +17,43 @@ static int allocate(size_t n_lanes, size_t n_aux, struct nx_encoded *out, struct
   return nx_fail(err, NX_E_NOMEM, "out of memory for %zu values", n_lanes);
 }
 
-int nx_encode(const struct nx_quantize *quantize, const float *delta, size_t n_lanes,
-              const uint64_t *aux, size_t n_aux, uint64_t seed, uint64_t stream,
+static int encode_values(const struct nx_quantize *quantize, const float *delta, float *residual,
+                         size_t n, struct nx_rng *rng, struct nx_encoded *encoded,
+                         struct nx_error *err) {
+  if (!n)
+    return 0;
+  if (residual)
+    return nx_quantize_encode_feedback(quantize, delta, residual, n, 1.0, rng, encoded->lanes,
+                                       &encoded->report, err);
+  return nx_quantize_encode(quantize, delta, n, 1.0, rng, encoded->lanes, &encoded->report, err);
+}
+
+int nx_encode(const struct nx_quantize *quantize, const float *delta, float *residual,
+              size_t n_values, const uint64_t *aux, size_t n_aux, uint64_t seed, uint64_t stream,
               struct nx_encoded *encoded_out, struct nx_error *err) {
   struct nx_encoded encoded;
   struct nx_rng rng;
-  int r = allocate(n_lanes, n_aux, &encoded, err);
+  int r = allocate(nx_quantize_lanes(quantize, n_values), n_aux, &encoded, err);
   if (r < 0)
     return nx_error_prefix(err, r, "encode update");
   memcpy(encoded.aux, aux, n_aux * sizeof *aux);
   nx_rng_init(&rng, seed, stream);
-  if (n_lanes)
-    r = nx_quantize_encode(quantize, delta, n_lanes, 1.0, &rng, encoded.lanes, &encoded.report,
-                           err);
+  r = encode_values(quantize, delta, residual, n_values, &rng, &encoded, err);
   if (r < 0) {
     nx_encoded_finish(&encoded);
     return nx_error_prefix(err, r, "encode update");
   }
   *encoded_out = encoded;
+  return 0;
+}
+
+int nx_encode_lanes(const uint32_t *lanes, size_t n_lanes, const uint64_t *aux, size_t n_aux,
+                    struct nx_encoded *encoded_out, struct nx_error *err) {
+  int r = allocate(n_lanes, n_aux, encoded_out, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "encode update");
+  memcpy(encoded_out->lanes, lanes, n_lanes * sizeof *lanes);
+  memcpy(encoded_out->aux, aux, n_aux * sizeof *aux);
   return 0;
 }
 

@@ -22,11 +22,16 @@ struct nx_encoded {
   struct nx_quantize_report report;
 };
 
-/* delta: weighted; NULL when n_lanes is 0. seed and stream drive the rounding only and are
- * not secret. NX_E_INVALID: a NaN or infinity in delta: no upload may follow. */
-int nx_encode(const struct nx_quantize *quantize, const float *delta, size_t n_lanes,
-              const uint64_t *aux, size_t n_aux, uint64_t seed, uint64_t stream,
+/* delta: [n_values], weighted; NULL when n_values is 0. residual: [n_values] of error feedback
+ * (crypto/quantize.h), read and replaced, or NULL. seed and stream drive the rounding only and
+ * are not secret. There are nx_quantize_lanes() lanes. NX_E_INVALID: a NaN or infinity in
+ * delta: no upload may follow. */
+int nx_encode(const struct nx_quantize *quantize, const float *delta, float *residual,
+              size_t n_values, const uint64_t *aux, size_t n_aux, uint64_t seed, uint64_t stream,
               struct nx_encoded *encoded_out, struct nx_error *err);
+/* From lanes that are whole numbers already, noise included (node/train/private_update.h). */
+int nx_encode_lanes(const uint32_t *lanes, size_t n_lanes, const uint64_t *aux, size_t n_aux,
+                    struct nx_encoded *encoded_out, struct nx_error *err);
 void nx_encoded_finish(struct nx_encoded *encoded); /* wipes, frees; zeroed is fine */
 
 struct nx_protected {

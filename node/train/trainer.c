@@ -4,14 +4,13 @@
 #include <string.h>
 
 #include "common/size.h"
-#include "models/nets/network.h"
 #include "models/optim/adamw.h"
 #include "models/optim/schedule.h"
 
 #define SCORE_CHUNK 24                     /* windows scored at once: bounds memory */
 #define DROPOUT_STREAM (UINT64_C(1) << 63) /* apart from the stream that draws batches */
 
-static struct nx_network_input input_of(const struct nx_batch *batch) {
+struct nx_network_input nx_train_input(const struct nx_batch *batch) {
   return (struct nx_network_input){
       .n_windows = batch->n_windows,
       .n_channels = batch->shape.n_channels,
@@ -62,7 +61,7 @@ static int step(struct training *t, struct nx_model *model, const struct nx_data
   int r = nx_batch_draw(&t->batch, dataset, options->batch, &t->draws, err);
   if (r < 0)
     return r;
-  struct nx_network_input input = input_of(&t->batch);
+  struct nx_network_input input = nx_train_input(&t->batch);
   r = nx_network_train_step(t->network, model, &input, plan->training.label_smoothing, &t->dropout,
                             loss_out, err);
   if (r < 0)
@@ -123,7 +122,7 @@ int nx_score(const struct nx_model *model, const struct nx_dataset *dataset,
     r = nx_batch_grid(&batch, dataset, split, result_out->n_windows, SCORE_CHUNK, err);
     if (r < 0 || batch.n_windows == 0)
       break;
-    struct nx_network_input input = input_of(&batch);
+    struct nx_network_input input = nx_train_input(&batch);
     r = nx_network_forward(network, model, &input, logits, err);
     if (r < 0)
       return nx_error_prefix(err, r, "score held-out windows");

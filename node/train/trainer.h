@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/plan.h"
 #include "models/model.h"
+#include "models/nets/network.h"
 #include "node/dataset/batch.h"
 #include "node/dataset/dataset.h"
 
@@ -35,6 +36,9 @@ struct nx_train_result {
 int nx_train(struct nx_model *model, const struct nx_dataset *dataset, const struct nx_plan *plan,
              const struct nx_train_options *options, struct nx_train_result *result_out,
              struct nx_error *err);
+
+/* A batch as the network reads it. */
+struct nx_network_input nx_train_input(const struct nx_batch *batch);
 
 struct nx_score_result {
   size_t n_windows;

@@ -85,8 +85,8 @@ static int put_held_out(const struct nx_model *model, const struct nx_dataset *d
 }
 
 /* local - global, clipped to the plan's L2 norm, weighted. */
-static void put_delta(const struct nx_model *global, const struct nx_model *local,
-                      const struct nx_plan *plan, struct nx_update *update) {
+void nx_update_put_delta(const struct nx_model *global, const struct nx_model *local,
+                         const struct nx_plan *plan, struct nx_update *update) {
   double squares = 0, clip = plan->aggregation.update_clip_norm;
   for (size_t i = 0; i < update->n_values; i++) {
     double d = (double)local->params[i] - (double)global->params[i];
@@ -140,7 +140,7 @@ static int put_training(const struct nx_model *model, const struct site *site,
             : nx_train(local, site->dataset, plan, options, &result, err);
   if (r < 0)
     return r;
-  put_delta(model, local, plan, update);
+  nx_update_put_delta(model, local, plan, update);
   update->aux[NX_AUX_TRAIN_WINDOWS] = result.n_windows;
   update->aux[NX_AUX_TRAIN_LOSS] = nx_aux_encode(result.loss_sum, NX_AUX_LOSS_SCALE);
   update->train_loss = result.loss_sum / (double)result.n_windows;
@@ -217,7 +217,10 @@ void nx_update_finish(struct nx_update *update) {
     explicit_bzero(update->delta, update->n_values * sizeof *update->delta);
   if (update->aux)
     explicit_bzero(update->aux, update->n_aux * sizeof *update->aux);
+  if (update->lanes)
+    explicit_bzero(update->lanes, update->n_values * sizeof *update->lanes);
   free(update->delta);
+  free(update->lanes);
   free(update->aux);
   memset(update, 0, sizeof *update);
 }

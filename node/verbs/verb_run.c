@@ -10,6 +10,7 @@ static int parse_drill(const char *text, struct nx_node_options *options, struct
     const char *name;
     enum nx_drill drill;
   } drills[] = {{"kill-after-shares@", NX_DRILL_KILL_AFTER_SHARES},
+                {"kill-after-charge@", NX_DRILL_KILL_AFTER_CHARGE},
                 {"kill-mid-upload@", NX_DRILL_KILL_MID_UPLOAD}};
   for (size_t i = 0; i < NX_ARRAY_LENGTH(drills); i++) {
     size_t n = strlen(drills[i].name);
@@ -19,7 +20,9 @@ static int parse_drill(const char *text, struct nx_node_options *options, struct
     return nx_option_number("drill", text + n, 1, UINT64_MAX, &options->drill_round, err);
   }
   return nx_fail(err, NX_E_INVALID,
-                 "--drill: 'kill-after-shares@ROUND' or 'kill-mid-upload@ROUND', not '%s'", text);
+                 "--drill: 'kill-after-shares@ROUND', 'kill-after-charge@ROUND' or "
+                 "'kill-mid-upload@ROUND', not '%s'",
+                 text);
 }
 
 static int run_run(int argc, char *const *argv, struct nx_error *err) {
@@ -44,8 +47,11 @@ const struct nx_verb nx_verb_run = {
         "joined, what was sealed, what was refused and why. Everything that leaves is in the\n"
         "audit log (neurox-audit verify DIR/audit). SIGTERM ends it; a killed node is a tolerated\n"
         "dropout, and catches up when it is started again.\n\n" NX_HELP_HOME
-        "  --drill         a fire drill: kill this process (SIGKILL) in a round, either\n"
-        "                  kill-after-shares@ROUND or kill-mid-upload@ROUND. Rounds are numbered\n"
+        "  --drill         a fire drill: kill this process (SIGKILL) in a round:\n"
+        "                  kill-after-shares@ROUND, kill-after-charge@ROUND (the privacy charge "
+        "is\n"
+        "                  on disk, nothing is sent) or kill-mid-upload@ROUND. Rounds are "
+        "numbered\n"
         "                  from 1, the statistics round included\n",
     .run = run_run,
 };

@@ -1,7 +1,7 @@
 #include "proto/codec/round_checks.h"
 
 #include "common/size.h"
-#include "crypto/quantize.h"
+#include "crypto/plan_numbers.h"
 
 const struct nx_transcript_member *nx_check_member(const struct nx_transcript_member *members,
                                                    size_t n, uint32_t id) {
@@ -30,9 +30,7 @@ static int check_numbers(const struct nx_invite *invite, struct nx_error *err) {
     return nx_error_prefix(err, r, "M0");
   if (!nx_upload_bytes(&layout))
     return nx_fail(err, NX_E_PROTOCOL, "M0: uploads of no bytes");
-  struct nx_quantize quantize = {p->ring_bits, p->value_bits, p->value_range, p->clip_norm};
-  if (p->n_lanes && (r = nx_quantize_check(&quantize, (uint32_t)invite->n_members,
-                                           8 * p->noise_multiplier, err)) < 0)
+  if (p->n_lanes && (r = nx_parameters_check_ring(p, (uint32_t)invite->n_members, err)) < 0)
     return nx_error_prefix(err, r, "M0: a sum over %zu members", invite->n_members);
   return 0;
 }

@@ -93,8 +93,8 @@ static void make_update(const char *home, uint32_t *id_out, struct nx_encoded *x
   must(nx_update_compute(NX_ROUND_TRAIN, all.model, dataset, all.plan, all.round - 2,
                          federation->member, NULL, NULL, &update, &err),
        &err);
-  must(nx_encode(&quantize, update.delta, update.n_values, update.aux, update.n_aux, all.plan->seed,
-                 all.round << 8 | federation->member, x_out, &err),
+  must(nx_encode(&quantize, update.delta, NULL, update.n_values, update.aux, update.n_aux,
+                 all.plan->seed, all.round << 8 | federation->member, x_out, &err),
        &err);
 }
 

@@ -116,6 +116,58 @@ static void modalities_that_do_not_fit_are_refused(void **state) {
                    NX_E_FORMAT);
 }
 
+/* Sections and line of a mechanism belong together; what is wrong is named with its line. */
+static void mechanism_and_its_numbers_are_checked(void **state) {
+  (void)state;
+  static const struct {
+    const char *from, *to, *words;
+  } cases[] = {
+      {"privacy: distributed-skellam", "privacy: none", "privacy is none but there is a section"},
+      {"privacy: distributed-skellam", "privacy: epsilon-8", "ENUM"},
+      {"differential_privacy:", "differential_privacies:", "differential_privacies"},
+      {"  sampling_rate: 1 ", "  sampling_rate: 1.5 ", ":69: differential_privacy.sampling_rate"},
+      {"  clip_norm: 1 ", "  clip_norm: 0 ", ":70: differential_privacy.clip_norm is 0"},
+      {"  clip_norm: 1 ", "  clip_norm: 2 ", "clip"},
+      {"  noise_multiplier: 5 ", "  noise_multiplier: 1e9 ", ":71: differential_privacy.noise"},
+      {"  delta: 0.00001", "  delta: 0.5", ":72: differential_privacy.delta"},
+      {"  delta: 0.00001", "  epsilon: 8\n  delta: 0.00001", "epsilon"},
+      {"  subjects_per_step: 5", "  subjects_per_step: 0", "subjects_per_step"},
+      {"  subjects_per_step: 5", "  subjects_per_step: 5\n  feature_mean: [1]\n  feature_sd: [0]",
+       "feature_sd"},
+      {"  subjects_per_step: 5", "  subjects_per_step: 5\n  feature_mean: [1]", "pairs"},
+      {"  local_steps: 1 ", "  local_steps: 2 ", "training.local_steps is 2: write 1"},
+      {"  weight_decay: 0", "  weight_decay: 0.1", "training.weight_decay"},
+      {"  spot_checks: 4", "  spot_checks: 4\n  error_feedback: true", "error_feedback"},
+      {"  spot_checks: 4", "  spot_checks: 4\n  rotation: true", "rotation"},
+      {"privacy: distributed-skellam", "privacy: node-level-skellam", "subjects_per_step"},
+      {"  network: nano", "  network: general", "network"},
+  };
+  example_path = "configs/plan-eegmat-dp.yaml";
+  struct nx_error err = {0};
+  if (parse_edited("seed: 1", "seed: 2", &err) < 0)
+    fail_msg("%s", err.text);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    err = (struct nx_error){0};
+    assert_int_equal(parse_edited(cases[i].from, cases[i].to, &err), NX_E_FORMAT);
+    if (!strstr(err.text, cases[i].words))
+      fail_msg("'%s' for %s", err.text, cases[i].to);
+  }
+  example_path = "configs/plan-eegmat.yaml";
+}
+
+static void optional_keys_of_the_aggregation(void **state) {
+  (void)state;
+  struct nx_error err = {0};
+  const char *both = "spot_checks: 4\n  rotation: true\n  error_feedback: true\n  #";
+  if (parse_edited("spot_checks: 4", both, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(parse_edited("spot_checks: 4", "spot_checks: 4\n  rotation: maybe\n  #", &err),
+                   NX_E_FORMAT);
+  assert_int_equal(parse_edited("privacy: none", "privacy: site-local-gaussian", &err),
+                   NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "differential_privacy"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(example_plan_parses),
@@ -124,6 +176,8 @@ int main(void) {
       cmocka_unit_test(unknown_key_is_named_with_its_line),
       cmocka_unit_test(missing_key_is_named),
       cmocka_unit_test(out_of_range_and_wrong_words_are_refused),
+      cmocka_unit_test(mechanism_and_its_numbers_are_checked),
+      cmocka_unit_test(optional_keys_of_the_aggregation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,10 +56,12 @@ static void mean_update_is_added_and_bytes_are_reproducible(void **state) {
   struct nx_hash a, b, before;
   double step = -1024 / scale(f);
   fill(f, step);
-  assert_int_equal(
-      nx_next_model(f->model, f->plan, NX_ROUND_TRAIN, nx_buffer_view(&f->sum), &one, NULL), 0);
-  assert_int_equal(
-      nx_next_model(f->model, f->plan, NX_ROUND_TRAIN, nx_buffer_view(&f->sum), &two, NULL), 0);
+  assert_int_equal(nx_next_model(f->model, &(struct nx_hash){0}, f->plan, NX_ROUND_TRAIN,
+                                 nx_buffer_view(&f->sum), &one, NULL),
+                   0);
+  assert_int_equal(nx_next_model(f->model, &(struct nx_hash){0}, f->plan, NX_ROUND_TRAIN,
+                                 nx_buffer_view(&f->sum), &two, NULL),
+                   0);
   for (size_t i = 0; i < f->model->n_params; i += 997)
     assert_true(one->params[i] == (float)((double)f->model->params[i] + step));
   assert_int_equal(nx_model_hash(one, NULL, &a, NULL), 0);
@@ -77,12 +79,12 @@ static void sum_of_another_size_is_refused(void **state) {
   struct nx_error err = {0};
   fill(f, 0);
   f->sum.size -= 8;
-  assert_int_equal(
-      nx_next_model(f->model, f->plan, NX_ROUND_TRAIN, nx_buffer_view(&f->sum), &next, &err),
-      NX_E_PROTOCOL);
-  assert_int_equal(
-      nx_next_model(f->model, f->plan, NX_ROUND_STATISTICS, nx_buffer_view(&f->sum), &next, &err),
-      NX_E_PROTOCOL);
+  assert_int_equal(nx_next_model(f->model, &(struct nx_hash){0}, f->plan, NX_ROUND_TRAIN,
+                                 nx_buffer_view(&f->sum), &next, &err),
+                   NX_E_PROTOCOL);
+  assert_int_equal(nx_next_model(f->model, &(struct nx_hash){0}, f->plan, NX_ROUND_STATISTICS,
+                                 nx_buffer_view(&f->sum), &next, &err),
+                   NX_E_PROTOCOL);
   assert_null(next);
 }
 
@@ -92,8 +94,8 @@ static void weight_that_cannot_be_is_refused(void **state) {
   struct nx_error err = {0};
   fill(f, 0);
   nx_store_le64(f->sum.data + 4 * f->model->n_params + 8 * NX_AUX_WEIGHT, 4 * 65536);
-  assert_true(
-      nx_next_model(f->model, f->plan, NX_ROUND_TRAIN, nx_buffer_view(&f->sum), &next, &err) < 0);
+  assert_true(nx_next_model(f->model, &(struct nx_hash){0}, f->plan, NX_ROUND_TRAIN,
+                            nx_buffer_view(&f->sum), &next, &err) < 0);
   assert_null(next);
 }
 
@@ -103,8 +105,9 @@ static void evaluation_changes_nothing(void **state) {
   struct nx_hash a, b;
   for (size_t i = 0; i < nx_aux_lanes(NX_ROUND_EVALUATE, f->model->n_features); i++)
     nx_buffer_append_u64(&f->sum, 1, NULL);
-  assert_int_equal(
-      nx_next_model(f->model, f->plan, NX_ROUND_EVALUATE, nx_buffer_view(&f->sum), &next, NULL), 0);
+  assert_int_equal(nx_next_model(f->model, &(struct nx_hash){0}, f->plan, NX_ROUND_EVALUATE,
+                                 nx_buffer_view(&f->sum), &next, NULL),
+                   0);
   nx_model_hash(f->model, NULL, &a, NULL);
   nx_model_hash(next, NULL, &b, NULL);
   assert_true(nx_hash_equal(&a, &b));

@@ -64,8 +64,8 @@ static void protect_all(struct fixture *f) {
       f->aux[u][i] = nx_rng_u64(&rng);
     snprintf(f->spool[u], sizeof f->spool[u], "%s/%d", f->folder, u);
     struct nx_error err = {0};
-    if (nx_encode(&quantize, f->delta[u], LANES, f->aux[u], AUX, 1, (uint64_t)u, &f->encoded[u],
-                  &err) < 0 ||
+    if (nx_encode(&quantize, f->delta[u], NULL, LANES, f->aux[u], AUX, 1, (uint64_t)u,
+                  &f->encoded[u], &err) < 0 ||
         protect(f, u, &f->done[u], &err) < 0)
       fail_msg("%s", err.text);
     assert_int_equal(nx_file_read(f->spool[u], 1 << 20, &f->uploads[u], NULL), 0);
@@ -151,7 +151,7 @@ static void not_a_number_is_never_encoded(void **state) {
   struct nx_encoded out;
   struct nx_error err = {0};
   f->delta[0][17] = NAN;
-  assert_int_equal(nx_encode(&quantize, f->delta[0], LANES, f->aux[0], AUX, 1, 0, &out, &err),
+  assert_int_equal(nx_encode(&quantize, f->delta[0], NULL, LANES, f->aux[0], AUX, 1, 0, &out, &err),
                    NX_E_INVALID);
 }
 
