@@ -5,6 +5,7 @@
 #include "coordinator/admin/manifest.h"
 #include "coordinator/coordinator_internal.h"
 #include "coordinator/run_model.h"
+#include "proto/codec/manifest_chain.h"
 
 /* Ends a call with the status as it is now, or with the error. */
 static void answer_status(struct nx_coordinator *c, struct nx_stream *stream, int r,
@@ -30,6 +31,12 @@ static void give_status(struct nx_coordinator *c, struct nx_stream *stream, stru
 
 /* --- start ---------------------------------------------------------------------------- */
 
+static int log_founders(struct nx_coordinator *c, struct nx_error *err) {
+  const struct nx_manifest_revision founders = {.manifest = nx_buffer_view(&c->manifest),
+                                                .signature = c->manifest_signature};
+  return nx_manifest_chain_log(c->audit, &founders, 1, 0, err);
+}
+
 /* The first start seals the manifest; members fetch it by connecting again. */
 static int seal_once(struct nx_coordinator *c, struct nx_error *err) {
   if (c->sealed)
@@ -42,6 +49,8 @@ static int seal_once(struct nx_coordinator *c, struct nx_error *err) {
   r = NX_AUDIT_APPEND(c->audit, err, "manifest.sealed",
                       NX_AUDIT_HASH("manifest", &c->manifest_hash),
                       NX_AUDIT_UINT("members", c->n_founders));
+  if (r == 0)
+    r = log_founders(c, err);
   nx_session_close_all(c, "the manifest of members was sealed: come back for it");
   for (uint32_t id = 1; id < 256; id++)
     nx_stream_unref(nx_steal(&c->seats[id]));
@@ -79,7 +88,7 @@ static int start(struct nx_coordinator *c, struct nx_bytes plan, struct nx_error
   if ((r = nx_training_run_start(&config, plan, now, &c->run, err)) < 0)
     return r;
   for (uint32_t id = 1; id < 256 && r == 0; id++)
-    if (c->seats[id])
+    if (c->seats[id] && nx_coordinator_lists(c, id))
       r = nx_training_run_connected(c->run, id, now, err);
   return r;
 }

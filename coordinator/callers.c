@@ -14,6 +14,7 @@ struct caller {
   enum nx_role role;
   enum standing standing;
   uint32_t member;
+  bool unlisted; /* enrolled, and not in the list of members (yet) */
   char name[NX_STORE_NAME_SIZE];
   struct nx_hash spki;
 };
@@ -30,6 +31,7 @@ static void look_up(const struct nx_coordinator *c, struct caller *caller) {
     if (nx_hash_equal(&c->members[i].spki, &caller->spki)) {
       caller->role = NX_ROLE_NODE;
       caller->member = c->members[i].id;
+      caller->unlisted = c->has_list && !c->listed[c->members[i].id];
       caller->standing = standing_of(c->members[i].revoked, c->members[i].ends);
       memcpy(caller->name, c->members[i].name, sizeof caller->name);
       return;
@@ -65,6 +67,8 @@ static const char *objection(const struct caller *caller, const char *method) {
     return "this member's certificate was revoked: ask the federation's operator";
   if (caller->standing == STANDING_ENDED)
     return "this certificate has ended: ask the federation's operator for a new one";
+  if (method && caller->unlisted && strcmp(method, NX_METHOD_SESSION_OPEN))
+    return "the members have not accepted this site yet: its steward may only wait";
   if (method && !nx_role_may(caller->role, method))
     return caller->role == NX_ROLE_RESEARCHER
                ? "a researcher's certificate may not call this: only the operator may"

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "coordinator/address.h"
-#include "coordinator/admin/manifest.h"
+#include "coordinator/admin/revision.h"
 #include "coordinator/coordinator_internal.h"
 #include "coordinator/retention.h"
 #include "proto/codec/codec_manifest.h"
@@ -52,13 +52,19 @@ static int read_founders(struct nx_coordinator *c, struct nx_error *err) {
                                               .spki = manifest.members[i].spki};
     snprintf(c->founders[i].name, sizeof c->founders[i].name, "%s", manifest.members[i].name);
   }
+  pthread_mutex_lock(&c->directory_lock);
+  c->has_list = true;
+  memset(c->listed, 0, sizeof c->listed);
+  for (size_t i = 0; i < manifest.n_members; i++)
+    c->listed[manifest.members[i].id] = true;
+  pthread_mutex_unlock(&c->directory_lock);
   return 0;
 }
 
 int nx_coordinator_read_manifest(struct nx_coordinator *c, struct nx_error *err) {
-  c->manifest.size = 0;
-  int r = nx_manifest_recall(c->federation, &c->manifest, &c->manifest_signature, &c->manifest_hash,
-                             err);
+  c->manifest_chain.size = 0;
+  int r = nx_revision_recall(c->federation, &c->manifest, &c->manifest_signature, &c->manifest_hash,
+                             &c->manifest_chain, err);
   if (r == NX_E_NOT_FOUND)
     return 0;
   if (r < 0 || (r = read_founders(c, err)) < 0)
@@ -244,6 +250,10 @@ static int tick(struct nx_coordinator *c, struct nx_error *err) {
           0)
     return r;
   atomic_store(&c->n_invited, pending);
+  struct nx_store_proposal proposal;
+  if (atomic_load(&c->proposal_open) ||
+      nx_run_store_proposal(c->federation->store, &proposal, NULL, NULL, NULL) == 0)
+    nx_task_post_plain(c, c->round_box, nx_revisions_look);
   if (pending && !c->enrolment)
     open_enrolment(c);
   else if (!pending)
@@ -369,6 +379,7 @@ static void destroy(struct nx_coordinator *c) {
   if (c->audit && nx_audit_log_close(c->audit, &err) < 0)
     NX_LOG(NX_LOG_ERROR, "audit.unclosed", NX_STR("why", err.text));
   nx_buffer_finish(&c->manifest);
+  nx_buffer_finish(&c->manifest_chain);
   nx_federation_close(c->federation);
   nx_cleanup_fd(&c->lock_fd);
   pthread_mutex_destroy(&c->directory_lock);

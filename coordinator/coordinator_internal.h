@@ -71,6 +71,7 @@ struct nx_coordinator {
   int64_t next_retention;          /* main thread */
   int64_t next_own_warning, next_issuer_warning; /* main thread */
   atomic_uint n_invited;                         /* pending invitations */
+  atomic_bool proposal_open;                     /* a revision of the list of members is proposed */
   atomic_bool failed;                            /* the round or files thread cannot go on */
   struct nx_error failure;                       /* why; written once, before failed */
 
@@ -81,6 +82,7 @@ struct nx_coordinator {
   pthread_mutex_t directory_lock;
   struct nx_store_member members[NX_STORE_MEMBERS];
   size_t n_members;
+  bool has_list, listed[256]; /* by id, once the list of members is sealed */
   struct nx_store_grant grants[NX_STORE_GRANTS];
   size_t n_grants;
   int64_t denials_since;  /* monotonic */
@@ -92,6 +94,9 @@ struct nx_coordinator {
   struct nx_buffer manifest;
   struct nx_signature manifest_signature;
   struct nx_hash manifest_hash;
+  struct nx_buffer manifest_chain;    /* empty until the list was revised */
+  struct nx_hash proposal;            /* of a revision, shown to members; zero: none */
+  bool proposal_ready, proposal_told; /* enough approved; told why it waits */
   struct nx_round_member founders[NX_STORE_MEMBERS];
   size_t n_founders;
   struct nx_stream *seats[256]; /* sessions by member id */
@@ -196,6 +201,14 @@ void nx_session_close_all(struct nx_coordinator *c, const char *text);
 void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream,
                               struct nx_bytes bytes);
 void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text);
+
+/* revision_service.c, round thread */
+bool nx_coordinator_lists(const struct nx_coordinator *c, uint32_t member);
+/* To a member that has just come: the proposal that waits for its answer. */
+void nx_revisions_greet(struct nx_coordinator *c, uint32_t member);
+/* True: the message was about the list of members. */
+bool nx_revisions_hear(struct nx_coordinator *c, uint32_t member, struct nx_bytes message);
+void nx_revisions_look(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes);
 
 /* progress.c, round thread */
 struct nx_admin_status nx_progress_status(struct nx_coordinator *c);

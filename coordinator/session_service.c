@@ -50,17 +50,31 @@ void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream
 
 /* The M11 signatures of the last sealed round, copied out of the store. */
 struct seals {
+  struct nx_coordinator *coordinator;
   struct nx_buffer bytes;
   size_t sizes[NX_STORE_MEMBERS];
   struct nx_bytes views[NX_STORE_MEMBERS];
   size_t n;
 };
 
+/* Signed by a present member with its present key: others say nothing to who comes now. */
+static bool speaks_for_the_list(const struct nx_coordinator *c, uint32_t member,
+                                struct nx_bytes bytes) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_signed_message message;
+  if (nx_arena_create((size_t)1 << 16, &arena, NULL) < 0 ||
+      nx_signed_message_decode(bytes, arena, &message, NULL) < 0)
+    return false;
+  for (size_t i = 0; i < c->n_founders; i++)
+    if (c->founders[i].id == member)
+      return nx_signed_message_verify(&message, &c->founders[i].key, NULL) == 0;
+  return false;
+}
+
 static int collect_seal(void *context, uint32_t member, struct nx_bytes message,
                         struct nx_error *err) {
   struct seals *seals = context;
-  (void)member;
-  if (seals->n == NX_STORE_MEMBERS)
+  if (seals->n == NX_STORE_MEMBERS || !speaks_for_the_list(seals->coordinator, member, message))
     return 0;
   seals->sizes[seals->n++] = message.size;
   return nx_buffer_append(&seals->bytes, message.data, message.size, err);
@@ -82,7 +96,8 @@ static int fill_welcome(struct nx_coordinator *c, struct nx_welcome *welcome, st
   *welcome = (struct nx_welcome){.protocol = NX_PROTOCOL_VERSION,
                                  .software = NX_COORDINATOR_SOFTWARE,
                                  .manifest = nx_buffer_view(&c->manifest),
-                                 .manifest_signature = c->manifest_signature};
+                                 .manifest_signature = c->manifest_signature,
+                                 .manifest_chain = nx_buffer_view(&c->manifest_chain)};
   int r = nx_run_store_last_run(c->federation->store, &run, NULL);
   if (r == 0) {
     welcome->plan = run.plan_hash;
@@ -101,7 +116,7 @@ static int fill_welcome(struct nx_coordinator *c, struct nx_welcome *welcome, st
 }
 
 static int send_welcome(struct nx_coordinator *c, struct nx_stream *stream, struct nx_error *err) {
-  struct seals seals = {0};
+  struct seals seals = {.coordinator = c};
   struct nx_session_message message = {.kind = NX_SESSION_KIND_WELCOME};
   int r = fill_welcome(c, &message.welcome, &seals, err);
   if (r == 0)
@@ -135,7 +150,7 @@ static int take_seat(struct nx_coordinator *c, struct nx_stream *stream, struct 
   if (before) {
     nx_rpc_call_cancel(before->call);
     nx_stream_unref(before);
-    if (c->run)
+    if (c->run && nx_coordinator_lists(c, stream->member))
       r = nx_training_run_lost(c->run, stream->member, nx_clock_monotonic(), err);
   }
   NX_LOG(NX_LOG_INFO, "member.connected", NX_U64("member", stream->member),
@@ -156,16 +171,19 @@ static int greet(struct nx_coordinator *c, struct nx_stream *stream,
   memcpy(stream->software, message->hello.software, sizeof stream->software);
   int r = take_seat(c, stream, &err);
   if (r < 0 || (r = send_welcome(c, stream, &err)) < 0 ||
-      (c->run &&
+      (c->run && nx_coordinator_lists(c, stream->member) &&
        (r = nx_training_run_connected(c->run, stream->member, nx_clock_monotonic(), &err)) < 0)) {
     nx_coordinator_fail(c, &err);
     return r;
   }
+  nx_revisions_greet(c, stream->member);
   return 0;
 }
 
 static void hear_signed(struct nx_coordinator *c, uint32_t member, struct nx_bytes message) {
   struct nx_error err = {0};
+  if (nx_revisions_hear(c, member, message) || !nx_coordinator_lists(c, member))
+    return;
   if (c->run && nx_training_run_message(c->run, member, message, nx_clock_monotonic(), &err) < 0)
     nx_coordinator_fail(c, &err);
 }
@@ -214,7 +232,7 @@ static void leave(struct nx_coordinator *c, struct nx_stream *stream, struct nx_
   c->seats[stream->member] = NULL;
   nx_stream_unref(stream);
   NX_LOG(NX_LOG_INFO, "member.lost", NX_U64("member", stream->member));
-  if (c->run && !atomic_load(&c->failed) &&
+  if (c->run && !atomic_load(&c->failed) && nx_coordinator_lists(c, stream->member) &&
       nx_training_run_lost(c->run, stream->member, nx_clock_monotonic(), &err) < 0)
     nx_coordinator_fail(c, &err);
   nx_progress_changed(c);

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "crypto/audit_format.h"
+#include "crypto/audit_members.h"
 #include "crypto/participation_check.h"
 #include "crypto/replay_logs.h"
 
@@ -17,6 +18,7 @@ static const char help[] =
     "  neurox-audit verify LOG... [--key FILE|HEX] [--json]\n"
     "  neurox-audit verify LOG --seen COUNT:ROOT [...]\n"
     "  neurox-audit show LOG\n"
+    "  neurox-audit members LOG...\n"
     "  neurox-audit replay FOLDER [--sum FILE] [--log LOG]...\n"
     "  neurox-audit model FILE [--log LOG]...\n"
     "\n"
@@ -33,6 +35,9 @@ static const char help[] =
     "the next time.\n"
     "\n"
     "show prints the entries for people.\n"
+    "\n"
+    "members verifies a log, then follows the list of members through it: every revision must be\n"
+    "signed for by at least t of the members before it. It prints who came and went.\n"
     "\n"
     "replay adds up the masked uploads of a round that a coordinator kept (FOLDER holds them and\n"
     "replay.rec), takes off the masks that were released, and compares with the sum that was\n"
@@ -207,6 +212,65 @@ static int show(const char *log) {
   return r < 0 ? EXIT_TAMPERED : EXIT_FINE;
 }
 
+static bool same_member(const struct nx_audit_member *a, const struct nx_audit_member *b) {
+  return !memcmp(&a->identity, &b->identity, sizeof a->identity) &&
+         nx_hash_equal(&a->spki, &b->spki);
+}
+
+static const struct nx_audit_member *find_member(const struct nx_audit_members *list, uint32_t id) {
+  for (size_t i = 0; i < list->n; i++)
+    if (list->members[i].id == id)
+      return &list->members[i];
+  return NULL;
+}
+
+static void print_change(const char *what, const struct nx_audit_member *member) {
+  printf("    %s %u ", what, member->id);
+  print_bytes(nx_bytes(member->name, strlen(member->name)));
+  putchar('\n');
+}
+
+/* context: the list before, which this one replaces. */
+static void print_revision(void *context, const struct nx_audit_members *now, size_t n_approved) {
+  struct nx_audit_members *before = context;
+  printf("  revision %llu: %zu members", (unsigned long long)now->revision, now->n);
+  if (before->known)
+    printf(", approved by %zu of %zu", n_approved, before->n);
+  else
+    printf(now->revision ? ", the first that this log tells of" : ", the founders");
+  putchar('\n');
+  for (size_t i = 0; i < now->n && before->known; i++) {
+    const struct nx_audit_member *was = find_member(before, now->members[i].id);
+    if (!was || !same_member(was, &now->members[i]))
+      print_change(was ? "new key of" : "adds", &now->members[i]);
+  }
+  for (size_t i = 0; i < before->n; i++)
+    if (!find_member(now, before->members[i].id))
+      print_change("removes", &before->members[i]);
+  *before = *now;
+}
+
+static int members(char *const *logs, int n) {
+  static struct nx_audit_members now, before;
+  int verdict = EXIT_FINE;
+  for (int i = 0; i < n; i++) {
+    struct nx_audit_report report;
+    struct nx_error err = {0};
+    before = (struct nx_audit_members){0};
+    printf("%s:\n", logs[i]);
+    int r = nx_audit_verify(logs[i], NULL, &report, &err);
+    if (r == 0)
+      r = nx_audit_members(logs[i], &now, print_revision, &before, &err);
+    if (r < 0)
+      printf("  FAILED: %s\n", err.text);
+    else
+      printf(now.known ? "  VERIFIED\n" : "  tells of no list of members\n");
+    if (r < 0)
+      verdict = EXIT_TAMPERED;
+  }
+  return verdict;
+}
+
 /* Verified first: an entry that is not signed for says nothing. */
 static int compare_logs(const struct nx_replay *replay, const struct options *options,
                         struct nx_replay_told *total, struct nx_error *err) {
@@ -319,13 +383,15 @@ static int run(int argc, char **argv) {
   }
   if (!strcmp(verb, "show") && argc == 2 && !for_verify && !for_replay)
     return show(argv[1]);
+  if (!strcmp(verb, "members") && argc >= 2 && !for_verify && !for_replay)
+    return members(argv + 1, argc - 1);
   if (!strcmp(verb, "replay") && argc == 2 && !for_verify)
     return replay(argv[1], &options);
   if (!strcmp(verb, "model") && argc == 2 && !for_verify && !options.sum)
     return model(argv[1], &options);
   return usage(!strcmp(verb, "verify")
                    ? "verify wants the logs to look at"
-                   : "say verify LOG..., show LOG, replay FOLDER or model FILE");
+                   : "say verify LOG..., show LOG, members LOG..., replay FOLDER or model FILE");
 }
 
 int main(int argc, char **argv) {

@@ -42,8 +42,10 @@ static bool copy_welcome(struct node_message *message, const struct nx_welcome *
     if (nx_buffer_append(&message->seals[i], welcome->sealed[i].data, welcome->sealed[i].size,
                          NULL) < 0)
       return false;
-  return nx_buffer_append(&message->bytes, welcome->manifest.data, welcome->manifest.size, NULL) ==
-         0;
+  return nx_buffer_append(&message->chain, welcome->manifest_chain.data,
+                          welcome->manifest_chain.size, NULL) == 0 &&
+         nx_buffer_append(&message->bytes, welcome->manifest.data, welcome->manifest.size, NULL) ==
+             0;
 }
 
 static void on_session_event(void *context, const struct nx_session_event *event) {
@@ -188,6 +190,8 @@ static int open_files(struct nx_node *node, struct nx_error *err) {
   if (r == 0)
     r = nx_site_data_check(node->config->data.folder, err);
   if (r == 0)
+    r = nx_node_finish_rotation(home, node->federation->member, node->config->name, err);
+  if (r == 0)
     r = open_keys(node, err);
   if (r == 0)
     r = open_journal(node, err);
@@ -279,6 +283,8 @@ static int on_time(struct nx_node *node, struct nx_error *err) {
       return r;
   }
   int r = nx_node_tend_identity(node, err);
+  if (r == 0)
+    r = nx_node_look_at_members(node, err);
   return r < 0 ? r : release_when_idle(node, err);
 }
 
@@ -289,6 +295,8 @@ static int loop(struct nx_node *node, struct nx_error *err) {
     int64_t until =
         may_rest ? NX_MIN(node->deadline, node->idle_since + IDLE_AFTER) : node->deadline;
     until = NX_MIN(until, NX_MIN(node->next_look, node->renew_at));
+    if (node->pinned.arena)
+      until = NX_MIN(until, node->next_members);
     struct node_message *message = nx_mailbox_wait(node->mailbox, until);
     if (message)
       r = nx_node_handle(node, message, err);
@@ -326,8 +334,9 @@ static int run(struct nx_node *node, struct nx_error *err) {
   return r < 0 ? r : closed;
 }
 
-int nx_node_run(const struct nx_node_options *options, struct nx_error *err) {
-  const struct rlimit no_core = {0, 0};
+/* One life of the node: from its folder to a stop. 1: it begins anew, with another list of
+ * members or another identity key. */
+static int live(const struct nx_node_options *options, struct nx_error *err) {
   struct nx_node *node = calloc(1, sizeof *node);
   if (!node)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
@@ -336,15 +345,26 @@ int nx_node_run(const struct nx_node_options *options, struct nx_error *err) {
   node->deadline = NX_NEVER;
   node->idle_since = NX_NEVER;
   pthread_mutex_init(&node->lock_hello, NULL);
+  int r = run(node, err);
+  if (r == 0 && node->again)
+    r = 1;
+  close_node(node);
+  pthread_mutex_destroy(&node->lock_hello);
+  free(node);
+  return r;
+}
+
+int nx_node_run(const struct nx_node_options *options, struct nx_error *err) {
+  const struct rlimit no_core = {0, 0};
   setrlimit(RLIMIT_CORE, &no_core); /* secrets live in memory */
   mallopt(M_ARENA_MAX, 2);
   /* Fixed, or it would grow with what a round frees, and the big blocks of the next round
    * would leave holes in the heap of an idle node. */
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
   block_signals();
-  int r = run(node, err);
-  close_node(node);
-  pthread_mutex_destroy(&node->lock_hello);
-  free(node);
+  int r;
+  do
+    r = live(options, err);
+  while (r == 1);
   return r;
 }

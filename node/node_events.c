@@ -16,6 +16,7 @@ void nx_node_message_destroy(void *memory) {
   if (!message)
     return;
   nx_buffer_finish(&message->bytes);
+  nx_buffer_finish(&message->chain);
   for (size_t i = 0; i < message->n_seals; i++)
     nx_buffer_finish(&message->seals[i]);
   free(message->seals);
@@ -101,7 +102,7 @@ static int create_participant(struct nx_node *node, struct nx_error *err) {
 
 /* ---- who is in ------------------------------------------------------------------------------- */
 
-static void show_founders(const struct nx_node *node) {
+static void show_members(const struct nx_node *node) {
   char fingerprint[NX_FINGERPRINT_SIZE];
   for (size_t i = 0; i < node->pinned.manifest.n_members; i++) {
     const struct nx_manifest_member *member = &node->pinned.manifest.members[i];
@@ -111,7 +112,12 @@ static void show_founders(const struct nx_node *node) {
   }
 }
 
+/* 0 with the list in node->pinned, or NX_PINNED_WAITING. */
 static int pin(struct nx_node *node, const struct node_message *message, struct nx_error *err) {
+  _cleanup_(nx_identity_destroyp) struct nx_identity *next = NULL;
+  const struct nx_pinned_shown shown = {.manifest = nx_buffer_view(&message->bytes),
+                                        .chain = nx_buffer_view(&message->chain),
+                                        .signature = message->manifest_signature};
   struct nx_pinned_expected expected = {.coordinator = node->coordinator,
                                         .coordinator_spki = message->spki,
                                         .member = node->federation->member,
@@ -119,14 +125,22 @@ static int pin(struct nx_node *node, const struct node_message *message, struct 
                                         .spki = node->spki};
   char path[NX_PATH_SIZE];
   memcpy(expected.federation, node->federation_id, sizeof node->federation_id);
+  if (nx_path_join(path, node->options.home, NX_HOME_NEXT_IDENTITY, NULL) == 0 &&
+      nx_identity_load(path, &next, NULL) == 0)
+    expected.next_key = nx_identity_public(next);
   nx_pinned_finish(&node->pinned);
   int r = nx_path_join(path, node->options.home, NX_HOME_MANIFEST, err);
   if (r == 0)
-    r = nx_pinned_see(path, &expected, nx_buffer_view(&message->bytes),
-                      &message->manifest_signature, &node->pinned, err);
-  if (r != NX_PINNED_NEW)
+    r = nx_pinned_see(path, &expected, &shown, node->audit, &node->pinned, err);
+  if (r <= 0 || r == NX_PINNED_WAITING)
     return r;
-  show_founders(node);
+  show_members(node);
+  nx_node_forget_proposal(node);
+  const struct nx_public_key *mine =
+      &nx_pinned_find(&node->pinned, node->federation->member)->identity;
+  /* A participant knows one list and one key for its whole life. */
+  node->again = node->stop =
+      node->participant || memcmp(mine, &expected.key, sizeof expected.key) != 0;
   return nx_site_audit_pinned(node->audit, &node->pinned.hash, node->pinned.manifest.n_members,
                               err);
 }
@@ -174,7 +188,17 @@ static int on_connected(struct nx_node *node, const struct node_message *message
            NX_STR("for", "the operator to start the first plan: members may still enrol"));
     return 0;
   }
+  node->sent_answer = (struct nx_hash){0};
+  node->sent_new_key = false;
+  node->next_members = 0;
   int r = pin(node, message, err);
+  if (r == NX_PINNED_WAITING) {
+    NX_LOG(NX_LOG_INFO, "federation.waiting",
+           NX_STR("for", "the members to accept this site into their list"));
+    return 0;
+  }
+  if (r < 0 || node->again)
+    return r;
   if (r == 0 && !node->participant)
     r = create_participant(node, err);
   if (r == 0)
@@ -307,10 +331,11 @@ static int on_invite(struct nx_node *node, struct node_message *message,
 /* Takes the message over. */
 static int on_message(struct nx_node *node, struct node_message *message, struct nx_error *err) {
   struct nx_invite invite;
-  int r;
-  if (!node->participant) {
+  int r = nx_node_hear_members(node, message, err);
+  nx_arena_wipe(node->arena);
+  if (r || !node->participant) {
     nx_node_message_destroy(message);
-    return 0;
+    return r < 0 ? r : 0;
   }
   drill_on_bundle(node, message);
   if (node->holding)

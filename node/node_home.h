@@ -6,7 +6,9 @@
  *         tls/ca.pem                     the federation's CA, pinned at enrolment
  *         identity.key                   Ed25519: signs everything this node says
  *         federation/federation.yaml     which federation, which member
- *         federation/manifest            founding members, pinned at first sight
+ *         identity.next.key              the key that shall replace it (members new-key)
+ *         federation/manifest            members, pinned at first sight; .chain: its revisions
+ *         federation/proposal  answer    a revision that waits, and what the steward says of it
  *         approvals/<sha256>             signed decisions about plans (decision.h)
  *         policy/                        what the policy counts: rounds of the last day
  *         ledger.db  ledger.db.head      what was spent in privacy (node/policy/privacy_ledger.h)
@@ -28,7 +30,10 @@
 #define NX_HOME_CA "tls/ca.pem"
 #define NX_HOME_IDENTITY "identity.key"
 #define NX_HOME_FEDERATION "federation/federation.yaml"
+#define NX_HOME_NEXT_IDENTITY "identity.next.key"
 #define NX_HOME_MANIFEST "federation/manifest"
+#define NX_HOME_PROPOSAL "federation/proposal"
+#define NX_HOME_ANSWER "federation/answer"
 #define NX_HOME_APPROVALS "approvals"
 #define NX_HOME_COUNTS "policy"
 #define NX_HOME_ROUND_COUNT "policy/rounds"

@@ -39,6 +39,7 @@ struct node_message {
   int code;            /* RENEWED */
   struct nx_hash spki; /* CONNECTED */
   struct nx_signature manifest_signature;
+  struct nx_buffer chain;
   uint64_t last_sealed, first_round;
   struct nx_hash model, plan;
   struct nx_buffer *seals; /* [n_seals] */
@@ -145,8 +146,12 @@ struct nx_node {
   uint64_t hello_sealed;
   struct nx_hash hello_model;
 
-  int64_t renew_at; /* when the certificate is to be renewed */
-  bool line_is_old; /* the session's line was opened with the certificate before */
+  int64_t renew_at;           /* when the certificate is to be renewed */
+  bool line_is_old;           /* the session's line was opened with the certificate before */
+  int64_t next_members;       /* when to look for what the steward left about the list of members */
+  struct nx_hash sent_answer; /* on this line */
+  bool sent_new_key;
+  bool again; /* leave the loop, and begin anew with another list or key */
 
   bool stop; /* leave the loop */
   int stop_code;
@@ -165,6 +170,18 @@ int nx_node_refund(struct nx_node *node, const struct nx_participant_action *act
                    struct nx_error *err);
 int nx_node_tell_spent(struct nx_node *node, const struct nx_site_round *round,
                        struct nx_error *err);
+
+/* node_members.c */
+#define NODE_MEMBERS_HEARD 1
+/* NODE_MEMBERS_HEARD: the message was about the list of members; 0: it was not. */
+int nx_node_hear_members(struct nx_node *node, const struct node_message *message,
+                         struct nx_error *err);
+int nx_node_look_at_members(struct nx_node *node, struct nx_error *err);
+void nx_node_forget_proposal(struct nx_node *node);
+
+/* node_rotation.c: before anything is opened that the identity key signs. */
+int nx_node_finish_rotation(const char *home, uint32_t member, const char *origin,
+                            struct nx_error *err);
 
 /* node_actions.c: carries out node->actions. */
 int nx_node_carry_out(struct nx_node *node, struct nx_error *err);

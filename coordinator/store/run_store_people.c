@@ -106,19 +106,6 @@ static int count(struct nx_run_store *store, sqlite3_stmt *s, int64_t *out, stru
   return NX_MIN(r, 0);
 }
 
-static int check_unsealed(struct nx_run_store *store, struct nx_error *err) {
-  _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int64_t sealed;
-  int r = nx_sql_prepare(store, &s, err, "SELECT COUNT(*) FROM manifest", "");
-  if (r < 0 || (r = count(store, s, &sealed, err)) < 0)
-    return r;
-  return sealed ? nx_fail(err, NX_E_STATE,
-                          "the manifest of members was sealed at the first start: a new member "
-                          "needs the signatures of the present ones, which this version cannot "
-                          "collect; make a new federation")
-                : 0;
-}
-
 /* A name is taken by a member or by an invitation that may still be used. */
 static int check_name_free(struct nx_run_store *store, const char *name, int64_t now,
                            struct nx_error *err) {
@@ -165,8 +152,7 @@ int nx_run_store_invite(struct nx_run_store *store, struct nx_store_invitation *
   NX_STORE_LOCK(store);
   _cleanup_transaction_ struct nx_transaction transaction = {0};
   int r = nx_transaction_begin(store, &transaction, err);
-  if (r < 0 || (r = check_unsealed(store, err)) < 0 ||
-      (r = check_name_free(store, invitation->name, invitation->created, err)) < 0 ||
+  if (r < 0 || (r = check_name_free(store, invitation->name, invitation->created, err)) < 0 ||
       (r = next_member_id(store, invitation->created, &invitation->member, err)) < 0 ||
       (r = nx_sql_run(store, err, "INSERT INTO invitations VALUES(?, ?, ?, ?, ?, 0, 0)", "bisii",
                       &invitation->token_hash, (size_t)32, (int64_t)invitation->member,
@@ -357,8 +343,6 @@ int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_h
     return r < 0 || (r = nx_transaction_commit(&transaction, err)) < 0
                ? r
                : nx_buffer_append(certificate_out, certificate.data, certificate.size, err);
-  if ((r = check_unsealed(store, err)) < 0)
-    return r;
   *member_out = (struct nx_store_member){.id = invitation.member, .enrolled = now, .ends = ends};
   memcpy(member_out->name, invitation.name, sizeof invitation.name);
   member_out->identity = *identity;

@@ -53,6 +53,14 @@ static const char *const migrations[] = {
     " reason TEXT NOT NULL DEFAULT '', logged INTEGER NOT NULL DEFAULT 0);"
     "CREATE UNIQUE INDEX grants_by_name ON grants(name) WHERE revoked = 0;"
     "ALTER TABLE members ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;",
+    "CREATE TABLE revisions(number INTEGER PRIMARY KEY CHECK(number > 0), link BLOB NOT NULL);"
+    "CREATE TABLE proposal(one INTEGER PRIMARY KEY CHECK(one = 1), hash BLOB NOT NULL,"
+    " kind INTEGER NOT NULL, member INTEGER NOT NULL, identity_pk BLOB NOT NULL,"
+    " body BLOB NOT NULL, signature BLOB NOT NULL, created INTEGER NOT NULL);"
+    "CREATE TABLE answers(hash BLOB NOT NULL, member INTEGER NOT NULL REFERENCES members(id),"
+    " approve INTEGER NOT NULL, signature BLOB NOT NULL, PRIMARY KEY(hash, member));"
+    "CREATE TABLE new_keys(member INTEGER PRIMARY KEY REFERENCES members(id),"
+    " identity_pk BLOB NOT NULL, asked INTEGER NOT NULL);",
 };
 
 static int64_t pragma(struct nx_run_store *store, const char *sql, struct nx_error *err) {

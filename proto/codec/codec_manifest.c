@@ -26,6 +26,9 @@ static int check(const struct nx_manifest *m, int code, struct nx_error *err) {
     if (m->members[i].id < 1 || m->members[i].id > 255 || !m->members[i].name[0] ||
         (i && m->members[i].id <= m->members[i - 1].id))
       return nx_fail(err, code, "manifest: members are not in order of id");
+  if ((m->revision == 0) != nx_hash_is_zero(&m->previous))
+    return nx_fail(err, code, "manifest: revision %llu %s", (unsigned long long)m->revision,
+                   m->revision ? "names none that it replaces" : "replaces another");
   return check_distinct(m->members, m->n_members, code, err);
 }
 
@@ -63,6 +66,8 @@ int nx_manifest_encode(const struct nx_manifest *m, struct nx_buffer *out, struc
   wire.coordinator = nx_codec_field(&m->coordinator, sizeof m->coordinator);
   wire.coordinator_spki = nx_codec_field(&m->coordinator_spki, sizeof m->coordinator_spki);
   wire.sealed = m->sealed;
+  wire.revision = m->revision;
+  wire.previous = nx_codec_hash_field(&m->previous);
   wire.members = pointers;
   wire.n_members = m->n_members;
   return nx_codec_pack(&wire.base, out, err);
@@ -93,6 +98,8 @@ static int read_head(const Neurox__V1__Manifest *wire, struct nx_manifest *out,
   if (r == 0)
     r = nx_codec_fixed(wire->coordinator, &out->coordinator, sizeof out->coordinator,
                        "manifest: the coordinator's identity key", err);
+  if (r == 0)
+    r = nx_codec_hash(wire->previous, &out->previous, "manifest: the one it replaces", err);
   return r < 0 ? r
                : nx_codec_fixed(wire->coordinator_spki, &out->coordinator_spki,
                                 sizeof out->coordinator_spki, "manifest: the coordinator's TLS key",
@@ -106,7 +113,8 @@ int nx_manifest_decode(struct nx_bytes bytes, struct nx_arena *arena, struct nx_
                          arena, &wire, err);
   if (r < 0)
     return r;
-  *out = (struct nx_manifest){.sealed = wire->sealed, .n_members = wire->n_members};
+  *out = (struct nx_manifest){
+      .sealed = wire->sealed, .revision = wire->revision, .n_members = wire->n_members};
   if (wire->n_members > NX_MANIFEST_MEMBERS)
     return check(out, NX_E_PROTOCOL, err);
   struct nx_manifest_member *members = nx_arena_alloc(arena, wire->n_members + 1, sizeof *members);
@@ -117,4 +125,45 @@ int nx_manifest_decode(struct nx_bytes bytes, struct nx_arena *arena, struct nx_
   for (size_t i = 0; i < wire->n_members && r == 0; i++)
     r = read_member(wire->members[i], &members[i], err);
   return r < 0 ? r : check(out, NX_E_PROTOCOL, err);
+}
+
+/* --- a new key -------------------------------------------------------------------------------- */
+
+#define PROOF_SIZE (4 + NX_PUBLIC_KEY_SIZE)
+
+static void proof_of(uint32_t member, const struct nx_public_key *present,
+                     uint8_t out[PROOF_SIZE]) {
+  nx_store_le32(out, member);
+  memcpy(out + 4, present->bytes, sizeof present->bytes);
+}
+
+int nx_new_key_make(const struct nx_identity *identity, uint32_t member,
+                    const struct nx_public_key *present, struct nx_buffer *out,
+                    struct nx_error *err) {
+  Neurox__V1__NewKey wire = NEUROX__V1__NEW_KEY__INIT;
+  const struct nx_public_key *key = nx_identity_public(identity);
+  uint8_t proof[PROOF_SIZE];
+  struct nx_signature signature;
+  proof_of(member, present, proof);
+  int r = nx_sign(identity, NX_NEW_KEY_PROOF, nx_bytes(proof, sizeof proof), &signature, err);
+  wire.identity = nx_codec_field(key, sizeof *key);
+  wire.proof = nx_codec_field(&signature, sizeof signature);
+  return r < 0 ? r : nx_codec_pack(&wire.base, out, err);
+}
+
+int nx_new_key_read(struct nx_bytes body, uint32_t member, const struct nx_public_key *present,
+                    struct nx_arena *arena, struct nx_new_key *out, struct nx_error *err) {
+  Neurox__V1__NewKey *wire;
+  uint8_t proof[PROOF_SIZE];
+  int r =
+      nx_wire_unpack(&neurox__v1__new_key__descriptor, "new key", body, 1024, arena, &wire, err);
+  if (r == 0)
+    r = nx_codec_fixed(wire->identity, &out->identity, sizeof out->identity, "new key", err);
+  if (r == 0)
+    r = nx_codec_fixed(wire->proof, &out->proof, sizeof out->proof, "new key: proof", err);
+  if (r < 0)
+    return r;
+  proof_of(member, present, proof);
+  return nx_verify(&out->identity, NX_NEW_KEY_PROOF, nx_bytes(proof, sizeof proof), &out->proof,
+                   err);
 }

@@ -1,4 +1,4 @@
-/* Codec of manifest.proto: the founding members, as every node pins them. Rules as in
+/* Codec of manifest.proto: the members, as every node pins them. Rules as in
  * codec_session.h. The manifest's hash is the SHA-256 of its exact bytes; its fingerprint is
  * nx_fingerprint() of them. */
 #pragma once
@@ -27,6 +27,8 @@ struct nx_manifest {
   struct nx_public_key coordinator;
   struct nx_hash coordinator_spki;
   int64_t sealed;                           /* Unix ns */
+  uint64_t revision;                        /* 0: the founders */
+  struct nx_hash previous;                  /* the manifest that it replaces; zero in revision 0 */
   const struct nx_manifest_member *members; /* in the arena */
   size_t n_members;                         /* 3..255; names, keys and SPKIs distinct */
 };
@@ -35,3 +37,17 @@ int nx_manifest_encode(const struct nx_manifest *m, struct nx_buffer *out, struc
 /* Checks the form only: the signature is the caller's to check, over the same bytes. */
 int nx_manifest_decode(struct nx_bytes bytes, struct nx_arena *arena, struct nx_manifest *out,
                        struct nx_error *err);
+
+/* A member asks for its identity key to be replaced in the next revision. */
+#define NX_NEW_KEY_PROOF "new-key-proof"
+struct nx_new_key {
+  struct nx_public_key identity;
+  struct nx_signature proof;
+};
+/* Signs the proof with the new key for `member`, whose present key is `present`. */
+int nx_new_key_make(const struct nx_identity *identity, uint32_t member,
+                    const struct nx_public_key *present, struct nx_buffer *out,
+                    struct nx_error *err);
+/* NX_E_CRYPTO: whoever asks does not hold the new key. */
+int nx_new_key_read(struct nx_bytes body, uint32_t member, const struct nx_public_key *present,
+                    struct nx_arena *arena, struct nx_new_key *out, struct nx_error *err);

@@ -56,10 +56,15 @@ enum nx_message_type {
   NX_M11_SEALED = 111,
   NX_MESSAGE_ABORT_REQUEST = 120, /* coordinator: please vote ABORT */
   NX_MESSAGE_COMPLAINT = 121,     /* node: this dealer's box is bad */
-  NX_MESSAGE_REFUSAL = 122        /* node: I take no part, or the opened sum is wrong */
+  NX_MESSAGE_REFUSAL = 122,       /* node: I take no part, or the opened sum is wrong */
+  /* Between rounds (codec_manifest.h, manifest_chain.h): */
+  NX_MESSAGE_MANIFEST_PROPOSAL = 130, /* coordinator: a ManifestRevision without approvals */
+  NX_MESSAGE_MANIFEST_APPROVE = 131,  /* node: the statement about it */
+  NX_MESSAGE_MANIFEST_REFUSE = 132,   /* node: the same */
+  NX_MESSAGE_NEW_KEY = 133            /* node: a NewKey */
 };
 
-/* "M0".."M11", "abort", "complaint", "refusal": what nx_sign() binds; NULL if unknown. */
+/* "M0".."M11", "abort", "complaint", "refusal", "manifest-…", "new-key": what nx_sign() binds; NULL if unknown. */
 const char *nx_message_name(uint32_t type);
 
 struct nx_signed_message {

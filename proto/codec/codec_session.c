@@ -2,6 +2,7 @@
 
 #include "proto/codec/codec_round.h"
 #include "proto/codec/codec_support.h"
+#include "proto/codec/manifest_chain.h"
 #include "session.pb-c.h"
 
 /* --- what makes a message valid, sent or received: code says whose fault it is ---------- */
@@ -15,6 +16,9 @@ static int check_signed(struct nx_bytes bytes, int code, struct nx_error *err) {
 static int check_welcome(const struct nx_welcome *m, int code, struct nx_error *err) {
   if (m->manifest.size > NX_MANIFEST_CAP)
     return nx_fail(err, code, "welcome: manifest of %zu bytes", m->manifest.size);
+  if (m->manifest_chain.size > NX_MANIFEST_CHAIN_CAP)
+    return nx_fail(err, code, "welcome: a history of members' lists of %zu bytes",
+                   m->manifest_chain.size);
   if (m->n_sealed > 255)
     return nx_fail(err, code, "welcome: %zu seals; a federation has at most 255 members",
                    m->n_sealed);
@@ -75,6 +79,7 @@ static int encode_welcome(const struct nx_welcome *m, struct nx_buffer *out, str
   if (m->manifest.size)
     welcome.manifest_signature =
         nx_codec_field(m->manifest_signature.bytes, sizeof m->manifest_signature.bytes);
+  welcome.manifest_chain = nx_codec_field(m->manifest_chain.data, m->manifest_chain.size);
   welcome.last_sealed = m->last_sealed;
   welcome.model = nx_codec_hash_field(&m->model);
   welcome.plan = nx_codec_hash_field(&m->plan);
@@ -202,6 +207,7 @@ static int decode_welcome(const Neurox__V1__Welcome *wire, struct nx_arena *aren
   out->last_sealed = wire->last_sealed;
   out->first_round = wire->first_round;
   out->manifest = nx_codec_view(wire->manifest);
+  out->manifest_chain = nx_codec_view(wire->manifest_chain);
   if (out->manifest.size)
     r = nx_codec_fixed(wire->manifest_signature, out->manifest_signature.bytes,
                        sizeof out->manifest_signature.bytes, "welcome: manifest signature", err);

@@ -40,6 +40,7 @@ struct nx_welcome {
   char software[NX_SOFTWARE_SIZE];
   struct nx_bytes manifest; /* exact bytes; empty while members are still invited */
   struct nx_signature manifest_signature;
+  struct nx_bytes manifest_chain; /* manifest_chain.h; empty while the founders are the members */
   uint64_t last_sealed;          /* round of the federation, 0: none */
   struct nx_hash model;          /* after it; zero: none */
   struct nx_hash plan;           /* SHA-256 of the plan's bytes, to fetch as a blob; zero: none */

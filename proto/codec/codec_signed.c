@@ -1,4 +1,5 @@
 /* SignedMessage: the envelope of every message of a round. */
+#include "crypto/member_list.h"
 #include "proto/codec/codec_members.h"
 #include "proto/codec/codec_round.h"
 #include "round.pb-c.h"
@@ -15,6 +16,14 @@ const char *nx_message_name(uint32_t type) {
     return "complaint";
   case NX_MESSAGE_REFUSAL:
     return "refusal";
+  case NX_MESSAGE_MANIFEST_PROPOSAL:
+    return "manifest-proposal";
+  case NX_MESSAGE_MANIFEST_APPROVE:
+    return NX_MEMBERS_APPROVE;
+  case NX_MESSAGE_MANIFEST_REFUSE:
+    return NX_MEMBERS_REFUSE;
+  case NX_MESSAGE_NEW_KEY:
+    return "new-key";
   default:
     return NULL;
   }
