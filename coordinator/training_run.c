@@ -350,12 +350,28 @@ int nx_training_run_tick(struct nx_training_run *run, int64_t now, struct nx_err
   return proceed(run, now, err);
 }
 
+/* A second root: the core keeps both headers as evidence, the member is refused. */
+static int keep_other(struct nx_training_run *run, uint32_t member, struct nx_bytes header,
+                      const struct nx_upload_header *checked, int64_t now, struct nx_error *err) {
+  const struct nx_round_event event = {.type = NX_ROUND_UPLOADED,
+                                       .member = member,
+                                       .message = header,
+                                       .bytes = checked->bytes,
+                                       .root = checked->root};
+  int r = happen(run, &event, now, err);
+  return r < 0 ? r
+               : nx_fail(err, NX_E_PROTOCOL, "member %u signed a second root under one T2", member);
+}
+
 int nx_training_run_check_upload(struct nx_training_run *run, uint32_t member,
                                  struct nx_bytes header, const struct nx_upload_spool **spool_out,
-                                 struct nx_upload_header *header_out, struct nx_error *err) {
+                                 struct nx_upload_header *header_out, int64_t now,
+                                 struct nx_error *err) {
   if (!run->core)
     return nx_fail(err, NX_E_STATE, "no round is taking uploads now");
   int r = nx_round_check_upload(run->core, member, header, header_out, err);
+  if (r == NX_ROUND_UPLOAD_OTHER)
+    return keep_other(run, member, header, header_out, now, err);
   if (r < 0)
     return r;
   if (header_out->bytes != run->spool.size)

@@ -62,7 +62,8 @@ int64_t nx_training_run_deadline(const struct nx_training_run *run);
  * else refuse it. */
 int nx_training_run_check_upload(struct nx_training_run *run, uint32_t member,
                                  struct nx_bytes header, const struct nx_upload_spool **spool_out,
-                                 struct nx_upload_header *header_out, struct nx_error *err);
+                                 struct nx_upload_header *header_out, int64_t now,
+                                 struct nx_error *err);
 /* It is whole and on disk. */
 int nx_training_run_uploaded(struct nx_training_run *run, uint32_t member, struct nx_bytes header,
                              uint64_t bytes, const struct nx_hash *root, int64_t now,

@@ -45,6 +45,7 @@ static struct nx_round_config core_config(struct nx_training_run *run) {
       .coordinator_spki = config->federation->row.spki,
       .identity = config->federation->identity,
       .members = config->members,
+      .pool = config->pool,
       .n_members = config->n_members,
       .cohort = run->cohort,
       .n_cohort = run->n_cohort,

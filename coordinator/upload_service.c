@@ -35,7 +35,7 @@ static void count_in(struct nx_coordinator *c, struct nx_stream *stream, struct 
   if (!nx_stream_is_welcome(stream))
     return;
   int r = c->run ? nx_training_run_check_upload(c->run, stream->member, header, &spool,
-                                                &stream->announced, &err)
+                                                &stream->announced, nx_clock_monotonic(), &err)
                  : nx_fail(&err, NX_E_STATE, "no run is under way");
   if (r < 0) {
     nx_stream_refuse(stream, &err);
@@ -51,6 +51,18 @@ static void count_in(struct nx_coordinator *c, struct nx_stream *stream, struct 
   }
   acknowledge(stream);
   nx_progress_changed(c);
+}
+
+/* What a member may not send is in both logs; a member cannot fill them: a stream that was
+ * refused is over, and the round takes one upload of each. */
+static void note_refusal(struct nx_coordinator *c, const struct nx_stream *stream,
+                         const struct nx_error *why) {
+  struct nx_error err = {0};
+  NX_LOG(NX_LOG_WARNING, "upload.refused", NX_U64("member", stream->member),
+         NX_STR("why", why->text));
+  if (NX_AUDIT_APPEND(c->audit, &err, "upload.refused", NX_AUDIT_UINT("member", stream->member),
+                      NX_AUDIT_STR("why", why->text)) < 0)
+    nx_coordinator_fail(c, &err);
 }
 
 /* Files thread. */
@@ -80,8 +92,7 @@ static void take_chunk(struct nx_coordinator *c, struct nx_stream *stream, struc
   } else if (r == 1) {
     nx_task_post(c->round_box, stream, nx_bytes(NULL, 0), count_in);
   } else {
-    NX_LOG(NX_LOG_WARNING, "upload.refused", NX_U64("member", stream->member),
-           NX_STR("why", err.text));
+    note_refusal(c, stream, &err);
     nx_stream_refuse(stream, &err);
   }
 }
@@ -119,7 +130,7 @@ static void take_header(struct nx_coordinator *c, struct nx_stream *stream, stru
   if (r == 0)
     r = c->run
             ? nx_training_run_check_upload(c->run, stream->member, nx_buffer_view(&stream->header),
-                                           &spool, &stream->announced, &err)
+                                           &spool, &stream->announced, nx_clock_monotonic(), &err)
             : nx_fail(&err, NX_E_STATE, "no run is under way");
   if (r == NX_ROUND_UPLOAD_HELD) {
     acknowledge(stream);

@@ -374,6 +374,13 @@ static int on_late(struct turn *t) {
              : round_note(t, "late", t->event->member, "after its phase: ignored");
 }
 
+/* A second root is evidence whenever it comes; a first one comes too late. */
+static int on_late_upload(struct turn *t) {
+  uint32_t id = t->event->member;
+  bool second = t->round->u2[id] && t->round->peers[id].has_upload;
+  return second ? round_on_uploaded(t) : on_late(t);
+}
+
 static int on_nothing(struct turn *t) {
   (void)t;
   return 0;
@@ -388,7 +395,7 @@ static int on_unlisted(struct turn *t) {
 static turn_handler *const on_event[N_STATES][N_EVENTS] = {
 #define EVERYWHERE                                                                                 \
   [NX_ROUND_CONNECTED] = on_connected, [NX_ROUND_LOST] = on_lost, [NX_ROUND_DEADLINE] = on_deadline
-#define RUNNING EVERYWHERE, [NX_ROUND_UPLOADED] = on_late, [NX_ROUND_ABORT] = round_on_abort
+#define RUNNING EVERYWHERE, [NX_ROUND_UPLOADED] = on_late_upload, [NX_ROUND_ABORT] = round_on_abort
     [STATE_IDLE] =
         {EVERYWHERE, [NX_ROUND_BEGIN] = round_on_begin, [NX_ROUND_RESTORE] = round_on_restore},
     [STATE_ADVERTS] = {RUNNING},

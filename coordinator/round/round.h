@@ -46,6 +46,7 @@ struct nx_round_config {
   /* The M8 that aborted the attempt before, if one did: told to members again before M0, so
    * that one who missed it learns that its update was never opened. Copied; may be empty. */
   struct nx_bytes previous_certificate;
+  struct nx_pool *pool; /* for key agreements of many dropouts; may be NULL, outlives the round */
 };
 
 /* A copy of cfg; fails where the cohort, the widths or the thresholds cannot hold. */
@@ -151,9 +152,11 @@ int nx_round_step(struct nx_round *round, const struct nx_round_event *event, in
 
 /* Before a stream is taken: may this member upload what this header (an encoded
  * SignedMessage M5) announces? 0; NX_ROUND_UPLOAD_HELD: it is already here, whole and the
- * same: acknowledge and skip the bytes; NX_E_STATE: not now, or late; NX_E_PROTOCOL or
- * NX_E_CRYPTO: wrong header, or a second root under the same T2. */
+ * same: acknowledge and skip the bytes; NX_ROUND_UPLOAD_OTHER: a second root under the same T2:
+ * refuse it, and let the round have it as UPLOADED: it keeps both headers as evidence; NX_E_STATE:
+ * not now, or late; NX_E_PROTOCOL or NX_E_CRYPTO: wrong header. */
 #define NX_ROUND_UPLOAD_HELD 1
+#define NX_ROUND_UPLOAD_OTHER 2
 int nx_round_check_upload(const struct nx_round *round, uint32_t member, struct nx_bytes header,
                           struct nx_upload_header *header_out, struct nx_error *err);
 

@@ -30,9 +30,8 @@ int nx_round_check_upload(const struct nx_round *round, uint32_t member, struct 
   if (r < 0 || (r = decode_header(round, member, header, arena, &message, header_out, err)) < 0)
     return r;
   if (peer->has_upload)
-    return nx_hash_equal(&peer->root, &header_out->root)
-               ? NX_ROUND_UPLOAD_HELD
-               : nx_fail(err, NX_E_PROTOCOL, "member %u signed a second root under one T2", member);
+    return nx_hash_equal(&peer->root, &header_out->root) ? NX_ROUND_UPLOAD_HELD
+                                                         : NX_ROUND_UPLOAD_OTHER;
   if (round->state != STATE_UPLOADS)
     return nx_fail(err, NX_E_STATE, "the uploads of this attempt are closed");
   return 0;

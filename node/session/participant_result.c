@@ -1,5 +1,6 @@
 /* M10 and M11: what opened the sum, spot checks, the seal; and catching up. */
 #include "node/session/participant_internal.h"
+#include "node/session/spot_draw.h"
 
 /* --- M10 ---------------------------------------------------------------------------- */
 
@@ -13,25 +14,6 @@ static int refuse_result(struct turn *t, const char *kind, struct nx_bytes resul
   return participant_leave(t, false, reason);
 }
 
-/* k distinct tiles of n, drawn by this node alone. */
-static int draw_tiles(const struct nx_entropy *entropy, uint64_t n, size_t k, uint64_t *tiles,
-                      struct nx_error *err) {
-  for (size_t i = 0; i < k; i++) {
-    bool again = true;
-    while (again) {
-      uint64_t x;
-      int r = entropy->fill(entropy->context, &x, sizeof x, err);
-      if (r < 0)
-        return r;
-      again = x < -n % n; /* keeps x % n uniform */
-      tiles[i] = x % n;
-      for (size_t j = 0; j < i; j++)
-        again |= tiles[j] == tiles[i];
-    }
-  }
-  return 0;
-}
-
 static int check_result(struct turn *t, const struct nx_result *result) {
   struct attempt *attempt = t->p->attempt;
   struct nx_upload_layout layout = nx_check_layout(&attempt->invite.parameters);
@@ -43,11 +25,12 @@ static int check_result(struct turn *t, const struct nx_result *result) {
   uint64_t *tiles = nx_arena_alloc(attempt->arena, k, sizeof *tiles);
   if (!tiles)
     return nx_fail(t->err, NX_E_NOMEM, "out of memory for spot checks");
-  int r = draw_tiles(t->p->cfg.entropy, n_tiles, k, tiles, t->err);
+  int r = nx_spot_draw(t->p->cfg.entropy, n_tiles, k, tiles, t->err);
   if (r < 0)
     return r;
   r = nx_check_opening(&attempt->t0, &attempt->t2, attempt->adverts, attempt->u2, attempt->u3,
-                       result->b_seeds, result->n_b, result->s_keys, result->n_s, &mask, &why);
+                       result->b_seeds, result->n_b, result->s_keys, result->n_s, NULL, &mask,
+                       &why);
   if (r == NX_E_NOMEM)
     return nx_fail(t->err, r, "%s", why.text);
   if (r < 0)

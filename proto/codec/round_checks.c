@@ -1,5 +1,7 @@
 #include "proto/codec/round_checks.h"
 
+#include <stdlib.h>
+
 #include "common/size.h"
 #include "crypto/plan_numbers.h"
 
@@ -251,25 +253,39 @@ static int check_s_keys(const struct nx_advert *adverts, const bool u2[NX_ID_END
   return 0;
 }
 
+/* The pair mask that each survivor put on for each dropped member. */
+static int remove_pairs(struct nx_mask *mask, const struct nx_hash *t2,
+                        const struct nx_advert *adverts, const struct nx_released *b_seeds,
+                        size_t n_b, const struct nx_released *s_keys, size_t n_s,
+                        struct nx_pool *pool, struct nx_error *err) {
+  size_t n = 0;
+  if (!n_s)
+    return 0;
+  _cleanup_free_ struct nx_mask_pair *pairs = calloc(n_b * n_s, sizeof *pairs);
+  if (!pairs)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for %zu pair masks", n_b * n_s);
+  for (size_t i = 0; i < n_b; i++)
+    for (size_t k = 0; k < n_s; k++)
+      pairs[n++] = (struct nx_mask_pair){b_seeds[i].id, &adverts[b_seeds[i].id].s, s_keys[k].id,
+                                         &s_keys[k].secret};
+  return nx_mask_remove_pairs(mask, t2, pairs, n, pool, err);
+}
+
 int nx_check_opening(const struct nx_hash *t0, const struct nx_hash *t2,
                      const struct nx_advert *adverts, const bool u2[NX_ID_END],
                      const bool u3[NX_ID_END], const struct nx_released *b_seeds, size_t n_b,
-                     const struct nx_released *s_keys, size_t n_s, struct nx_mask **mask_out,
-                     struct nx_error *err) {
+                     const struct nx_released *s_keys, size_t n_s, struct nx_pool *pool,
+                     struct nx_mask **mask_out, struct nx_error *err) {
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
   int r = check_b_seeds(t0, adverts, u3, b_seeds, n_b, err);
   if (r < 0 || (r = check_s_keys(adverts, u2, u3, s_keys, n_s, err)) < 0 ||
       (r = nx_mask_create(n_b * (1 + n_s), &mask, err)) < 0)
     return r;
-  for (size_t i = 0; i < n_b; i++) {
-    uint32_t id = b_seeds[i].id;
-    if ((r = nx_mask_remove_self(mask, t2, id, &b_seeds[i].secret, err)) < 0)
+  for (size_t i = 0; i < n_b; i++)
+    if ((r = nx_mask_remove_self(mask, t2, b_seeds[i].id, &b_seeds[i].secret, err)) < 0)
       return r;
-    for (size_t k = 0; k < n_s; k++)
-      if ((r = nx_mask_remove_pair(mask, t2, id, &adverts[id].s, s_keys[k].id, &s_keys[k].secret,
-                                   err)) < 0)
-        return r;
-  }
+  if ((r = remove_pairs(mask, t2, adverts, b_seeds, n_b, s_keys, n_s, pool, err)) < 0)
+    return r;
   *mask_out = nx_steal(&mask);
   return 0;
 }

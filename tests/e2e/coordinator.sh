@@ -105,8 +105,6 @@ check "a plan for more members than there are is refused" $?
 check "the plan starts" $?
 refuses "under way" start "$work/big.yaml" --home "$work/hub"
 check "another plan has to wait" $?
-refuses "sealed" invite late --home "$work/hub" --out "$work/late"
-check "nobody is invited after the first start" $?
 "$coordinator" pause --home "$work/hub" >/dev/null 2>&1 && wait_for 60 state_is paused
 check "the run pauses after its round" $?
 kill -9 "$hub"; wait "$hub" 2>/dev/null

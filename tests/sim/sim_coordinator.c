@@ -669,8 +669,14 @@ static void take_upload(struct sim *sim, struct sim_event *event) {
   if (!coordinator->core)
     return;
   int r = nx_round_check_upload(coordinator->core, node->id, header, &announced, NULL);
+  if (r == NX_ROUND_UPLOAD_OTHER)
+    sim_coordinator_step(sim, &(struct nx_round_event){.type = NX_ROUND_UPLOADED,
+                                                       .member = node->id,
+                                                       .message = header,
+                                                       .bytes = announced.bytes,
+                                                       .root = announced.root});
   bool fresh = r == 0;
-  if (r < 0 || (fresh && event->bytes.size != announced.bytes))
+  if (r < 0 || r == NX_ROUND_UPLOAD_OTHER || (fresh && event->bytes.size != announced.bytes))
     return;
   if (fresh && spool_upload(sim, node, sim_view(&event->bytes), &announced.root) < 0)
     return sim_disk_is_dead(0) ? sim_coordinator_kill(sim) : (void)0;

@@ -164,7 +164,7 @@ static int parse(int argc, char **argv, struct request *request) {
     }
   }
   if (optind < argc || !settings->rounds || (settings->n_nodes && settings->n_nodes < 3) ||
-      settings->n_nodes > 252)
+      settings->n_nodes > NX_MEMBERS_MAX)
     return usage(stderr, 2);
   return -1;
 }

@@ -18,7 +18,8 @@ static void path_of_journal(const struct sim *sim, const struct sim_node *node, 
 
 void sim_node_make(struct sim *sim, uint32_t index) {
   struct sim_node *node = &sim->nodes[index];
-  *node = (struct sim_node){.id = index + 1 + (index >= 2 ? 3 : 0), /* ids need not be dense */
+  /* ids need not be dense */
+  *node = (struct sim_node){.id = index + 1 + (index >= 2 && sim->n <= NX_MEMBERS_MAX - 3 ? 3 : 0),
                             .model = sim->first_model};
   if (nx_identity_create(&sim->entropy, &node->identity, NULL) < 0)
     abort();

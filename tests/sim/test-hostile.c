@@ -366,6 +366,101 @@ static void a_member_that_hears_only_forgeries_uploads_nothing(void **state) {
   assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1); /* without it */
 }
 
+/* Something else is said a second time to one node, signed: failure rule 6. */
+static bool say_another(struct sim *sim, struct sim_node *node, bool to_node,
+                        struct nx_buffer *message, void *context) {
+  struct forgery f;
+  uint32_t *wanted = context, type = *wanted;
+  if (!to_node || node->id != VICTIM || !type || !forgery_begin(&f, message, type))
+    return true;
+  *wanted = 0; /* once */
+  struct nx_roster roster;
+  struct nx_bundle bundle;
+  struct nx_vote_certificate certificate;
+  struct nx_result result;
+  sim_send_to_node(sim, node->id, nx_buffer_view(message)); /* the honest one first */
+  switch (type) {
+  case NX_M2_ROSTER:
+    assert_int_equal(nx_roster_decode(f.message.body, f.arena, &roster, NULL), 0);
+    roster.n--;
+    assert_int_equal(nx_roster_encode(&roster, &f.body, NULL), 0);
+    break;
+  case NX_M4_BUNDLE:
+    assert_int_equal(nx_bundle_decode(f.message.body, f.arena, &bundle, NULL), 0);
+    ((struct nx_share_box *)(uintptr_t)bundle.boxes)[0].bytes[5] ^= 1;
+    assert_int_equal(nx_bundle_encode(&bundle, &f.body, NULL), 0);
+    break;
+  case NX_M8_CERTIFICATE:
+    assert_int_equal(nx_vote_certificate_decode(f.message.body, f.arena, &certificate, NULL), 0);
+    certificate.n = 3; /* another body: t - 1 voters */
+    assert_int_equal(nx_vote_certificate_encode(&certificate, &f.body, NULL), 0);
+    break;
+  default:
+    assert_int_equal(nx_result_decode(f.message.body, f.arena, &result, NULL), 0);
+    result.model.bytes[0] ^= 1;
+    assert_int_equal(nx_result_encode(&result, &f.body, NULL), 0);
+  }
+  return forgery_end(sim, &f, message);
+}
+
+static void a_second_differing_message_is_evidence_and_the_first_counts(void **state) {
+  static const struct {
+    uint32_t type;
+    const char *kind;
+  } cases[] = {{NX_M2_ROSTER, "two-rosters"},
+               {NX_M4_BUNDLE, "two-bundles"},
+               {NX_M8_CERTIFICATE, "bad-certificate"},
+               {NX_M10_RESULT, "two-results"}};
+  (void)state;
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(cases); i++) {
+    uint32_t type = cases[i].type;
+    struct sim_totals totals =
+        attack(&(struct sim_villain){.message = say_another, .context = &type}, 40);
+    assert_int_equal(count_reports(&totals, cases[i].kind, NX_COORDINATOR), 1);
+    assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
+  }
+}
+
+/* One member hears nothing from its shares on; behind M6 its upload comes after all. */
+static bool come_late(struct sim *sim, struct sim_node *node, bool to_node,
+                      struct nx_buffer *message, void *context) {
+  struct forgery f;
+  struct nx_upload_header header;
+  struct nx_buffer body = {0}, late = {0};
+  bool *done = context;
+  struct sim_node *victim = sim_node_of(sim, VICTIM);
+  if (node->id == VICTIM)
+    return !to_node || !forgery_begin(&f, message, NX_M4_BUNDLE);
+  if (!to_node || *done || !forgery_begin(&f, message, NX_M6_COMMIT_REQUEST))
+    return true;
+  nx_arena_destroy(f.arena);
+  *done = true;
+  assert_true(forgery_begin(&f, &sim_node_of(sim, BAD_MEMBER)->header, NX_M5_UPLOAD));
+  assert_int_equal(nx_upload_header_decode(f.message.body, f.arena, &header, NULL), 0);
+  header.id = VICTIM;
+  assert_int_equal(nx_upload_header_encode(&header, &body, NULL), 0);
+  assert_int_equal(nx_signed_message_make(victim->identity, VICTIM, NX_M5_UPLOAD,
+                                          nx_buffer_view(&body), nx_bytes("", 0), &late, NULL),
+                   0);
+  assert_int_equal(
+      nx_round_check_upload(sim->coordinator.core, VICTIM, nx_buffer_view(&late), &header, NULL),
+      NX_E_STATE);
+  nx_buffer_finish(&body);
+  nx_buffer_finish(&late);
+  nx_arena_destroy(f.arena);
+  return true;
+}
+
+static void a_late_upload_is_refused_and_stays_masked(void **state) {
+  bool done = false;
+  (void)state;
+  struct sim_totals totals =
+      attack(&(struct sim_villain){.message = come_late, .context = &done}, 40);
+  assert_true(done);
+  assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
+  assert_int_equal(totals.recovered, 1);
+}
+
 /* --- a lying member ------------------------------------------------------------------------ */
 
 static bool deal_badly(struct sim *sim, struct sim_node *node, bool to_node,
@@ -547,7 +642,14 @@ static bool upload_again(struct sim *sim, struct sim_node *node, bool to_node,
   assert_int_equal(nx_round_check_upload(round, VICTIM, nx_buffer_view(&same), &header, NULL),
                    NX_ROUND_UPLOAD_HELD);
   assert_int_equal(nx_round_check_upload(round, VICTIM, nx_buffer_view(&other), &header, NULL),
-                   NX_E_PROTOCOL);
+                   NX_ROUND_UPLOAD_OTHER);
+  struct sim_node *victim = sim_node_of(sim, VICTIM);
+  sim_post(sim,
+           (struct sim_event){.type = SIM_ARRIVED,
+                              .node = (uint32_t)(victim - sim->nodes),
+                              .session = victim->session,
+                              .more = sim_copy(nx_buffer_view(&other))},
+           0);
   assert_int_equal(nx_round_check_upload(round, BAD_MEMBER, nx_buffer_view(&same), &header, NULL),
                    NX_E_PROTOCOL);
   nx_buffer_finish(&same);
@@ -559,8 +661,11 @@ static bool upload_again(struct sim *sim, struct sim_node *node, bool to_node,
 static void a_second_root_is_refused_and_the_same_one_acknowledged(void **state) {
   (void)state;
   bool done = false;
-  attack(&(struct sim_villain){.message = upload_again, .context = &done}, 0);
+  struct sim_totals totals =
+      attack(&(struct sim_villain){.message = upload_again, .context = &done}, 0);
   assert_true(done);
+  assert_int_equal(count_reports(&totals, "two-roots", VICTIM), 1);
+  assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1); /* the first one counts */
 }
 
 static bool vote_twice(struct sim *sim, struct sim_node *node, bool to_node,
@@ -691,6 +796,8 @@ int main(void) {
       cmocka_unit_test(a_crafted_next_model_is_refused),
       cmocka_unit_test(a_false_self_seed_in_the_result_is_refused),
       cmocka_unit_test(a_member_that_hears_only_forgeries_uploads_nothing),
+      cmocka_unit_test(a_second_differing_message_is_evidence_and_the_first_counts),
+      cmocka_unit_test(a_late_upload_is_refused_and_stays_masked),
       cmocka_unit_test(a_bad_share_is_complained_of_by_name_and_the_next_attempt_goes_without),
       cmocka_unit_test(a_corrupted_released_share_names_its_holder_and_others_are_used),
       cmocka_unit_test(shares_of_a_false_self_seed_name_their_dealer),

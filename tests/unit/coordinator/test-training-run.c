@@ -275,7 +275,7 @@ static void garbage_from_a_member_changes_nothing(void **state) {
   for (size_t n = 0; n < sizeof bytes; n++) {
     memset(bytes, (int)n, sizeof bytes);
     assert_int_equal(nx_training_run_message(run, 1 + n % MEMBERS, nx_bytes(bytes, n), 1, NULL), 0);
-    assert_true(nx_training_run_check_upload(run, 1, nx_bytes(bytes, n), &spool, &header, NULL) <
+    assert_true(nx_training_run_check_upload(run, 1, nx_bytes(bytes, n), &spool, &header, 1, NULL) <
                 0);
   }
   assert_string_equal(status_of(run).phase, "adverts");

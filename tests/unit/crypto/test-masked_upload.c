@@ -96,7 +96,7 @@ static void nothing_is_written_for_a_nan(void **state) {
   assert_memory_equal(upload, before, sizeof upload);
 }
 
-#define MEMBERS 12
+#define MEMBERS 20
 #define VALUES 300
 
 struct federation {
@@ -106,7 +106,7 @@ struct federation {
 
 static void make_federation(struct federation *f, struct nx_rng *rng) {
   const struct nx_entropy entropy = entropy_of(rng);
-  f->n = 3 + (uint32_t)nx_rng_below(rng, MEMBERS - 2);
+  f->n = nx_rng_below(rng, 40) ? 3 + (uint32_t)nx_rng_below(rng, 10) : MEMBERS;
   uint32_t t = nx_threshold_quorum(f->n);
   f->n_up = t + (uint32_t)nx_rng_below(rng, f->n - t + 1);
   for (uint32_t u = 0; u < f->n; u++) {
@@ -193,6 +193,7 @@ static void sums_are_exact_for_every_size_width_and_rotation(void **state) {
     float mean[VALUES];
     size_t n = 1 + nx_rng_below(&rng, VALUES), w = (size_t)round % N_WIDTHS;
     struct nx_quantize q = quantize_of(w, 16);
+    q.value_bits -= (uint32_t)nx_rng_below(&rng, q.value_bits - 2); /* down to 3 */
     if (round % 100 == 0 || round % 3 == 0) /* new keys now and then: the same ones serve */
       make_federation(&f, &rng);
     assert_int_equal(nx_quantize_check(&q, f.n, 0, NULL), 0);
