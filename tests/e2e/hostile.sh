@@ -1,0 +1,77 @@
+#!/bin/sh
+# Hostile programs over real TLS: one of four nodes, then the coordinator, lies in one way at a
+# time (tests/support/hostile.c). Each lie ends as the table in docs/rounds.md says, and a log
+# shows it.
+. tests/e2e/lib.sh
+hostile_node=$BUILD/tests/support/neurox-hostile-node
+hostile_coordinator=$BUILD/tests/support/neurox-hostile-coordinator
+
+logged() { # LOG PATTERN: the audit log as people read it
+  "$audit" show "$1" | grep -Eq -- "$2"
+}
+n_logged() { "$audit" show "$1" 2>/dev/null | grep -Ec -- "$2" || true; }
+idle_sites() { [ "$(status_value connected)" = 4 ]; }
+stop_site() {
+  kill "$(pid_of "$1")" 2>/dev/null || true
+  wait "$(pid_of "$1")" 2>/dev/null || true
+}
+run_hostile() { # SITE ATTACK
+  NEUROX_ATTACK=$2 "$hostile_node" run --home "$work/$1" >"$work/$1.$2.log" 2>&1 &
+  eval "pid_$(printf '%s' "$1" | tr - _)=$!"
+  pids="$pids $!"
+}
+train() {
+  wait_for 20 idle_sites
+  "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1 &&
+    timeout 100 "$coordinator" watch --home "$hub"
+}
+
+small_plan 1 | sed -e 's/^  rounds: .*/  rounds: 1/' >"$work/plan.yaml"
+start_hub
+for k in a b c d; do
+  synth_site "site-$k" "$(printf '%d' "'$k")" 2
+  enrol "site-$k"
+done
+for k in a b c; do run_site "site-$k"; done
+
+# ---- a lying node: the others finish without it, or in spite of it -----------------------------
+
+lies() { # ATTACK WORDS LOG PATTERN
+  run_hostile site-d "$1"
+  check "$2: the run finishes" train
+  check "$2: it is in the log" logged "$3" "$4"
+  stop_site site-d
+}
+lies bad-share "a false share" "$hub/audit" 'evidence.bad-share .*member=4'
+lies bad-release "a share corrupted at release" "$hub/audit" 'evidence.bad-release .*member=4'
+# The second vote may come when the first ones were enough already: then it is only ignored.
+run_hostile site-d two-votes
+check "two votes: the run finishes" train
+stop_site site-d
+lies other-upload "other bytes uploaded once more" "$hub/audit" 'evidence.two-roots .*member=4'
+check "the node is told, too" grep -q "second upload was refused" "$work/site-d.other-upload.log"
+lies flipped-chunk "a flipped bit in a chunk" "$hub/audit" 'upload.refused .*member=4'
+lies long-upload "an upload that does not end" "$hub/audit" 'upload.refused .*member=4'
+run_hostile site-d low-order
+check "a key of low order: the run finishes" train
+stop_site site-d
+
+# ---- a lying coordinator: the nodes refuse, keep the evidence, and nothing opens -------------------
+
+run_site site-d
+deceives() { # ATTACK WORDS PATTERN
+  kill -9 "$hub_pid" 2>/dev/null || true
+  wait "$hub_pid" 2>/dev/null || true
+  before=$(n_logged "$work/site-a/audit" "$3")
+  NEUROX_ATTACK=$1 "$hostile_coordinator" serve --home "$hub" >>"$work/hub.$1.log" 2>&1 &
+  hub_pid=$!
+  pids="$pids $hub_pid"
+  wait_for 20 "$coordinator" status --home "$hub"
+  wait_for 20 idle_sites
+  "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1 || true
+  seen() { [ "$(n_logged "$work/site-a/audit" "$3")" -gt "$before" ]; }
+  check "$2" wait_for 40 seen "$1" "$2" "$3"
+}
+deceives swapped-key "a swapped mask key: the node keeps the roster as evidence" 'evidence.kept .*bad-roster'
+deceives thin-certificate "release asked with too few votes: refused, with the certificate as evidence" \
+  'evidence.kept .*bad-certificate'
