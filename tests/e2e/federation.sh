@@ -54,7 +54,7 @@ check "a data folder without recordings is named" $?
 refuses "Subject03_rest.edf" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/broken"
 check "a truncated recording is named" $?
 "$node" init "$work/one.invitation" --fingerprint "$fingerprint" --home "$work/site-1" \
-  --data "$work/data-1" --fold 0 >"$work/site-1.log" 2>&1
+  --data "$work/data-1" --fold 0 --approval auto >"$work/site-1.log" 2>&1
 check "the same invitation still works after all these failures" $?
 refuses "used\|nothing listens" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/data-1"
 check "an invitation works once" $?
@@ -63,7 +63,7 @@ check "private keys are readable by their owner alone" $?
 for k in 2 3; do
   invite "site$k"
   "$node" init "$work/site$k.invitation" --fingerprint "$fingerprint" --home "$work/site-$k" \
-    --data "$work/data-$k" --fold 0 >"$work/site-$k.log" 2>&1 || bail "enrol: $(cat "$work/site-$k.log")"
+    --data "$work/data-$k" --fold 0 --approval auto >"$work/site-$k.log" 2>&1 || bail "enrol: $(cat "$work/site-$k.log")"
 done
 
 # ---- a run ----------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ done
 [ "$(sed -n 's/.*round.sealed.*model=//p' "$work"/site-?.log | sort | uniq -c | sort -n |
   awk '{ print $1 }' | sort -u)" ] && ! grep -q "evidence.kept" "$work"/site-?.log
 check "no node found evidence against anybody" $?
-"$coordinator" export --home "$work/hub" --out "$work/model.safetensors" >"$work/export.log" 2>&1
+"$coordinator" export --as-sealed --home "$work/hub" --out "$work/model.safetensors" >"$work/export.log" 2>&1
 check "the model can be exported" $?
 hash=$(sha256sum "$work/model.safetensors" | cut -c1-64)
 [ -f "$work/site-1/models/$hash" ] && [ -f "$work/site-2/models/$hash" ] && [ -f "$work/site-3/models/$hash" ]

@@ -159,12 +159,69 @@ static void private_keys_are_saved_for_the_owner_only_and_once(void **state) {
   rmdir(folder);
 }
 
+/* root ─► issuer ─► leaf: the leaf alone proves nothing, with the issuer behind it it does. */
+static void a_chain_leads_to_the_root(void **state) {
+  (void)state;
+  _cleanup_(finish) struct authority root, issuer = {0};
+  _cleanup_(nx_buffer_wipe) struct nx_buffer key = {0};
+  _cleanup_(nx_buffer_finish) struct nx_buffer request = {0}, leaf = {0};
+  make(&root, "root");
+  assert_int_equal(nx_certificate_make_key(&issuer.key, NULL), 0);
+  assert_int_equal(nx_certificate_issue_ca(nx_buffer_view(&root.key),
+                                           nx_buffer_view(&root.certificate),
+                                           nx_buffer_view(&issuer.key), "issuer", 0, NOW, 180,
+                                           &issuer.certificate, NULL),
+                   0);
+  assert_int_equal(nx_certificate_make_key(&key, NULL), 0);
+  assert_int_equal(nx_certificate_make_request(nx_buffer_view(&key), "x", &request, NULL), 0);
+  assert_int_equal(issue(&issuer, nx_buffer_view(&request), &profile, &leaf, NULL), 0);
+  struct nx_bytes trusted = nx_buffer_view(&root.certificate);
+  assert_int_equal(nx_certificate_verify(trusted, nx_buffer_view(&leaf), NOW, NULL), NX_E_CRYPTO);
+  nx_buffer_append(&leaf, issuer.certificate.data, issuer.certificate.size, NULL);
+  assert_int_equal(nx_certificate_verify(trusted, nx_buffer_view(&leaf), NOW, NULL), 0);
+  assert_int_equal(nx_certificate_verify(trusted, nx_buffer_view(&leaf), NOW + 91 * DAY, NULL),
+                   NX_E_CRYPTO);
+}
+
+static void a_new_root_needs_the_old_ones_word(void **state) {
+  (void)state;
+  _cleanup_(finish) struct authority old, next, stranger;
+  _cleanup_(nx_buffer_finish) struct nx_buffer cross = {0}, false_cross = {0}, both = {0};
+  make(&old, "old");
+  make(&next, "next");
+  make(&stranger, "stranger");
+  nx_buffer_append(&both, next.certificate.data, next.certificate.size, NULL);
+  nx_buffer_append(&both, old.certificate.data, old.certificate.size, NULL);
+  struct nx_bytes trusted = nx_buffer_view(&old.certificate), announced = nx_buffer_view(&both);
+  assert_int_equal(nx_certificate_issue_ca(nx_buffer_view(&old.key), trusted,
+                                           nx_buffer_view(&next.key), "next", 1, NOW, 3650, &cross,
+                                           NULL),
+                   0);
+  assert_int_equal(
+      nx_certificate_issue_ca(nx_buffer_view(&stranger.key), nx_buffer_view(&stranger.certificate),
+                              nx_buffer_view(&next.key), "next", 1, NOW, 3650, &false_cross, NULL),
+      0);
+  assert_int_equal(
+      nx_certificate_check_roots(trusted, announced, nx_buffer_view(&cross), NOW, NULL), 0);
+  assert_int_equal(
+      nx_certificate_check_roots(trusted, announced, nx_buffer_view(&false_cross), NOW, NULL),
+      NX_E_CRYPTO);
+  assert_int_equal(nx_certificate_check_roots(trusted, announced, nx_bytes(NULL, 0), NOW, NULL),
+                   NX_E_CRYPTO);
+  /* The cross is for another root's key: worth nothing for the stranger's. */
+  assert_int_equal(nx_certificate_check_roots(trusted, nx_buffer_view(&stranger.certificate),
+                                              nx_buffer_view(&cross), NOW, NULL),
+                   NX_E_CRYPTO);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_request_becomes_a_certificate_of_this_ca_only),
       cmocka_unit_test(a_certificate_ends_with_its_ca),
       cmocka_unit_test(bad_names_and_keys_are_refused),
       cmocka_unit_test(tampered_requests_and_certificates_are_refused),
+      cmocka_unit_test(a_chain_leads_to_the_root),
+      cmocka_unit_test(a_new_root_needs_the_old_ones_word),
       cmocka_unit_test(private_keys_are_saved_for_the_owner_only_and_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
