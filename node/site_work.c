@@ -280,8 +280,10 @@ static int need_data(struct nx_site_work *work, const struct nx_site_round *roun
   r = nx_site_data_open(&work->cfg.node->data, &withdrawals, work->plan, work->pool, &work->dataset,
                         &why);
   if (r < 0) { /* the words name a file, and what fails here is told to the coordinator */
-    NX_LOG(NX_LOG_ERROR, "data.unusable", NX_STR("why", why.text));
-    return nx_fail(err, r, "this site's recordings cannot be used: its own log says why");
+    nx_subject_records_problem(work->cfg.home, why.text);
+    NX_LOG(NX_LOG_ERROR, "data.unusable", NX_STR("error", nx_code_name(r)),
+           NX_STR("why", "is in the file " NX_HOME_SUBJECTS "/unusable of the node's home"));
+    return nx_fail(err, r, "this site's recordings cannot be used: its steward can read why");
   }
   work->withdrawn = withdrawals.hash;
   r = nx_site_audit_data(work->cfg.audit, round, nx_dataset_summary(work->dataset), err);

@@ -261,6 +261,12 @@ int nx_subject_records_sealed(const char *home, uint64_t round, const struct nx_
   return r < 0 ? r : append_line(path, "round\tmodel\n", line, err);
 }
 
+void nx_subject_records_problem(const char *home, const char *why) {
+  char path[NX_PATH_SIZE];
+  if (path_of(home, "unusable", path, NULL) == 0)
+    nx_file_replace(path, nx_bytes(why, strlen(why)), 0600, NULL);
+}
+
 /* ---- asking -------------------------------------------------------------------------------- */
 
 static int add_use(struct nx_subject_uses *uses, const char *subject, bool trained, uint64_t round,

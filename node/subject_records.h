@@ -46,6 +46,10 @@ int nx_subject_records_used(const char *home, const struct nx_site_round *round,
 int nx_subject_records_sealed(const char *home, uint64_t round, const struct nx_hash *model,
                               struct nx_error *err);
 
+/* Why the recordings cannot be used, for the steward alone, in HOME/subjects/unusable: the words
+ * name a file, and with it maybe a person, so they are not for the log. */
+void nx_subject_records_problem(const char *home, const char *why);
+
 struct nx_subject_use {
   char subject[NX_SUBJECT_SIZE];
   bool trained;   /* false: only ever held out */

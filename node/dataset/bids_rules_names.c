@@ -115,8 +115,7 @@ static void check_rules(const struct nx_bids_file *file, struct nx_findings *fin
   }
   if (!known)
     nx_findings_add(findings, NX_FINDING_ERROR, "NOT_INCLUDED", file->path,
-                    "BIDS has no suffix \"%s\" here: rename the file, or list it in .bidsignore",
-                    file->name.suffix);
+                    "BIDS has no such suffix: rename the file, or list it in .bidsignore");
   else if (!placed)
     nx_findings_add(findings, NX_FINDING_ERROR, "DATATYPE_MISMATCH", file->path,
                     "a file with suffix \"%s\" does not belong into this folder: move it",

@@ -77,6 +77,7 @@ static void who_by_name(struct nx_survey *survey, const char *base,
   *line = 0;
   recording->person = number_of(survey, stem);
   snprintf(recording->label, sizeof recording->label, "%.39s", line + 1);
+  survey->named_labels = true;
 }
 
 static void who(struct nx_survey *survey, const struct nx_bids_file *file,
@@ -204,10 +205,33 @@ static int open_and_judge(struct nx_survey *survey, const struct nx_survey_optio
   return r < 0 ? r : nx_survey_spectra(survey, recording, judged, out, why);
 }
 
-/* The words behind the path that the layers below put in front. */
-static const char *without_path(const char *text, const char *path) {
-  const char *at = *path ? strstr(text, path) : NULL;
-  return at && at[strlen(path)] == ':' ? at + strlen(path) + 2 : text;
+/* Every `what` in text becomes `with`. */
+static void replace_all(char text[NX_ERROR_TEXT_SIZE], const char *what, const char *with) {
+  char out[NX_ERROR_TEXT_SIZE] = "";
+  size_t n = strlen(what), used = 0;
+  const char *from = text;
+  for (const char *at; n && (at = strstr(from, what)) && used < sizeof out; from = at + n)
+    used += (size_t)snprintf(out + used, sizeof out - used, "%.*s%s", (int)(at - from), from, with);
+  if (used < sizeof out)
+    snprintf(out + used, sizeof out - used, "%s", from);
+  memcpy(text, out, sizeof out);
+}
+
+/* The reason without the names that the layers below put in: the page shows it. */
+static void put_reason(const char *words, const char *path, const char *file,
+                       char out[NX_ERROR_TEXT_SIZE]) {
+  const char *base = strrchr(file, '/');
+  char stem[256];
+  base = base ? base + 1 : file;
+  snprintf(out, NX_ERROR_TEXT_SIZE, "%s", words);
+  snprintf(stem, sizeof stem, "%.*s", (int)strcspn(base, "."), base);
+  size_t n = strlen(path);
+  if (n && !strncmp(out, path, n) && out[n] == ':')
+    memmove(out, out + n + 1, strlen(out + n + 1) + 1);
+  replace_all(out, path, "the file");
+  replace_all(out, base, "the file");
+  if (strlen(stem) > 2)
+    replace_all(out, stem, "…");
 }
 
 static void survey_recording(struct nx_survey *survey, const struct nx_survey_options *options,
@@ -234,7 +258,7 @@ static void survey_recording(struct nx_survey *survey, const struct nx_survey_op
     r = open_and_judge(survey, options, file, path, recording, &why);
   if (r == 0 || (options->check.headers_only && !file->size && !file->folder))
     return;
-  snprintf(recording->refused, sizeof recording->refused, "%s", without_path(why.text, path));
+  put_reason(why.text, path, file->path, recording->refused);
   if (!options->check.headers_only)
     nx_findings_add(&survey->findings, NX_FINDING_ERROR, "neurox.unreadable", file->path, "%s",
                     recording->refused);

@@ -54,6 +54,7 @@ struct nx_survey_place {
 struct nx_survey {
   char folder_name[64];
   bool is_bids, on_sphere, synthetic;
+  bool named_labels; /* some are ends of file names, which may be anything */
   size_t n_people, n_recordings, n_channels, n_places, n_labels, n_sexes, n_regions;
   char **people; /* [n_people], local */
   struct nx_survey_recording *recordings;

@@ -7,6 +7,7 @@
 #include "common/bytes.h"
 #include "common/file.h"
 #include "common/size.h"
+#include "node/dataset/bids_check_parts.h"
 #include "node/dataset/survey.h"
 #include "node/dataset/survey_figures.h"
 
@@ -60,17 +61,37 @@ static size_t person_of(const struct nx_survey *survey, const char *label, size_
   return 0;
 }
 
-/* "sub-smith/eeg/sub-smith_eeg.edf" → "sub-#3/eeg/sub-#3_eeg.edf"; a file of a flat folder, whose
- * name may be anything, is its number. */
+/* Names that BIDS gives, and names built by its rules; any other may hold a person's. */
+static bool is_plain_name(const char *path) {
+  static const char *const plain[] = {".", "dataset_description.json", "README", "participants.tsv",
+                                      "participants.json"};
+  static const char suffixes[] = "eeg ieeg meg bold cbv sbref beh channels electrodes coordsystem "
+                                 "events headshape markers physio stim photo scans sessions T1w";
+  struct nx_bids_name name;
+  const char *base = strrchr(path, '/');
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(plain); i++)
+    if (!strcmp(path, plain[i]))
+      return true;
+  return nx_bids_name_parse(base ? base + 1 : path, &name) && name.n > 0 &&
+         nx_word_in(name.suffix, suffixes);
+}
+
+/* "sub-smith/eeg/sub-smith_eeg.edf" → "sub-#3/eeg/sub-#3_eeg.edf"; a file whose name may be
+ * anything is its number, or only its kind. */
 static void put_path(FILE *out, const struct nx_survey *survey, const char *path) {
-  if (!survey->is_bids) {
+  const char *dot = strrchr(path, '.');
+  if (!survey->is_bids || !is_plain_name(path)) {
     for (size_t i = 0; i < survey->n_recordings; i++)
       if (!strcmp(survey->recordings[i].path, path)) {
         fprintf(out, "recording %zu", i + 1);
         return;
       }
-    const char *dot = strrchr(path, '.');
-    fprintf(out, "a file (%s)", dot ? dot : "no extension");
+    fputs("a file", out);
+    if (dot && strlen(dot) < 8) {
+      fputs(" (", out);
+      nx_page_text(out, dot);
+      fputs(")", out);
+    }
     return;
   }
   for (const char *at; (at = strstr(path, "sub-"));) {
@@ -82,6 +103,15 @@ static void put_path(FILE *out, const struct nx_survey *survey, const char *path
     path = at + 4 + n;
   }
   nx_page_text(out, path);
+}
+
+/* A label that is the end of one file's name may be a person's: only what several share is shown.
+ */
+static const char *shown_label(const struct nx_survey *survey, const char *label) {
+  for (size_t i = 0; i < survey->n_labels && survey->named_labels; i++)
+    if (!strcmp(survey->labels[i].word, label) && survey->labels[i].n > 1)
+      return label;
+  return survey->named_labels ? "(one file's)" : label;
 }
 
 /* ---- parts --------------------------------------------------------------------------------- */
@@ -170,7 +200,8 @@ static void put_findings(FILE *out, const struct nx_survey *survey) {
       out);
 }
 
-static void put_bars(FILE *out, const char *title, const struct nx_survey_count *counts, size_t n) {
+static void put_bars(FILE *out, const struct nx_survey *survey, const char *title,
+                     const struct nx_survey_count *counts, size_t n) {
   size_t most = 1;
   for (size_t i = 0; i < n; i++)
     most = NX_MAX(most, counts[i].n);
@@ -179,7 +210,8 @@ static void put_bars(FILE *out, const char *title, const struct nx_survey_count 
     double width = 150.0 * (double)counts[i].n / (double)most;
     fprintf(out, "<rect x=130 y=%zu width=%.1f height=16 rx=3 fill=#5b8db8 />", 24 * i + 2, width);
     fprintf(out, "<text x=122 y=%zu text-anchor=end>", 24 * i + 14);
-    nx_page_text(out, counts[i].word);
+    nx_page_text(out,
+                 counts == survey->labels ? shown_label(survey, counts[i].word) : counts[i].word);
     fprintf(out, "</text><text x=%.1f y=%zu>%zu</text>", 136 + width, 24 * i + 14, counts[i].n);
   }
   fputs("</svg></div>", out);
@@ -188,9 +220,10 @@ static void put_bars(FILE *out, const char *title, const struct nx_survey_count 
 static void put_people(FILE *out, const struct nx_survey *survey) {
   fputs("<h2>People and labels</h2><div class=figures>", out);
   if (survey->n_labels)
-    put_bars(out, "Recordings of each label (task)", survey->labels, survey->n_labels);
+    put_bars(out, survey, "Recordings of each label (task)", survey->labels, survey->n_labels);
   if (survey->n_sexes)
-    put_bars(out, "People by sex, as participants.tsv says", survey->sexes, survey->n_sexes);
+    put_bars(out, survey, "People by sex, as participants.tsv says", survey->sexes,
+             survey->n_sexes);
   fputs("</div>", out);
   if (!survey->n_labels)
     fputs("<p>No label can be told from names or tables: a plan could only reconstruct.</p>", out);
@@ -245,7 +278,7 @@ static void put_recordings(FILE *out, const struct nx_survey *survey) {
   for (size_t i = 0; i < survey->n_recordings && i < 1000; i++) {
     const struct nx_survey_recording *r = &survey->recordings[i];
     fprintf(out, "<tr><td class=n>%zu<td class=n>%zu<td>", i + 1, r->person);
-    nx_page_text(out, r->label);
+    nx_page_text(out, r->label[0] ? shown_label(survey, r->label) : "");
     fprintf(out, "<td>%s", r->format);
     if (r->refused[0] && !r->format[0])
       fputs("<td><td><td><td><td><td><td class=bad>", out);
@@ -265,12 +298,10 @@ static void put_recordings(FILE *out, const struct nx_survey *survey) {
 
 static void put_page(FILE *out, const struct nx_survey *survey) {
   fprintf(out, head, "Data set check");
-  fputs("<h1>", out);
-  nx_page_text(out, survey->folder_name);
-  fputs(
-      "</h1><p class=note>neurox-node check. People are numbered; no name, path or header text is "
-      "on this page, and it loads nothing.</p>",
-      out);
+  fputs("<h1>Data set check</h1><p class=note>neurox-node check. People are numbered; no name, "
+        "path or header text is "
+        "on this page, and it loads nothing.</p>",
+        out);
   put_verdict(out, survey);
   put_tiles(out, survey);
   put_findings(out, survey);

@@ -71,14 +71,15 @@ static int put_binary(struct vision_copy *copy, const char *key, const char *val
 /* ChN=name,reference,resolution,unit and nothing behind. */
 static int put_channel(struct vision_copy *copy, const char *key, const char *value,
                        struct nx_error *err) {
-  char line[512];
+  char line[512], clean[768];
   size_t commas = 0, n = 0;
   if (strncasecmp(key, "Ch", 2) != 0 || !isdigit((unsigned char)key[2]))
     return 0;
   for (; value[n] && !(value[n] == ',' && ++commas == 4); n++)
     continue;
   snprintf(line, sizeof line, "%.16s=%.*s", key, (int)NX_MIN(n, (size_t)400), value);
-  return put_line(&copy->header, line, err);
+  nx_text_clean(line, strlen(line), clean, sizeof clean); /* a Latin-1 unit becomes UTF-8 */
+  return put_line(&copy->header, clean, err);
 }
 
 /* The section of a line, by its first word; 0: one that is not copied. */

@@ -60,8 +60,14 @@ bool nx_looks_like_name(const char *text, size_t size) {
   return !is_nobody(field) && count_letters(field) >= 3 && count_digits(field) == 0;
 }
 
+/* Digits that belong together: "0234567", "1234/2002"; not "0.1 Hz to 75 Hz". */
 bool nx_looks_like_number(const char *text, size_t size) {
-  return count_digits(trim(text, size)) >= 6;
+  size_t digits = 0;
+  for (size_t i = 0; i < size && digits < 6; i++) {
+    bool joins = (text[i] == '-' || text[i] == '/') && digits;
+    digits = isdigit((unsigned char)text[i]) ? digits + 1 : joins ? digits : 0;
+  }
+  return digits >= 6;
 }
 
 static bool is_month(const char *text) {
@@ -73,16 +79,41 @@ static bool is_month(const char *text) {
   return false;
 }
 
-/* 02-MAY-1951, 2.5.1951, 1951-05-02, 19510502 */
+static size_t run_of_digits(const char *text, size_t size) {
+  size_t n = 0;
+  while (n < size && isdigit((unsigned char)text[n]))
+    n++;
+  return n;
+}
+
+/* Length of "day SEP month SEP year" or "year SEP month SEP day" at text, 0: there is none. */
+static size_t date_at(const char *text, size_t size) {
+  size_t first = run_of_digits(text, size), at = first;
+  if (first < 1 || first > 4 || at >= size || !strchr("-./ ", text[at]))
+    return 0;
+  char separator = text[at++];
+  size_t second = run_of_digits(text + at, size - at);
+  bool month = at + 3 <= size && is_month(text + at);
+  if (!month && (second < 1 || second > 2))
+    return 0;
+  at += month ? 3 : second;
+  if (at >= size || text[at] != separator)
+    return 0;
+  size_t third = run_of_digits(text + at + 1, size - at - 1);
+  bool full = first == 4 || third == 4 || (first == 2 && third == 2);
+  return full && third >= 1 && third <= 4 ? at + 1 + third : 0;
+}
+
+/* 02-MAY-1951, 2.5.1951, 1951-05-02, 02.05.51, 19510502 */
 bool nx_looks_like_date(const char *text, size_t size) {
-  struct field field = trim(text, size);
-  size_t digits = count_digits(field), parts = 0;
-  bool month = false;
-  for (size_t i = 0; i < field.size; i++) {
-    parts += strchr("-./", field.text[i]) != NULL;
-    month |= i + 3 <= field.size && is_month(field.text + i);
+  for (size_t i = 0; i < size;) {
+    size_t run = run_of_digits(text + i, size - i);
+    if (date_at(text + i, size - i) ||
+        (run == 8 && (!memcmp(text + i, "19", 2) || !memcmp(text + i, "20", 2))))
+      return true;
+    i += run ? run : 1;
   }
-  return (digits >= 5 && (month || parts == 2)) || (digits == 8 && field.size == 8);
+  return false;
 }
 
 void nx_identity_note(struct nx_recording *recording, const char *what) {

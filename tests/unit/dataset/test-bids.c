@@ -314,6 +314,7 @@ static void the_page_names_nobody_and_loads_nothing(void **state) {
   finish_bids(folder, 1);
   put_file(folder, "sub-Mustermann/eeg/sub-Mustermann_task-rest_eeg.edf", "0       broken");
   put_file(folder, "sub-Mustermann/eeg/sub-Mustermann_task-<b>_eeg.edf", "x");
+  put_file(folder, "sub-00/eeg/sub-00_Mustermann.txt", "x");
   assert_int_equal(nx_survey(folder, &options, &survey, NULL), 0);
   assert_int_equal(survey.n_people, 2);
   assert_false(nx_survey_valid(&survey)); /* Mustermann has no line in participants.tsv */
@@ -339,6 +340,29 @@ static void the_page_names_nobody_and_loads_nothing(void **state) {
   remove_tree(folder);
 }
 
+/* In a plain folder any part of a file's name may be a person's. */
+static void the_page_of_a_plain_folder_shows_no_part_of_a_name(void **state) {
+  (void)state;
+  char folder[] = "/tmp/nx-Mustermann-XXXXXX", page[64];
+  struct nx_survey survey;
+  struct nx_survey_options options = {.no_samples = true};
+  struct nx_buffer text = {0};
+  make_folder(folder);
+  make_cohort(folder, 1, 10);
+  put_file(folder, "Mustermann_Erika.edf", "broken");
+  assert_int_equal(nx_survey(folder, &options, &survey, NULL), 0);
+  assert_int_equal(survey.n_people, 2);
+  snprintf(page, sizeof page, "%s.html", folder);
+  assert_int_equal(nx_survey_page(&survey, page, NULL), 0);
+  assert_int_equal(nx_file_read(page, 1 << 22, &text, NULL), 0);
+  assert_null(memmem(text.data, text.size, "Mustermann", 10));
+  assert_null(memmem(text.data, text.size, "Erika", 5));
+  nx_buffer_finish(&text);
+  nx_survey_finish(&survey);
+  unlink(page);
+  remove_tree(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(names_are_entities_a_suffix_and_an_extension),
@@ -352,6 +376,7 @@ int main(void) {
       cmocka_unit_test(labels_come_from_participants_or_events),
       cmocka_unit_test(channels_tsv_says_what_is_eeg),
       cmocka_unit_test(the_page_names_nobody_and_loads_nothing),
+      cmocka_unit_test(the_page_of_a_plain_folder_shows_no_part_of_a_name),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

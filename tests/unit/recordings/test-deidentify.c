@@ -55,7 +55,7 @@ static size_t make_edf(char *out, const char *patient, const char *about) {
                 {8, {"100", "1"}},
                 {8, {"-32768", "-32768"}},
                 {8, {"32767", "32767"}},
-                {80, {"HP:0.1Hz", ""}},
+                {80, {"HP:0.16Hz LP:75.5Hz N:50Hz", ""}},
                 {8, {"10", "60"}},
                 {32, {"", ""}}};
   size_t n = (size_t)sprintf(out, "%-8s%-80s%-80s%-8s%-8s%-8s%-44s%-8s%-8s%-4s", "0", patient,
@@ -98,6 +98,7 @@ static void an_edf_copy_has_the_samples_and_nothing_of_the_person(void **state) 
   assert_int_equal(counts.annotations_kept, 2);
   assert_int_equal(counts.annotations_changed, 2);
   assert_int_equal(counts.fields_blanked, 1);
+  assert_non_null(memmem(after.data, after.size, "LP:75.5Hz", 9)); /* filters tell of nobody */
   assert_int_equal(nx_recording_open(at("clean.edf"), &recording, NULL), 0);
   const struct nx_recording_info *info = nx_recording_info(recording);
   assert_string_equal(info->identity, "");
@@ -219,6 +220,8 @@ static void what_looks_like_a_person_is_noted_by_field_only(void **state) {
       {"X F X Haagse_Harry", "", "patient name"},
       {"Haagse Harry", "", "patient name"},
       {"X M 1951-05-02 X", "", "birth date"},
+      {"X M 2.5.1951 X", "", "birth date"},
+      {"X M 19510502 X", "", "birth date"},
       {"X X X X", "Startdate X PSG-123456 X X", "administration number"},
   };
   char edf[4096];

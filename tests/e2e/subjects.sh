@@ -1,0 +1,50 @@
+#!/bin/sh
+# A site whose recordings are a BIDS tree trains with two flat ones; in the middle of the run one of
+# its people withdraws, and from the next round on is not used, without a restart.
+. tests/e2e/lib.sh
+
+into_bids() { # NAME: the synthetic site's files as a BIDS tree
+  for file in "$work/$1.data"/Subject*_*.edf; do
+    name=${file##*/Subject}
+    person=${name%%_*}
+    case $name in *_rest.edf) task=rest ;; *) task=arithmetic ;; esac
+    mkdir -p "$work/$1.data/sub-$person/eeg"
+    mv "$file" "$work/$1.data/sub-$person/eeg/sub-${person}_task-${task}_eeg.edf"
+    grep -q "sub-$person" "$work/$1.people" 2>/dev/null || echo "sub-$person" >>"$work/$1.people"
+  done
+  { echo participant_id; cat "$work/$1.people"; } >"$work/$1.data/participants.tsv"
+  echo '{"Name": "synthetic", "BIDSVersion": "1.11.0"}' >"$work/$1.data/dataset_description.json"
+  echo '{"TaskName": "x", "EEGReference": "none", "SamplingFrequency": 200, "PowerLineFrequency": 50,
+    "SoftwareFilters": "n/a"}' >"$work/$1.data/task-rest_eeg.json"
+  cp "$work/$1.data/task-rest_eeg.json" "$work/$1.data/task-arithmetic_eeg.json"
+  rm -f "$work/$1.data/SYNTHETIC"
+}
+
+small_plan 8 >"$work/plan.yaml"
+start_hub
+for k in 0 1 2; do
+  synth_site "site-$k" $((4 * k)) 4
+  [ $k != 0 ] || into_bids site-0
+  enrol "site-$k"
+done
+check "the BIDS tree is valid and ready" "$node" check "$work/site-0.data" --ready --no-page
+for k in 0 1 2; do run_site "site-$k"; done
+"$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1
+check "a round is over" wait_for 60 grep -q "round.sealed round=2 " "$work/site-0.log"
+check "a person withdraws" "$node" subjects withdraw sub-02 --home "$work/site-0"
+check "the run finishes" timeout 150 "$coordinator" watch --home "$hub"
+model=$(status_value model_sha256)
+wait_for 15 test -f "$work/site-0/models/$model" || true
+
+used() { "$node" subjects used --home "$work/site-0" "$@" 2>/dev/null; }
+in_round() { used --round "$1" | grep -q "^02	train"; }
+last_out() { used --round 9 | grep -q "^01	" && ! in_round 9; }
+marked() { used --model "$model" | grep -q "^02	train	.*	yes$"; }
+silent() { ! grep -E "sub-0[0-3]|Subject0" "$work/site-0.log" "$work/hub.log"; }
+check "an early round used them" in_round 2
+check "the last round did not" last_out
+check "the final model is marked: it stands on rounds that did" marked
+check "the audit log says that the list changed, by counts" sh -c \
+  "'$audit' show '$work/site-0/audit' | grep 'subjects.changed' | grep -q 'withdrawn'"
+check "no log names anybody" silent
+check "all logs verify" "$audit" verify "$hub/audit" "$work/site-0/audit"
