@@ -144,15 +144,15 @@ static void check_description(const struct nx_bids_file *file, const cJSON *json
 
 /* Is there a file that this sidecar is for? */
 static bool has_data_file(const struct nx_bids_tree *tree, const struct nx_bids_file *file) {
-  size_t n = (size_t)(nx_bids_base(file) - file->path);
-  for (size_t i = 0; i < tree->n; i++) {
-    const struct nx_bids_file *other = &tree->files[i];
-    if (other != file && other->named && !strncmp(other->path, file->path, n) &&
-        !strcmp(other->name.suffix, file->name.suffix) &&
+  size_t n = (size_t)(nx_bids_base(file) - file->path), here;
+  const struct nx_bids_file *end = tree->files + tree->n;
+  /* What lies in its folder and below stands together in the list. */
+  for (const struct nx_bids_file *other = nx_bids_folder(tree, file->path, n, &here);
+       other < end && !strncmp(other->path, file->path, n); other++)
+    if (other != file && other->named && !strcmp(other->name.suffix, file->name.suffix) &&
         strcmp(other->name.extension, ".json") != 0 &&
         nx_bids_applies(&file->name, &other->name, NULL))
       return true;
-  }
   return false;
 }
 
