@@ -414,7 +414,8 @@ static int serve(struct nx_coordinator *c, const char *home, const struct nx_ser
   signal(SIGPIPE, SIG_IGN);
   int r = open_home(c, home, err);
   if (r == 0)
-    nx_run_store_drill(c->federation->store, options->drill_record, options->drill_before);
+    nx_run_store_drill(c->federation->store, options->drill_kind, options->drill_record,
+                       options->drill_before);
   if (r < 0 || (r = check_port(c->federation->config->listen, err)) < 0 ||
       (r = check_port(c->federation->config->enrol_listen, err)) < 0 ||
       (r = start_threads(c, err)) < 0)

@@ -15,6 +15,7 @@
 
 struct nx_serve_options {
   uint32_t drill_record; /* nx_run_store_drill(); 0: none */
+  uint32_t drill_kind;
   bool drill_before;
 };
 

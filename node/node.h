@@ -18,13 +18,16 @@ enum nx_drill {
   NX_DRILL_NONE,
   NX_DRILL_KILL_AFTER_SHARES, /* once every member has this node's shares */
   NX_DRILL_KILL_AFTER_CHARGE, /* the privacy charge is on disk, nothing is uploaded */
-  NX_DRILL_KILL_MID_UPLOAD    /* half of the masked update is sent */
+  NX_DRILL_KILL_MID_UPLOAD,   /* half of the masked update is sent */
+  NX_DRILL_KILL_BEFORE,       /* a record of the journal of the type drill_record */
+  NX_DRILL_KILL_AFTER         /* it is on disk */
 };
 
 struct nx_node_options {
   const char *home;
   enum nx_drill drill;
   uint64_t drill_round;
+  char drill_record; /* its type in the journal, participant_journal.c */
 };
 
 /* Runs until SIGTERM or SIGINT (0) or until it cannot go on (NX_E_*). */

@@ -1,4 +1,5 @@
 /* Actions: carries out what the participant decided, in order. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +21,26 @@ static struct nx_site_round round_of(const struct nx_participant_action *action)
   return round;
 }
 
+static void drill_on_record(const struct nx_node *node, enum nx_drill when,
+                            struct nx_bytes record) {
+  const struct nx_node_options *options = &node->options;
+  struct nx_participant_progress progress;
+  nx_participant_progress(node->participant, &progress);
+  if (options->drill != when || nx_participant_record_type(record) != options->drill_record ||
+      NX_MAX(progress.round, progress.last_sealed) < options->drill_round)
+    return;
+  NX_LOG(NX_LOG_WARNING, "drill.kill", NX_STR("where", "journal"), NX_U64("round", progress.round));
+  raise(SIGKILL);
+}
+
 static int persist(struct nx_node *node, const struct nx_participant_action *action,
                    struct nx_error *err) {
-  return action->replace ? nx_journal_restart(node->journal, action->record, err)
-                         : nx_journal_append(node->journal, action->record, err);
+  drill_on_record(node, NX_DRILL_KILL_BEFORE, action->record);
+  int r = action->replace ? nx_journal_restart(node->journal, action->record, err)
+                          : nx_journal_append(node->journal, action->record, err);
+  if (r == 0)
+    drill_on_record(node, NX_DRILL_KILL_AFTER, action->record);
+  return r;
 }
 
 /* ---- sending ------------------------------------------------------------------------------ */

@@ -34,8 +34,10 @@ void nx_run_store_destroy(struct nx_run_store *store); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_run_store *, nx_run_store_destroy)
 
 /* A drill for tests of what a crash may not lose: the process kills itself (SIGKILL) right
- * before, or right after, the n-th record or sealed round from now on is durable. */
-void nx_run_store_drill(struct nx_run_store *store, uint32_t n, bool before);
+ * before, or right after, the n-th record or sealed round from now on is durable. kind: only
+ * records of this kind count, or sealed rounds; 0: all of them. */
+#define NX_STORE_DRILL_SEALED UINT32_MAX
+void nx_run_store_drill(struct nx_run_store *store, uint32_t kind, uint32_t n, bool before);
 
 /* --- the federation and its members ------------------------------------------------ */
 

@@ -123,15 +123,16 @@ int nx_run_store_needs_blob(struct nx_run_store *store, const struct nx_hash *ha
   return 0;
 }
 
-void nx_run_store_drill(struct nx_run_store *store, uint32_t n, bool before) {
+void nx_run_store_drill(struct nx_run_store *store, uint32_t kind, uint32_t n, bool before) {
   NX_STORE_LOCK(store);
   store->drill = n;
+  store->drill_kind = kind;
   store->drill_before = before;
 }
 
 /* Called on both sides of a change. */
-static void drill(struct nx_run_store *store, bool before) {
-  if (store->drill && store->drill_before == before && --store->drill == 0)
+static void drill(struct nx_run_store *store, uint32_t kind, bool before) {
+  if ((!store->drill_kind || store->drill_kind == kind) && store->drill && store->drill_before == before && --store->drill == 0)
     raise(SIGKILL);
 }
 
@@ -140,12 +141,12 @@ static void drill(struct nx_run_store *store, bool before) {
 int nx_run_store_append_record(struct nx_run_store *store, const struct nx_store_record *record,
                                struct nx_error *err) {
   NX_STORE_LOCK(store);
-  drill(store, true);
+  drill(store, record->kind, true);
   int r =
       nx_sql_run(store, err, "INSERT INTO records(round, attempt, kind, body) VALUES(?, ?, ?, ?)",
                  "iiib", (int64_t)record->round, (int64_t)record->attempt, (int64_t)record->kind,
                  record->body.data, record->body.size);
-  drill(store, false);
+  drill(store, record->kind, false);
   return r;
 }
 
@@ -190,7 +191,7 @@ int nx_run_store_seal_round(struct nx_run_store *store, const struct nx_store_se
                             struct nx_bytes aux, const uint8_t *survivors, struct nx_error *err) {
   NX_STORE_LOCK(store);
   _cleanup_transaction_ struct nx_transaction transaction = {0};
-  drill(store, true);
+  drill(store, NX_STORE_DRILL_SEALED, true);
   int r = nx_transaction_begin(store, &transaction, err);
   if (r < 0 || (r = insert_sealed(store, sealed, aux, survivors, err)) < 0 ||
       (r = nx_sql_run(store, err, "UPDATE runs SET model = ? WHERE id = ?", "bi",
@@ -199,7 +200,7 @@ int nx_run_store_seal_round(struct nx_run_store *store, const struct nx_store_se
                       (int64_t)sealed->round)) < 0)
     return r;
   r = nx_transaction_commit(&transaction, err);
-  drill(store, false);
+  drill(store, NX_STORE_DRILL_SEALED, false);
   return r;
 }
 

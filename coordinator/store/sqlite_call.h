@@ -11,6 +11,7 @@ struct nx_run_store {
   sqlite3 *db;
   pthread_mutex_t lock;
   uint32_t drill; /* changes until this process kills itself; 0: never */
+  uint32_t drill_kind; /* of these only; 0: all */
   bool drill_before;
 };
 

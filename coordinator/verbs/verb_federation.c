@@ -8,6 +8,7 @@
 #include "coordinator/address.h"
 #include "coordinator/admin/enrolment.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/drill.h"
 #include "coordinator/verbs/coordinator_verb.h"
 #include "coordinator/verbs/participation.h"
 
@@ -160,20 +161,6 @@ const struct nx_coordinator_verb nx_coordinator_invite = {
 
 /* --- serve -------------------------------------------------------------------------------- */
 
-static int parse_drill(const char *text, struct nx_serve_options *options, struct nx_error *err) {
-  static const char after[] = "kill-after-record@", before[] = "kill-before-record@";
-  uint64_t n = 0;
-  options->drill_before = !strncmp(text, before, sizeof before - 1);
-  if (!options->drill_before && strncmp(text, after, sizeof after - 1))
-    return nx_fail(err, NX_E_INVALID,
-                   "--drill: '%s' is not kill-before-record@N or "
-                   "kill-after-record@N",
-                   text);
-  int r = nx_option_number("drill", strchr(text, '@') + 1, 1, 1000000, &n, err);
-  options->drill_record = (uint32_t)n;
-  return r;
-}
-
 static int run_serve(int argc, char *const *argv, struct nx_error *err) {
   const char *given = NX_COORDINATOR_HOME, *drill = NULL, *words;
   const struct nx_option options[] = {{.name = "home", .value = &given},
@@ -182,7 +169,7 @@ static int run_serve(int argc, char *const *argv, struct nx_error *err) {
   char home[NX_PATH_SIZE];
   size_t n_words;
   if (nx_options_parse(argc, argv, options, 2, &words, 0, &n_words, err) < 0 ||
-      nx_verb_home(given, home, err) < 0 || (drill && parse_drill(drill, &serve, err) < 0))
+      nx_verb_home(given, home, err) < 0 || (drill && nx_drill_parse(drill, &serve, err) < 0))
     return NX_VERB_USAGE;
   int r = nx_coordinator_serve(home, &serve, err);
   return r < 0 ? nx_error_prefix(err, r, "serve") : 0;
@@ -196,8 +183,10 @@ const struct nx_coordinator_verb nx_coordinator_serve_verb = {
             "Logs go to stderr. Stop it with SIGTERM or Ctrl-C. Killed at any moment, it goes on\n"
             "where it was when it is started again: everything it promised is on "
             "disk.\n\n" NX_HELP_COORDINATOR_HOME
-            "  --drill kill-after-record@N | kill-before-record@N   for exercises: dies there, as\n"
-            "                  if the power had failed; start it again and see\n",
+            "  --drill kill-after-WHAT@N | kill-before-WHAT@N   for exercises: dies (SIGKILL) when\n"
+            "                  the N-th WHAT becomes durable; start it again and see. WHAT: record\n"
+            "                  (any), attempt, invite, roster, shares, bundle, upload, commit,\n"
+            "                  certificate, opened, result, aborting, ended, sealed\n",
     .run = run_serve,
 };
 

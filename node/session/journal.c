@@ -17,7 +17,7 @@
 struct nx_journal {
   char path[NX_PATH_SIZE];
   int fd;
-  bool broken;
+  bool broken, torn; /* torn: and nothing was written since */
   struct nx_hash link;
 };
 
@@ -80,18 +80,43 @@ static int visit_records(struct nx_journal *journal, struct nx_bytes text, nx_jo
   return 0;
 }
 
-/* Keeps what is not whole beside the journal, for whoever wants to know. */
+static int path_beside(const struct nx_journal *journal, const char *ending, char out[NX_PATH_SIZE],
+                       struct nx_error *err) {
+  return snprintf(out, NX_PATH_SIZE, "%s%s", journal->path, ending) < NX_PATH_SIZE
+             ? 0
+             : nx_fail(err, NX_E_LIMIT, "path is too long: %.64s…", journal->path);
+}
+
+/* Keeps what is not whole beside the journal. While it is there the journal counts as torn. */
 static int set_tail_aside(struct nx_journal *journal, struct nx_bytes tail, size_t whole,
                           struct nx_error *err) {
   char aside[NX_PATH_SIZE];
-  if (snprintf(aside, sizeof aside, "%s.torn", journal->path) >= (int)sizeof aside)
-    return nx_fail(err, NX_E_LIMIT, "path is too long: %.64s…", journal->path);
-  int r = nx_file_replace(aside, tail, 0600, err);
+  int r = path_beside(journal, ".torn", aside, err);
+  if (r < 0)
+    return r;
+  r = nx_file_replace(aside, tail, 0600, err);
   if (r < 0)
     return r;
   if (ftruncate(journal->fd, (off_t)whole) || fsync(journal->fd))
     return nx_fail_errno(err, errno, "cut %s", journal->path);
   return NX_JOURNAL_TORN;
+}
+
+/* Torn at an earlier opening, whose caller died before it could write that down. */
+static int was_torn(const struct nx_journal *journal, struct nx_error *err) {
+  char aside[NX_PATH_SIZE];
+  int r = path_beside(journal, ".torn", aside, err);
+  return r < 0 ? r : nx_path_exists(aside) ? NX_JOURNAL_TORN : 0;
+}
+
+/* Whoever opened it has written down what it makes of that: the tail stays for people to see.
+ * When this fails the next opening is told once more, which does no harm. */
+static void told(struct nx_journal *journal) {
+  char aside[NX_PATH_SIZE], kept[NX_PATH_SIZE];
+  if (journal->torn && path_beside(journal, ".torn", aside, NULL) == 0 &&
+      path_beside(journal, ".lost", kept, NULL) == 0)
+    rename(aside, kept);
+  journal->torn = false;
 }
 
 static int read_existing(struct nx_journal *journal, nx_journal_visit visit, void *context,
@@ -109,8 +134,10 @@ static int read_existing(struct nx_journal *journal, nx_journal_visit visit, voi
   if ((r = nx_file_sync_folder_of(journal->path, err)) < 0)
     return r;
   r = visit_records(journal, nx_buffer_view(&text), visit, context, &whole, err);
-  if (r < 0 || whole == text.size)
+  if (r < 0)
     return r;
+  if (whole == text.size)
+    return was_torn(journal, err);
   return set_tail_aside(journal, nx_bytes(text.data + whole, text.size - whole), whole, err);
 }
 
@@ -141,6 +168,7 @@ int nx_journal_open(const char *path, nx_journal_visit visit, void *context,
     r = read_existing(journal, visit, context, err);
   if (r < 0)
     return r;
+  journal->torn = r == NX_JOURNAL_TORN;
   *journal_out = nx_steal(&journal);
   return r;
 }
@@ -162,6 +190,7 @@ int nx_journal_append(struct nx_journal *journal, struct nx_bytes body, struct n
     return r;
   }
   journal->link = link;
+  told(journal);
   return 0;
 }
 
@@ -181,6 +210,7 @@ int nx_journal_restart(struct nx_journal *journal, struct nx_bytes body, struct 
     return r;
   }
   journal->link = link;
+  told(journal);
   return 0;
 }
 

@@ -25,7 +25,8 @@ struct nx_journal;
 typedef int (*nx_journal_visit)(void *context, struct nx_bytes body, struct nx_error *err);
 
 /* Opens or makes the file at `path` (0600). 0, or NX_JOURNAL_TORN: the tail that is not
- * whole was moved to PATH.torn, and the journal goes on behind the last whole record.
+ * whole was moved to PATH.torn, and the journal goes on behind the last whole record. So says
+ * every opening until a record was written, and the tail is PATH.lost from then on.
  * NX_E_FORMAT: not a journal. */
 int nx_journal_open(const char *path, nx_journal_visit visit, void *context,
                     struct nx_journal **journal_out, struct nx_error *err);

@@ -177,3 +177,7 @@ void nx_participant_progress(const struct nx_participant *participant,
 int nx_seals_check(const struct nx_participant_config *cfg, uint64_t round,
                    const struct nx_hash *model, const struct nx_bytes *seals, size_t n_seals,
                    struct nx_error *err);
+
+/* What a PERSIST action's record is of: J joined, U upload, V vote, R released, C closed,
+ * X unknown, S sealed. */
+char nx_participant_record_type(struct nx_bytes record);

@@ -245,6 +245,10 @@ static int read_record(struct nx_bytes bytes, struct durable *durable, struct nx
   return r;
 }
 
+char nx_participant_record_type(struct nx_bytes record) {
+  return record.size > 1 ? (char)record.data[1] : 0;
+}
+
 int participant_restore(struct turn *t) {
   for (size_t i = 0; i < t->event->n_records; i++) {
     int r = read_record(t->event->records[i], &t->p->durable, t->err);

@@ -4,24 +4,40 @@
 #include "node/node.h"
 #include "node/verbs/verb.h"
 
+static const struct {
+  const char *name;
+  enum nx_drill drill;
+  char record;
+} drills[] = {{"kill-after-shares", NX_DRILL_KILL_AFTER_SHARES, 0},
+              {"kill-after-charge", NX_DRILL_KILL_AFTER_CHARGE, 0},
+              {"kill-mid-upload", NX_DRILL_KILL_MID_UPLOAD, 0},
+              {"kill-before-join", NX_DRILL_KILL_BEFORE, 'J'},
+              {"kill-after-join", NX_DRILL_KILL_AFTER, 'J'},
+              {"kill-before-upload", NX_DRILL_KILL_BEFORE, 'U'},
+              {"kill-after-upload", NX_DRILL_KILL_AFTER, 'U'},
+              {"kill-before-vote", NX_DRILL_KILL_BEFORE, 'V'},
+              {"kill-after-vote", NX_DRILL_KILL_AFTER, 'V'},
+              {"kill-before-release", NX_DRILL_KILL_BEFORE, 'R'},
+              {"kill-after-release", NX_DRILL_KILL_AFTER, 'R'},
+              {"kill-before-sealed", NX_DRILL_KILL_BEFORE, 'S'},
+              {"kill-after-sealed", NX_DRILL_KILL_AFTER, 'S'}};
+
 /* "kill-after-shares@3" */
 static int parse_drill(const char *text, struct nx_node_options *options, struct nx_error *err) {
-  static const struct {
-    const char *name;
-    enum nx_drill drill;
-  } drills[] = {{"kill-after-shares@", NX_DRILL_KILL_AFTER_SHARES},
-                {"kill-after-charge@", NX_DRILL_KILL_AFTER_CHARGE},
-                {"kill-mid-upload@", NX_DRILL_KILL_MID_UPLOAD}};
-  for (size_t i = 0; i < NX_ARRAY_LENGTH(drills); i++) {
+  const char *at = strchr(text, '@');
+  for (size_t i = 0; at && i < NX_ARRAY_LENGTH(drills); i++) {
     size_t n = strlen(drills[i].name);
-    if (strncmp(text, drills[i].name, n))
+    if ((size_t)(at - text) != n || strncmp(text, drills[i].name, n))
       continue;
     options->drill = drills[i].drill;
-    return nx_option_number("drill", text + n, 1, UINT64_MAX, &options->drill_round, err);
+    options->drill_record = drills[i].record;
+    return nx_option_number("drill", at + 1, 1, UINT64_MAX, &options->drill_round, err);
   }
   return nx_fail(err, NX_E_INVALID,
-                 "--drill: 'kill-after-shares@ROUND', 'kill-after-charge@ROUND' or "
-                 "'kill-mid-upload@ROUND', not '%s'",
+                 "--drill: 'kill-after-shares@ROUND', 'kill-after-charge@ROUND', "
+                 "'kill-mid-upload@ROUND' or "
+                 "'kill-before-WHAT@ROUND', 'kill-after-WHAT@ROUND' with join, upload, vote, "
+                 "release or sealed, not '%s'",
                  text);
 }
 
@@ -48,10 +64,11 @@ const struct nx_verb nx_verb_run = {
         "audit log (neurox-audit verify DIR/audit). SIGTERM ends it; a killed node is a tolerated\n"
         "dropout, and catches up when it is started again.\n\n" NX_HELP_HOME
         "  --drill         a fire drill: kill this process (SIGKILL) in a round:\n"
-        "                  kill-after-shares@ROUND, kill-after-charge@ROUND (the privacy charge "
-        "is\n"
-        "                  on disk, nothing is sent) or kill-mid-upload@ROUND. Rounds are "
-        "numbered\n"
+        "                  kill-after-shares@ROUND, kill-after-charge@ROUND (the privacy charge is\n"
+        "                  on disk, nothing is sent) or kill-mid-upload@ROUND; or, in that round or\n"
+        "                  the first one after it in which it comes about, kill-before-WHAT@ROUND\n"
+        "                  or kill-after-WHAT@ROUND: when the journal's record of WHAT (join,\n"
+        "                  upload, vote, release, sealed) becomes durable. Rounds are numbered\n"
         "                  from 1, the statistics round included\n",
     .run = run_run,
 };

@@ -22,10 +22,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const struct nx_bytes body = nx_bytes(data + 1, size - 1);
   switch (data[0] % 18) {
     TRY(0, invite)
-    TRY(1, advert) TRY(2, roster) TRY(3, shares) TRY(4, bundle) TRY(5, upload_header)
-        TRY(6, commit_request) TRY(7, vote) TRY(8, vote_certificate) TRY(9, release) TRY(10, result)
-            TRY(11, sealed) TRY(12, signed_message) TRY(13, complaint) TRY(14, refusal)
-                TRY(15, upload_part) TRY(16, tile_request) TRY(17, tile)
+    TRY(1, advert)
+    TRY(2, roster)
+    TRY(3, shares) TRY(4, bundle) TRY(5, upload_header) TRY(6, commit_request) TRY(7, vote)
+        TRY(8, vote_certificate) TRY(9, release) TRY(10, result) TRY(11, sealed)
+            TRY(12, signed_message) TRY(13, complaint) TRY(14, refusal) TRY(15, upload_part)
+                TRY(16, tile_request) TRY(17, tile)
   }
   return 0;
 }
