@@ -1,5 +1,6 @@
 #include "common/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -124,6 +125,16 @@ int nx_folder_create(const char *path, mode_t mode, struct nx_error *err) {
   if (e == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode))
     return 0;
   return nx_fail_errno(err, e, "create folder %s", path);
+}
+
+size_t nx_folder_count(const char *path) {
+  DIR *folder = opendir(path);
+  size_t n = 0;
+  for (struct dirent *entry; folder && (entry = readdir(folder));)
+    n += entry->d_name[0] != '.';
+  if (folder)
+    closedir(folder);
+  return n;
 }
 
 int nx_folder_lock(const char *path, int *fd_out, struct nx_error *err) {

@@ -25,6 +25,8 @@ int nx_file_sync_folder_of(const char *path, struct nx_error *err);
 
 /* Creates the folder; an existing one is fine. Parents must exist. */
 int nx_folder_create(const char *path, mode_t mode, struct nx_error *err);
+/* Files and folders in it whose names begin with no dot; 0 when it cannot be read. */
+size_t nx_folder_count(const char *path);
 /* Takes path/.lock for this process or fails with NX_E_STATE ("another … is running
  * here"); the lock goes when the returned descriptor is closed. */
 int nx_folder_lock(const char *path, int *fd_out, struct nx_error *err);

@@ -105,6 +105,41 @@ static void take_start(struct nx_coordinator *c, struct nx_stream *stream, struc
   answer_status(c, stream, r, &err);
 }
 
+/* --- submit --------------------------------------------------------------------------- */
+
+/* Kept as written, and every member is told, now or when it connects: stewards can read it and
+ * decide before anything is started. */
+static int submit(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes text,
+                  struct nx_error *err) {
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
+  struct nx_hash hash;
+  int r = nx_plan_parse("plan", text, &plan, err);
+  if (r < 0 || (r = nx_model_registry_put(&c->registry, text, &hash, err)) < 0 ||
+      (r = nx_run_store_put_plan(c->federation->store, &hash, plan->name, text, nx_clock_unix(),
+                                 err)) < 0 ||
+      (r = NX_AUDIT_APPEND(c->audit, err, "plan.submitted", NX_AUDIT_HASH("plan", &hash),
+                           NX_AUDIT_STR("name", plan->name),
+                           NX_AUDIT_STR("role", nx_role_name(stream->role)),
+                           NX_AUDIT_HASH("spki", &stream->spki))) < 0)
+    return r;
+  NX_LOG(NX_LOG_INFO, "plan.submitted", NX_STR("name", plan->name), NX_HASH("plan", hash.bytes),
+         NX_STR("role", nx_role_name(stream->role)));
+  nx_session_announce_plan(c, NULL, &hash, plan->name);
+  return 0;
+}
+
+static void take_submit(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_admin_start request;
+  struct nx_error err = {0};
+  int r = nx_arena_create(NX_ADMIN_ARENA, &arena, &err);
+  if (r == 0)
+    r = nx_admin_start_decode(bytes, arena, &request, &err);
+  if (r == 0)
+    r = submit(c, stream, request.plan, &err);
+  answer_status(c, stream, r, &err);
+}
+
 /* --- pause and stop --------------------------------------------------------------------- */
 
 static int no_run(struct nx_coordinator *c, struct nx_error *err) {
@@ -201,6 +236,7 @@ static void begin_watch(struct nx_coordinator *c, struct nx_stream *stream, stru
   }
 
 DEFINE_METHOD(start, NX_METHOD_ADMIN_START, take_start)
+DEFINE_METHOD(submit, NX_METHOD_ADMIN_SUBMIT, take_submit)
 DEFINE_METHOD(pause, NX_METHOD_ADMIN_PAUSE, take_pause)
 DEFINE_METHOD(stop, NX_METHOD_ADMIN_STOP, take_stop)
 DEFINE_METHOD(status, NX_METHOD_ADMIN_STATUS, give_status)
@@ -208,8 +244,9 @@ DEFINE_METHOD(members, NX_METHOD_ADMIN_MEMBERS, give_members)
 DEFINE_METHOD(watch, NX_METHOD_ADMIN_WATCH, begin_watch)
 
 const struct nx_rpc_method nx_admin_methods[] = {
-    {NX_METHOD_ADMIN_START, open_start},     {NX_METHOD_ADMIN_PAUSE, open_pause},
-    {NX_METHOD_ADMIN_STOP, open_stop},       {NX_METHOD_ADMIN_STATUS, open_status},
-    {NX_METHOD_ADMIN_MEMBERS, open_members}, {NX_METHOD_ADMIN_WATCH, open_watch},
+    {NX_METHOD_ADMIN_SUBMIT, open_submit}, {NX_METHOD_ADMIN_START, open_start},
+    {NX_METHOD_ADMIN_PAUSE, open_pause},   {NX_METHOD_ADMIN_STOP, open_stop},
+    {NX_METHOD_ADMIN_STATUS, open_status}, {NX_METHOD_ADMIN_MEMBERS, open_members},
+    {NX_METHOD_ADMIN_WATCH, open_watch},
 };
 const size_t nx_admin_n_methods = NX_ARRAY_LENGTH(nx_admin_methods);

@@ -200,6 +200,9 @@ void nx_session_close_all(struct nx_coordinator *c, const char *text);
 /* Ends the sessions of members who were revoked. */
 void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream,
                               struct nx_bytes bytes);
+/* Tells one member, or all (stream NULL), of a plan that was submitted. */
+void nx_session_announce_plan(struct nx_coordinator *c, struct nx_stream *stream,
+                              const struct nx_hash *plan, const char *name);
 void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text);
 
 /* revision_service.c, round thread */

@@ -7,12 +7,12 @@
 #include "coordinator/verbs/coordinator_verb.h"
 
 static const struct nx_coordinator_verb *const verbs[] = {
-    &nx_coordinator_init,   &nx_coordinator_invite, &nx_coordinator_serve_verb,
-    &nx_coordinator_start,  &nx_coordinator_pause,  &nx_coordinator_stop,
-    &nx_coordinator_status, &nx_coordinator_watch,  &nx_coordinator_members,
-    &nx_coordinator_export, &nx_coordinator_grant,  &nx_coordinator_people,
-    &nx_coordinator_revoke, &nx_coordinator_ca,     &nx_coordinator_log,
-    &nx_coordinator_revise,
+    &nx_coordinator_init,    &nx_coordinator_invite, &nx_coordinator_serve_verb,
+    &nx_coordinator_submit,  &nx_coordinator_start,  &nx_coordinator_pause,
+    &nx_coordinator_stop,    &nx_coordinator_status, &nx_coordinator_watch,
+    &nx_coordinator_members, &nx_coordinator_export, &nx_coordinator_grant,
+    &nx_coordinator_people,  &nx_coordinator_revoke, &nx_coordinator_ca,
+    &nx_coordinator_log,     &nx_coordinator_revise,
 };
 
 static void print_help(FILE *out) {

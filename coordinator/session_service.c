@@ -3,6 +3,8 @@
 
 #include "coordinator/coordinator_internal.h"
 
+#define PLANS_TOLD 16 /* of those submitted last, to a member that connects */
+
 /* --- down ----------------------------------------------------------------------------- */
 
 static void send_down(struct nx_stream *stream, const struct nx_session_message *message) {
@@ -29,6 +31,33 @@ void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, c
   for (uint32_t id = 1; id < 256; id++)
     if (c->seats[id])
       send_down(c->seats[id], &message);
+}
+
+void nx_session_announce_plan(struct nx_coordinator *c, struct nx_stream *stream,
+                              const struct nx_hash *plan, const char *name) {
+  struct nx_session_message message = {.kind = NX_SESSION_KIND_NOTICE,
+                                       .notice = {.kind = NX_NOTICE_INFO}};
+  char hex[NX_HASH_HEX_SIZE];
+  nx_hash_hex(plan, hex);
+  snprintf(message.notice.text, sizeof message.notice.text, "plan %s was submitted: %s", hex, name);
+  if (stream)
+    send_down(stream, &message);
+  for (uint32_t id = 1; !stream && id < 256; id++)
+    if (c->seats[id])
+      send_down(c->seats[id], &message);
+}
+
+struct announcing {
+  struct nx_coordinator *c;
+  struct nx_stream *stream;
+};
+
+static int announce_one(void *context, const struct nx_hash *plan, const char *name,
+                        struct nx_error *err) {
+  struct announcing *announcing = context;
+  (void)err;
+  nx_session_announce_plan(announcing->c, announcing->stream, plan, name);
+  return 0;
 }
 
 void nx_session_close_all(struct nx_coordinator *c, const char *text) {
@@ -122,7 +151,10 @@ static int send_welcome(struct nx_coordinator *c, struct nx_stream *stream, stru
   if (r == 0)
     send_down(stream, &message);
   nx_buffer_finish(&seals.bytes);
-  return r;
+  struct announcing announcing = {c, stream};
+  return r < 0 ? r
+               : nx_run_store_visit_plans(c->federation->store, PLANS_TOLD, announce_one,
+                                          &announcing, err);
 }
 
 /* --- up ------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "crypto/audit_format.h"
 #include "crypto/audit_members.h"
+#include "crypto/audit_receipts.h"
 #include "crypto/participation_check.h"
 #include "crypto/replay_logs.h"
 
@@ -17,6 +18,7 @@ static const char help[] =
     "\n"
     "  neurox-audit verify LOG... [--key FILE|HEX] [--json]\n"
     "  neurox-audit verify LOG --seen COUNT:ROOT [...]\n"
+    "  neurox-audit verify LOG --receipts FOLDER\n"
     "  neurox-audit show LOG\n"
     "  neurox-audit members LOG...\n"
     "  neurox-audit replay FOLDER [--sum FILE] [--log LOG]...\n"
@@ -33,6 +35,9 @@ static const char help[] =
     "somebody read out to you) it also shows whose log it is. To see that nothing was rewritten\n"
     "between two visits, keep the count and the root that verify prints, and give them to --seen\n"
     "the next time.\n"
+    "\n"
+    "--receipts holds the egress receipts of one site's node (NODE/egress) against its log: every\n"
+    "receipt that the log tells of must be there, unchanged, and no other.\n"
     "\n"
     "show prints the entries for people.\n"
     "\n"
@@ -127,7 +132,7 @@ static int read_key(const char *text, struct nx_public_key *key, struct nx_error
 #define LOGS_MAX 256
 
 struct options {
-  const char *key, *seen, *sum;
+  const char *key, *seen, *sum, *receipts;
   const char *logs[LOGS_MAX];
   int n_logs;
   bool json;
@@ -149,7 +154,7 @@ static int verify(char *const *logs, int n, const struct options *options) {
   struct nx_public_key key;
   struct nx_hash seen_root = {0};
   struct nx_error err = {0};
-  uint64_t seen_n;
+  uint64_t seen_n, n_receipts = 0;
   bool json = options->json;
   int verdict = EXIT_FINE;
   if (options->key && read_key(options->key, &key, &err) < 0) {
@@ -168,7 +173,12 @@ static int verify(char *const *logs, int n, const struct options *options) {
                                   &err);
     if (json && i)
       printf(",\n ");
+    if (r >= 0 && options->receipts)
+      r = nx_audit_receipts(logs[i], options->receipts, &n_receipts, &err);
     (json ? print_json : print_verdict)(logs[i], r, &report, &err);
+    if (r >= 0 && options->receipts && !json)
+      printf("%s: %llu egress receipts, all of them as the log tells\n", options->receipts,
+             (unsigned long long)n_receipts);
     if (r < 0)
       verdict = EXIT_TAMPERED;
   }
@@ -341,6 +351,8 @@ static const char **place_of(const char *name, struct options *options) {
     return &options->key;
   if (!strcmp(name, "--seen"))
     return &options->seen;
+  if (!strcmp(name, "--receipts"))
+    return &options->receipts;
   if (!strcmp(name, "--sum"))
     return &options->sum;
   if (!strcmp(name, "--log") && options->n_logs < LOGS_MAX)

@@ -5,9 +5,10 @@
 #include "node/verbs/verb.h"
 
 static const struct nx_verb *const verbs[] = {
-    &nx_verb_init,    &nx_verb_run,        &nx_verb_members,  &nx_verb_renew,    &nx_verb_plan,
-    &nx_verb_inspect, &nx_verb_synth,      &nx_verb_cut,      &nx_verb_evaluate, &nx_verb_compare,
-    &nx_verb_check,   &nx_verb_deidentify, &nx_verb_subjects, &nx_verb_ledger,
+    &nx_verb_init,     &nx_verb_run,     &nx_verb_members, &nx_verb_renew,
+    &nx_verb_plan,     &nx_verb_inspect, &nx_verb_synth,   &nx_verb_cut,
+    &nx_verb_evaluate, &nx_verb_compare, &nx_verb_check,   &nx_verb_deidentify,
+    &nx_verb_subjects, &nx_verb_ledger,  &nx_verb_egress,  &nx_verb_preview,
 };
 
 static void print_help(FILE *out) {

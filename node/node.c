@@ -162,19 +162,25 @@ static int open_keys(struct nx_node *node, struct nx_error *err) {
   return r;
 }
 
-static int open_gate(struct nx_node *node, struct nx_error *err) {
+static int open_gate(struct nx_node *node, const char *audit_folder, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  int r = nx_path_join(path, node->options.home, NX_HOME_EGRESS, err);
+  if (r == 0)
+    r = nx_egress_open(path, audit_folder, node->config->name, &node->egress, err);
+  if (r < 0)
+    return r;
   const struct nx_site_gate_config gate = {.home = node->options.home,
                                            .node = node->config,
                                            .key = nx_identity_public(node->identity),
                                            .audit = node->audit,
                                            .ledger = node->ledger,
-                                           .certificate = nx_buffer_view(&node->certificate)};
+                                           .egress = node->egress};
   return nx_site_gate_create(&gate, &node->gate, err);
 }
 
 static int open_files(struct nx_node *node, struct nx_error *err) {
   const char *home = node->options.home;
-  char path[NX_PATH_SIZE];
+  char path[NX_PATH_SIZE], ledger[NX_PATH_SIZE];
   int r = nx_home_read_federation(home, &node->federation, err);
   if (r == 0)
     r = nx_path_join(path, home, NX_HOME_CONFIG, err);
@@ -200,17 +206,18 @@ static int open_files(struct nx_node *node, struct nx_error *err) {
   if (r == 0)
     r = nx_audit_log_open(path, node->config->name, node->identity, &node->audit, err);
   if (r == 0)
-    r = nx_path_join(path, home, NX_LEDGER_FILE, err);
+    r = nx_path_join(ledger, home, NX_LEDGER_FILE, err);
   if (r == 0)
-    r = nx_privacy_ledger_open(path, true, &node->ledger, err);
-  return r < 0 ? r : open_gate(node, err);
+    r = nx_privacy_ledger_open(ledger, true, &node->ledger, err);
+  return r < 0 ? r : open_gate(node, path, err);
 }
 
 static int open_line(struct nx_node *node, struct nx_error *err) {
   struct nx_session_config session = {.address = node->config->coordinator,
                                       .ca = nx_buffer_view(&node->ca),
                                       .certificate = nx_buffer_view(&node->certificate),
-                                      .key = nx_buffer_view(&node->key)};
+                                      .key = nx_buffer_view(&node->key),
+                                      .meter = nx_egress_meter(node->egress)};
   const struct nx_session_listener listener = {on_session_event, what_is_held, node};
   memcpy(session.federation, node->federation_id, sizeof session.federation);
   int r = nx_session_create(&session, &listener, &node->session, err);
@@ -242,6 +249,7 @@ static void close_node(struct nx_node *node) {
   free(node->members);
   nx_pinned_finish(&node->pinned);
   nx_site_gate_destroy(node->gate);
+  nx_egress_destroy(node->egress);
   nx_journal_close(node->journal);
   nx_audit_log_destroy(node->audit);
   nx_identity_destroy(node->identity);
@@ -278,7 +286,7 @@ static int on_time(struct nx_node *node, struct nx_error *err) {
   }
   if (nx_clock_monotonic() >= node->next_look) {
     node->next_look = nx_clock_monotonic() + LOOK_EVERY;
-    int r = nx_site_gate_look(node->gate, false, err);
+    int r = nx_site_gate_look(node->gate, false, nx_buffer_view(&node->certificate), err);
     if (r < 0)
       return r;
   }
@@ -329,6 +337,11 @@ static int run(struct nx_node *node, struct nx_error *err) {
   pthread_kill(signals, SIGTERM); /* nobody waits for its message any more */
   pthread_join(signals, NULL);
   struct nx_error late;
+  atomic_store(&node->stopping, true);
+  nx_worker_destroy(nx_steal(&node->worker));
+  nx_session_destroy(nx_steal(&node->session)); /* nothing leaves behind the last receipt */
+  if (node->egress)
+    nx_egress_close(node->egress, UINT64_MAX, true, node->audit, &late);
   int closed = nx_audit_log_checkpoint(node->audit, r < 0 ? &late : err);
   NX_LOG(NX_LOG_INFO, "node.stopped", NX_STR("name", node->config->name));
   return r < 0 ? r : closed;

@@ -78,8 +78,10 @@ static int send(struct nx_node *node, const struct nx_participant_action *action
   if (r < 0)
     return r;
   struct nx_error unsent = {0};
+  nx_egress_about(action->round, action->attempt);
   if (nx_session_send(node->session, action->message, &unsent) < 0)
     NX_LOG(NX_LOG_DEBUG, "message.dropped", NX_STR("why", unsent.text));
+  nx_egress_about(0, 0);
   return 0;
 }
 
@@ -222,6 +224,8 @@ static int sealed(struct nx_node *node, const struct nx_participant_action *acti
     r = nx_subject_records_sealed(node->options.home, action->round, &action->model, err);
   if (r == 0)
     r = nx_node_tell_spent(node, &round, err);
+  if (r == 0)
+    r = nx_egress_close(node->egress, action->round, false, node->audit, err);
   if (r == 0)
     r = nx_audit_log_checkpoint(node->audit, err);
   return r < 0 ? r : start(node, JOB_ADOPT, action, err);

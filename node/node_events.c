@@ -11,6 +11,8 @@
 #include "crypto/threshold.h"
 #include "node/node_private.h"
 
+#define PLANS_KEPT 1024 /* files in HOME/plans, after which submitted plans are not fetched */
+
 void nx_node_message_destroy(void *memory) {
   struct node_message *message = memory;
   if (!message)
@@ -181,6 +183,7 @@ static int catch_up(struct nx_node *node, const struct node_message *message,
 static int on_connected(struct nx_node *node, const struct node_message *message,
                         struct nx_error *err) {
   NX_LOG(NX_LOG_INFO, "coordinator.connected", NX_U64("last_sealed", message->last_sealed));
+  nx_egress_destination(node->egress, &message->spki);
   node->announced_plan = message->plan;
   node->announced_first = message->first_round;
   if (!message->bytes.size) {
@@ -298,8 +301,10 @@ static int refuse(struct nx_node *node, uint64_t round, uint32_t attempt, const 
   if (r == 0)
     r = nx_signed_message_make(node->identity, node->federation->member, NX_MESSAGE_REFUSAL,
                                nx_buffer_view(&body), nx_bytes("", 0), &message, err);
+  nx_egress_about(round, attempt);
   if (r == 0)
     nx_session_send(node->session, nx_buffer_view(&message), NULL);
+  nx_egress_about(0, 0);
   return r;
 }
 
@@ -423,7 +428,37 @@ static int on_job(struct nx_node *node, struct node_message *message, struct nx_
 /* ---- all
  * ---------------------------------------------------------------------------------------------- */
 
-static int on_notice(struct nx_node *node, const struct node_message *message) {
+/* "plan <64 hex digits> …": one that was submitted. NX_E_NOT_FOUND: it tells of none. */
+static int plan_told(const char *text, struct nx_hash *plan_out) {
+  char hex[NX_HASH_HEX_SIZE];
+  if (strncmp(text, "plan ", 5) || strlen(text + 5) < sizeof hex)
+    return NX_E_NOT_FOUND;
+  snprintf(hex, sizeof hex, "%s", text + 5);
+  return nx_hash_from_hex(hex, plan_out, NULL);
+}
+
+/* Whoever floods us with plans fills no disk. */
+static bool may_keep_plan(struct nx_node *node, const struct nx_hash *plan) {
+  char folder[NX_PATH_SIZE], path[NX_PATH_SIZE], hex[NX_HASH_HEX_SIZE];
+  nx_hash_hex(plan, hex);
+  if (nx_path_join(folder, node->options.home, NX_HOME_PLANS, NULL) < 0)
+    return false;
+  return nx_folder_count(folder) < PLANS_KEPT && nx_path_join(path, folder, hex, NULL) == 0 &&
+         !nx_path_exists(path);
+}
+
+static int on_notice(struct nx_node *node, const struct node_message *message,
+                     struct nx_error *err) {
+  struct nx_hash plan;
+  if (plan_told(message->text, &plan) == 0) {
+    struct node_job *job = may_keep_plan(node, &plan) ? nx_node_job(node, JOB_FETCH_PLAN) : NULL;
+    if (!job)
+      return 0;
+    job->round.plan = plan;
+    if (!node->participant)
+      node->idle_since = nx_clock_monotonic();
+    return nx_node_start(node, job, err);
+  }
   NX_LOG(NX_LOG_INFO, "coordinator.says", NX_STR("text", message->text));
   if (message->notice == NX_NOTICE_STOPPED && node->idle_since != NX_NEVER)
     node->idle_since = 0; /* long enough: let the memory go now */
@@ -439,7 +474,7 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
     r = on_connected(node, message, err);
     break;
   case NODE_NOTICE:
-    r = on_notice(node, message);
+    r = on_notice(node, message, err);
     break;
   case NODE_DISCONNECTED:
     NX_LOG(NX_LOG_INFO, "coordinator.lost", NX_STR("why", message->text));
@@ -453,7 +488,7 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
     r = on_job(node, message, err);
     break;
   case NODE_LOOK:
-    r = nx_site_gate_look(node->gate, true, err);
+    r = nx_site_gate_look(node->gate, true, nx_buffer_view(&node->certificate), err);
     break;
   case NODE_RENEWED:
     r = nx_node_renewed(node, message, err);

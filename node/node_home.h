@@ -10,6 +10,7 @@
  *         federation/manifest            members, pinned at first sight; .chain: its revisions
  *         federation/proposal  answer    a revision that waits, and what the steward says of it
  *         approvals/<sha256>             signed decisions about plans (decision.h)
+ *         egress/                        what left: receipts, and rows of what is open
  *         policy/                        what the policy counts: rounds of the last day
  *         ledger.db  ledger.db.head      what was spent in privacy (node/policy/privacy_ledger.h)
  *         journal/  spool/  models/<sha256>  plans/<sha256>  audit/
@@ -35,6 +36,7 @@
 #define NX_HOME_PROPOSAL "federation/proposal"
 #define NX_HOME_ANSWER "federation/answer"
 #define NX_HOME_APPROVALS "approvals"
+#define NX_HOME_EGRESS "egress"
 #define NX_HOME_COUNTS "policy"
 #define NX_HOME_ROUND_COUNT "policy/rounds"
 #define NX_HOME_JOURNAL "journal/rounds"

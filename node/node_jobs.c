@@ -140,6 +140,17 @@ static int check(struct nx_node *node, struct node_job *job, struct nx_error *er
   return r < 0 ? r : told;
 }
 
+/* A plan that was submitted: kept for its steward, who is told. Nothing of it runs. */
+static int fetch_plan(struct nx_node *node, struct node_job *job, struct nx_error *err) {
+  char name[NX_POLICY_NAME_SIZE];
+  int r = nx_site_work_fetch_plan(node->work, &job->round.plan, name, err);
+  if (r < 0)
+    NX_LOG(NX_LOG_WARNING, "plan.not_fetched", NX_STR("why", err->text));
+  else
+    nx_site_gate_plan_came(node->gate, &job->round.plan, name);
+  return r;
+}
+
 static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *err) {
   char spool[NX_PATH_SIZE];
   switch (job->kind) {
@@ -162,6 +173,8 @@ static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *e
   case JOB_ADOPT:
     nx_site_work_adopt(node->work, &job->model);
     return 0;
+  case JOB_FETCH_PLAN:
+    return fetch_plan(node, job, err);
   case JOB_RELEASE:
     nx_site_work_release(node->work);
     return 0;
@@ -172,6 +185,7 @@ static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *e
 static void run_job(struct nx_job *base) {
   struct node_job *job = (struct node_job *)base;
   job->node->running = job;
+  nx_egress_about(job->round.round, job->round.attempt);
   job->code = do_job(job->node, job, &job->err);
   nx_mask_destroy(nx_steal(&job->mask)); /* keys live no longer than they must */
   job->node->running = NULL;
@@ -297,6 +311,7 @@ int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error
   case JOB_RELEASE:
     return on_released(node);
   case JOB_ADOPT:
+  case JOB_FETCH_PLAN:
   case JOB_PREPARE: /* node_events.c */
   case JOB_CATCH_UP:
     break;

@@ -9,6 +9,7 @@
 #include "node/node_config.h"
 #include "node/node_home.h"
 #include "node/policy/budget.h"
+#include "node/policy/egress.h"
 #include "node/session/journal.h"
 #include "node/session/participant.h"
 #include "node/session/pinned.h"
@@ -55,6 +56,7 @@ enum node_job_kind {
   JOB_UPLOAD,
   JOB_CHECK,
   JOB_ADOPT,
+  JOB_FETCH_PLAN, /* that was submitted, for the steward to read */
   JOB_RELEASE
 };
 
@@ -122,6 +124,7 @@ struct nx_node {
   struct nx_mailbox *mailbox;
   struct nx_session *session;
   struct nx_worker *worker;  /* NULL while idle */
+  struct nx_egress *egress;  /* any thread */
   struct nx_site_gate *gate; /* any thread */
   struct nx_site_work *work; /* the worker's */
   struct node_job *running;  /* the worker's */

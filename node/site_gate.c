@@ -30,9 +30,9 @@ struct nx_site_gate {
   bool broken;
   struct nx_round_count *count;
   struct timespec approvals_seen;
-  struct nx_now began;       /* the wall clock against the monotonic one */
-  int64_t next_look_at_ends; /* monotonic */
-  struct nx_hash told_plan;  /* the last plan that was judged, and how, by its words */
+  struct nx_now began;                 /* the wall clock against the monotonic one */
+  int64_t next_look_at_ends, next_day; /* monotonic */
+  struct nx_hash told_plan;            /* the last plan that was judged, and how, by its words */
   char told_plan_words[WORDS_MOST];
   uint64_t told_round;
   char told_round_words[WORDS_MOST];
@@ -50,6 +50,8 @@ static int take_policy(struct nx_site_gate *gate, struct nx_site_policy *policy,
   gate->policy = policy;
   gate->policy_hash = *hash;
   gate->broken = false;
+  nx_egress_caps(gate->cfg.egress, (uint64_t)(policy->limits.round_mb * 1e6),
+                 (uint64_t)(policy->limits.day_mb * 1e6));
   NX_LOG(NX_LOG_INFO, "policy.read", NX_STR("approval", policy->approval ? "ask" : "auto"),
          NX_HASH("sha256", hash->bytes));
   return nx_site_audit_policy(gate->cfg.audit, hash, policy->approval ? "ask" : "auto", err);
@@ -166,6 +168,7 @@ static int judge_round(struct nx_site_gate *gate, const struct nx_site_round *ro
       .n_cohort = asked->n_cohort,
       .threshold = nx_threshold_quorum((uint32_t)asked->n_cohort),
       .bytes = asked->bytes,
+      .day_bytes = nx_egress_day_bytes(gate->cfg.egress),
       .day_rounds = nx_round_count_recent(gate->count, round->round, now),
       .now = now.wall};
   r = nx_policy_judge_round(gate->policy, &question, err);
@@ -204,34 +207,37 @@ double nx_site_gate_delta(struct nx_site_gate *gate) {
 /* ---- now and then -----------------------------------------------------------------------------
  */
 
-static void tell_if_near(struct nx_site_gate *gate, const char *what, int64_t days_left) {
-  const struct nx_site_policy_tell *asked = gate->policy->tell;
-  int64_t days = asked && asked->days_before ? asked->days_before : DAYS_BEFORE;
+static void tell_end(struct nx_site_gate *gate, const char *what, int64_t days_left) {
   char text[256];
-  if (days_left > days)
-    return;
   snprintf(text, sizeof text, days_left < 0 ? "%s has ended" : "%s ends in %lld days", what,
            (long long)days_left);
   NX_LOG(NX_LOG_WARNING, "end.near", NX_STR("what", text));
   tell(gate, "end.near", text);
 }
 
+static int64_t days_before(const struct nx_site_gate *gate) {
+  const struct nx_site_policy_tell *asked = gate->policy->tell;
+  return asked && asked->days_before ? asked->days_before : DAYS_BEFORE;
+}
+
 /* Once a day; a restart says it again. */
-static void look_at_ends(struct nx_site_gate *gate) {
+static void look_at_ends(struct nx_site_gate *gate, struct nx_bytes certificate) {
   struct nx_now now = nx_now();
-  int64_t end, days, seconds = now.wall / NX_SECOND;
+  int64_t issued, end, seconds = now.wall / NX_SECOND;
   char what[128];
   if (now.monotonic < gate->next_look_at_ends)
     return;
   gate->next_look_at_ends = now.monotonic + DAY;
-  if (gate->cfg.certificate.size &&
-      nx_certificate_days_left(gate->cfg.certificate, seconds, &days, NULL) == 0)
-    tell_if_near(gate, "this node's certificate", days);
+  /* It renews itself when a third is left: less than a quarter means that this fails. */
+  if (nx_certificate_validity(certificate, &issued, &end, NULL) == 0 &&
+      4 * (end - seconds) < end - issued)
+    tell_end(gate, "this node's certificate", (end - seconds) / 86400);
   for (uint32_t i = 0; gate->policy->irb && i < gate->policy->irb->n_protocols; i++) {
     const struct nx_site_policy_protocol *protocol = &gate->policy->irb->protocols[i];
     snprintf(what, sizeof what, "ethics protocol %s", protocol->number);
-    if (nx_date_end(protocol->expires, &end, NULL) == 0)
-      tell_if_near(gate, what, end <= seconds ? -1 : (end - seconds) / 86400);
+    if (nx_date_end(protocol->expires, &end, NULL) == 0 &&
+        end - seconds <= 86400 * days_before(gate))
+      tell_end(gate, what, end <= seconds ? -1 : (end - seconds) / 86400);
   }
 }
 
@@ -246,7 +252,28 @@ static bool approvals_moved(struct nx_site_gate *gate) {
   return moved;
 }
 
-int nx_site_gate_look(struct nx_site_gate *gate, bool told, struct nx_error *err) {
+/* A cap was met while something was being sent: it stopped there. */
+static int look_at_caps(struct nx_site_gate *gate, struct nx_error *err) {
+  char words[NX_ERROR_TEXT_SIZE];
+  if (!nx_egress_was_stopped(gate->cfg.egress, words))
+    return 0;
+  NX_LOG(NX_LOG_WARNING, "egress.stopped", NX_STR("why", words));
+  tell(gate, "round.refused", words);
+  return nx_site_audit_stopped(gate->cfg.audit, words, err);
+}
+
+/* What left outside of rounds gets its receipt once a day. */
+static int close_day(struct nx_site_gate *gate, struct nx_error *err) {
+  int64_t now = nx_clock_monotonic();
+  if (now < gate->next_day)
+    return 0;
+  bool first = !gate->next_day;
+  gate->next_day = now + DAY;
+  return first ? 0 : nx_egress_close(gate->cfg.egress, 0, true, gate->cfg.audit, err);
+}
+
+int nx_site_gate_look(struct nx_site_gate *gate, bool told, struct nx_bytes certificate,
+                      struct nx_error *err) {
   struct nx_error why = {0};
   int r = 0;
   pthread_mutex_lock(&gate->lock);
@@ -255,7 +282,11 @@ int nx_site_gate_look(struct nx_site_gate *gate, bool told, struct nx_error *err
   r = approvals_moved(gate) || told
           ? nx_decisions_log(gate->approvals, gate->cfg.key, gate->cfg.audit, err)
           : 0;
-  look_at_ends(gate);
+  look_at_ends(gate, certificate);
+  if (r == 0)
+    r = look_at_caps(gate, err);
+  if (r == 0)
+    r = close_day(gate, err);
   pthread_mutex_unlock(&gate->lock);
   return r;
 }

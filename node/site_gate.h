@@ -10,6 +10,7 @@
 #include "crypto/audit_log.h"
 #include "node/node_config.h"
 #include "node/policy/budget.h"
+#include "node/policy/egress.h"
 #include "node/policy/policy.h"
 #include "node/policy/site_audit.h"
 
@@ -21,7 +22,7 @@ struct nx_site_gate_config {
   const struct nx_public_key *key; /* of this node: its decisions are signed with it */
   struct nx_audit_log *audit;
   struct nx_privacy_ledger *ledger;
-  struct nx_bytes certificate; /* PEM, to tell when it nears its end */
+  struct nx_egress *egress; /* held to the caps of the policy */
 };
 
 /* Fails when policy.yaml is broken. cfg's pointers outlive it. */
@@ -50,8 +51,9 @@ int nx_site_gate_round(struct nx_site_gate *gate, const struct nx_site_round *ro
 double nx_site_gate_delta(struct nx_site_gate *gate);
 
 /* Now and then, and on SIGHUP (then `told`: says in the log how policy.yaml reads): puts new
- * decisions into the audit log, tells of what nears its end. */
-int nx_site_gate_look(struct nx_site_gate *gate, bool told, struct nx_error *err);
+ * decisions into the audit log, tells of what nears its end. certificate: this node's, PEM. */
+int nx_site_gate_look(struct nx_site_gate *gate, bool told, struct nx_bytes certificate,
+                      struct nx_error *err);
 
 /* A plan was submitted and is here: told to people if it must be approved. */
 void nx_site_gate_plan_came(struct nx_site_gate *gate, const struct nx_hash *plan,

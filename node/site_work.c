@@ -146,6 +146,18 @@ static int load_plan(struct nx_site_work *work, const struct nx_hash *hash, stru
   return 0;
 }
 
+int nx_site_work_fetch_plan(struct nx_site_work *work, const struct nx_hash *hash,
+                            char name_out[NX_POLICY_NAME_SIZE], struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
+  int r = get_blob(work, NX_HOME_PLANS, hash, NX_CONFIG_CAP, &text, err);
+  if (r == 0)
+    r = nx_plan_parse("plan", nx_buffer_view(&text), &plan, err);
+  if (r == 0)
+    snprintf(name_out, NX_POLICY_NAME_SIZE, "%s", plan->name);
+  return r;
+}
+
 int nx_site_work_plan(struct nx_site_work *work, const struct nx_hash *plan,
                       struct nx_hash *first_model_out, struct nx_error *err) {
   _cleanup_(nx_model_destroyp) struct nx_model *first = NULL;

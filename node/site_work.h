@@ -6,6 +6,7 @@
 #include "common/pool.h"
 #include "crypto/audit_log.h"
 #include "node/node_config.h"
+#include "node/policy/policy.h"
 #include "node/policy/site_audit.h"
 #include "node/session/protect.h"
 #include "node/session/spot_check.h"
@@ -46,6 +47,9 @@ int nx_site_work_consider(struct nx_site_work *work, const struct nx_site_round 
                           const struct nx_transcript_parameters *parameters,
                           struct nx_ledger_charge *charge_out, bool *charges_out,
                           struct nx_error *err);
+/* The text of a plan that was submitted, into HOME/plans; its name. */
+int nx_site_work_fetch_plan(struct nx_site_work *work, const struct nx_hash *plan,
+                            char name_out[NX_POLICY_NAME_SIZE], struct nx_error *err);
 /* Bytes of a model that others vouched for, into HOME/models. */
 int nx_site_work_fetch_model(struct nx_site_work *work, const struct nx_hash *model,
                              struct nx_error *err);

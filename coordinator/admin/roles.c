@@ -17,6 +17,7 @@ const struct nx_role_rule nx_role_rules[] = {
     {NX_METHOD_ROUND_FETCH_TILES, N, "spot-check a sum"},
     {NX_METHOD_BLOB_FETCH, N | O | R, "fetch a model, a sum or a plan by its hash"},
     {NX_METHOD_ADMIN_START, O, "start or continue a run"},
+    {NX_METHOD_ADMIN_SUBMIT, O | R, "submit a plan for members to read"},
     {NX_METHOD_ADMIN_PAUSE, O, "pause the run after its round"},
     {NX_METHOD_ADMIN_STOP, O, "stop the run after its round"},
     {NX_METHOD_ADMIN_STATUS, O | R | A, "see where the run is"},

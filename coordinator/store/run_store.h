@@ -180,6 +180,12 @@ int nx_run_store_put_plan(struct nx_run_store *store, const struct nx_hash *hash
 int nx_run_store_plan(struct nx_run_store *store, const struct nx_hash *hash,
                       struct nx_buffer *text_out, struct nx_error *err);
 
+/* The last `most` plans that were put, newest first. */
+int nx_run_store_visit_plans(struct nx_run_store *store, size_t most,
+                             int (*visit)(void *context, const struct nx_hash *hash,
+                                          const char *name, struct nx_error *err),
+                             void *context, struct nx_error *err);
+
 enum nx_run_state {
   NX_RUN_RUNNING = 1,
   NX_RUN_PAUSED = 2,

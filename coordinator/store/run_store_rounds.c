@@ -25,6 +25,25 @@ int nx_run_store_plan(struct nx_run_store *store, const struct nx_hash *hash,
   return nx_buffer_append(text_out, text.data, text.size, err);
 }
 
+int nx_run_store_visit_plans(struct nx_run_store *store, size_t most,
+                             int (*visit)(void *context, const struct nx_hash *hash,
+                                          const char *name, struct nx_error *err),
+                             void *context, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, "SELECT hash, name FROM plans ORDER BY rowid DESC LIMIT ?",
+                         "i", (int64_t)most);
+  while (r >= 0 && (r = nx_sql_step(store, s, err)) > 0) {
+    char name[NX_STORE_NAME_SIZE];
+    struct nx_hash hash;
+    if ((r = nx_sql_column_bytes(s, 0, &hash, 32, err)) < 0 ||
+        (r = nx_sql_column_text(s, 1, name, sizeof name, err)) < 0)
+      return r;
+    r = visit(context, &hash, name, err);
+  }
+  return r;
+}
+
 const char *nx_run_state_name(enum nx_run_state state) {
   static const char *const names[] = {
       [NX_RUN_RUNNING] = "running",   [NX_RUN_PAUSED] = "paused", [NX_RUN_STOPPED] = "stopped",

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/plan.h"
 #include "coordinator/store/run_store.h"
 #include "coordinator/verbs/coordinator_verb.h"
 #include "coordinator/verbs/operator_client.h"
@@ -248,6 +249,57 @@ const struct nx_coordinator_verb nx_coordinator_start = {
             "plan of a paused run, start goes on with it.\n\n" NX_HELP_COORDINATOR_HOME
             "  --wait-members N   wait first until N members are connected\n",
     .run = run_start,
+};
+
+/* --- submit ------------------------------------------------------------------------------ */
+
+static int submit(const char *home, const char *path, struct nx_hash *hash, struct nx_error *err) {
+  _cleanup_(nx_operator_close) struct nx_operator operator_ = {0};
+  _cleanup_(nx_buffer_finish) struct nx_buffer plan = {0}, request = {0};
+  _cleanup_(nx_plan_destroyp) struct nx_plan *parsed = NULL;
+  struct nx_admin_status status;
+  int r = nx_file_read(path, NX_ADMIN_PLAN_CAP, &plan, err);
+  if (r < 0 || (r = nx_plan_parse(path, nx_buffer_view(&plan), &parsed, err)) < 0 ||
+      (r = nx_admin_start_encode(&(struct nx_admin_start){.plan = nx_buffer_view(&plan)}, &request,
+                                 err)) < 0 ||
+      (r = nx_operator_open(home, &operator_, err)) < 0)
+    return r;
+  *hash = nx_sha256(plan.data, plan.size);
+  return nx_operator_status(&operator_, NX_METHOD_ADMIN_SUBMIT, nx_buffer_view(&request), &status,
+                            err);
+}
+
+static int run_submit(int argc, char *const *argv, struct nx_error *err) {
+  const char *given = NX_COORDINATOR_HOME, *path;
+  const struct nx_option options[] = {{.name = "home", .value = &given}};
+  char home[NX_PATH_SIZE], hex[NX_HASH_HEX_SIZE];
+  struct nx_hash hash;
+  size_t n_words;
+  if (nx_options_parse(argc, argv, options, 1, &path, 1, &n_words, err) < 0 ||
+      nx_verb_home(given, home, err) < 0)
+    return NX_VERB_USAGE;
+  if (!n_words) {
+    nx_fail(err, NX_E_INVALID, "name the plan's file");
+    return NX_VERB_USAGE;
+  }
+  int r = submit(home, path, &hash, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "submit %.200s", path);
+  nx_hash_hex(&hash, hex);
+  printf("submitted: %s\nmembers can read it (neurox-node plan show %.12s) and decide\n", hex, hex);
+  return 0;
+}
+
+const struct nx_coordinator_verb nx_coordinator_submit = {
+    .name = "submit",
+    .summary = "give a plan to the members to read and decide about; nothing runs",
+    .help =
+        "usage: neurox-coordinator submit PLAN\n\n"
+        "For researchers and operators. The plan is checked, kept exactly as written, and shown\n"
+        "to every member: connected ones at once, others when they connect (the last sixteen\n"
+        "plans). Sites ask their steward by default, so submit first, and start once they have\n"
+        "approved: a site that has not takes part in no round.\n\n" NX_HELP_COORDINATOR_HOME,
+    .run = run_submit,
 };
 
 /* --- members ------------------------------------------------------------------------------- */

@@ -70,6 +70,10 @@ int nx_site_audit_refused(struct nx_audit_log *log, const struct nx_site_round *
                          NX_AUDIT_HASH("plan", &round->plan), NX_AUDIT_STR("reason", reason));
 }
 
+int nx_site_audit_stopped(struct nx_audit_log *log, const char *reason, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "egress.stopped", NX_AUDIT_STR("reason", reason));
+}
+
 int nx_site_audit_joined(struct nx_audit_log *log, const struct nx_site_round *round,
                          size_t n_members, struct nx_error *err) {
   return NX_AUDIT_APPEND(log, err, "round.joined", ROUND(round),

@@ -8,6 +8,8 @@
  *   plan.accepted       plan, name         plan.refused   plan, reason
  *   policy.read         policy, approval   policy.broken  policy
  *   round.refused       round, attempt, plan, reason
+ *   egress.receipt      receipt, round, messages, bytes, sha256, destination (egress.h)
+ *   egress.stopped      reason
  *   round.joined        round, attempt, kind, plan, model, members
  *   data.used           round, manifest, subjects, held_out, recordings, windows, synthetic
  *   subjects.changed    round, withdrawn, before (how many are on the list now, and were)
@@ -59,6 +61,8 @@ int nx_site_audit_policy(struct nx_audit_log *log, const struct nx_hash *policy,
                          const char *approval, struct nx_error *err);
 int nx_site_audit_refused(struct nx_audit_log *log, const struct nx_site_round *round,
                           const char *reason, struct nx_error *err);
+/* A cap on what may leave was met. */
+int nx_site_audit_stopped(struct nx_audit_log *log, const char *reason, struct nx_error *err);
 int nx_site_audit_joined(struct nx_audit_log *log, const struct nx_site_round *round,
                          size_t n_members, struct nx_error *err);
 int nx_site_audit_data(struct nx_audit_log *log, const struct nx_site_round *round,

@@ -233,7 +233,8 @@ static int start(struct nx_session *session, const struct nx_session_config *cfg
                                               .ca = cfg->ca,
                                               .certificate = cfg->certificate,
                                               .key = cfg->key,
-                                              .message_cap = NX_MESSAGE_CAP_MAIN};
+                                              .message_cap = NX_MESSAGE_CAP_MAIN,
+                                              .meter = cfg->meter};
   uint64_t seed;
   int r = nx_entropy_system.fill(nx_entropy_system.context, &seed, sizeof seed, err);
   if (r == 0)

@@ -23,6 +23,7 @@ struct nx_session_config {
   struct nx_bytes certificate; /* PEM */
   struct nx_bytes key;         /* PEM, secret */
   uint8_t federation[NX_FEDERATION_ID_SIZE];
+  struct nx_rpc_meter meter; /* of everything that is sent; may be none */
 };
 
 enum nx_session_event_type {

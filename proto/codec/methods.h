@@ -6,7 +6,8 @@
  *     Round/FetchTiles                        member       TileRequest      stream Tile
  *     Blob/Fetch                              member       BlobRequest      stream BlobChunk
  *     Identity/Renew                          member       RenewRequest     RenewResponse
- *     Admin/Start Pause Stop Status Members   a role's     one              one
+ *     Admin/Submit Start Pause Stop Status    a role's     one              one
+ *     Admin/Members                           a role's     one              one
  *     Admin/Watch                             a role's     one              stream Event
  *     Admin/Log                               a role's     one              stream BlobChunk
  *   enrolment port, server certificate only
@@ -23,6 +24,7 @@
 #define NX_METHOD_ROUND_FETCH_TILES "/neurox.v1.Round/FetchTiles"
 #define NX_METHOD_BLOB_FETCH "/neurox.v1.Blob/Fetch"
 #define NX_METHOD_ADMIN_START "/neurox.v1.Admin/Start"
+#define NX_METHOD_ADMIN_SUBMIT "/neurox.v1.Admin/Submit"
 #define NX_METHOD_ADMIN_PAUSE "/neurox.v1.Admin/Pause"
 #define NX_METHOD_ADMIN_STOP "/neurox.v1.Admin/Stop"
 #define NX_METHOD_ADMIN_STATUS "/neurox.v1.Admin/Status"

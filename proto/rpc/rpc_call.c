@@ -299,6 +299,14 @@ static struct nx_rpc_queued *enqueue(struct nx_buffer *message) {
 
 int nx_rpc_call_send(struct nx_rpc_call *call, struct nx_buffer *message, struct nx_error *err) {
   size_t size = message->size;
+  if (call->leaving) {
+    int r = call->leaving(call->leaving_context, call->path, nx_bytes(message->data, message->size),
+                          err);
+    if (r < 0) {
+      nx_buffer_finish(message);
+      return r;
+    }
+  }
   struct nx_rpc_queued *queued = enqueue(message);
   if (!queued) {
     nx_buffer_finish(message);

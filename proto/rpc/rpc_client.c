@@ -14,6 +14,7 @@ struct nx_rpc_client {
   pthread_t thread;
   bool running;
   size_t queue_cap, message_cap;
+  struct nx_rpc_meter meter;
   char *target, *server_name, *proxy_given; /* as in the config; the last two may be NULL */
   char *proxy;                              /* the one it goes through; NULL: none */
 
@@ -205,6 +206,7 @@ int nx_rpc_client_create(const struct nx_rpc_client_config *config,
   nx_rpc_library_start();
   pthread_mutex_init(&client->lock, NULL);
   pthread_cond_init(&client->changed, NULL);
+  client->meter = config->meter;
   client->queue = grpc_completion_queue_create_for_next(NULL);
   client->channel = channel_create(config);
   if (!client->channel) {
@@ -272,6 +274,9 @@ int nx_rpc_client_open(struct nx_rpc_client *client, const char *path,
     return nx_fail(err, NX_E_NOMEM, "out of memory for a stream to %s", client->target);
   }
   call->handlers = *handlers;
+  call->leaving = client->meter.leaving;
+  call->leaving_context = client->meter.context;
+  call->path = path;
   call->context = context;
   call->channel = channel;
   call->target = client->target;

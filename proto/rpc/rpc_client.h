@@ -8,6 +8,13 @@
 
 struct nx_rpc_client;
 
+/* Asked before a message is handed to the transport; a refusal is what nx_rpc_call_send() returns,
+ * and the message does not leave. Any thread. */
+struct nx_rpc_meter {
+  int (*leaving)(void *context, const char *path, struct nx_bytes message, struct nx_error *err);
+  void *context;
+};
+
 struct nx_rpc_client_config {
   const char *target;      /* "hub.example.org:7443" */
   const char *server_name; /* what the server's certificate must say; NULL: the target's host */
@@ -16,8 +23,9 @@ struct nx_rpc_client_config {
   /* "http://proxy.example.org:3128". NULL: what https_proxy of the environment says, unless
    * no_proxy lists the target or the target is this machine. "": none. */
   const char *proxy;
-  size_t message_cap;    /* bytes of one received message; 0: 4 MiB */
-  size_t send_queue_cap; /* bytes waiting in one call; 0: 16 MiB */
+  size_t message_cap;        /* bytes of one received message; 0: 4 MiB */
+  struct nx_rpc_meter meter; /* leaving NULL: none */
+  size_t send_queue_cap;     /* bytes waiting in one call; 0: 16 MiB */
 };
 
 int nx_rpc_client_create(const struct nx_rpc_client_config *config,
@@ -30,8 +38,8 @@ int nx_rpc_client_renew(struct nx_rpc_client *client, struct nx_bytes ca,
 void nx_rpc_client_destroy(struct nx_rpc_client *client); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_rpc_client *, nx_rpc_client_destroy)
 
-/* Opens a stream. The returned call is the caller's reference. deadline: monotonic, or
- * NX_NEVER. Never blocks: that the server is away is told by on_closed. */
+/* Opens a stream. path outlives it. The returned call is the caller's reference. deadline:
+ * monotonic, or NX_NEVER. Never blocks: that the server is away is told by on_closed. */
 int nx_rpc_client_open(struct nx_rpc_client *client, const char *path,
                        const struct nx_rpc_handlers *handlers, void *context, int64_t deadline,
                        struct nx_rpc_call **call_out, struct nx_error *err);

@@ -55,8 +55,12 @@ struct nx_rpc_call {
   grpc_slice status_text;
 
   struct nx_rpc_channel *channel; /* client: held */
-  const char *target;             /* client: for texts; lives as long as the client */
-  const char *proxy;              /* client: the one it goes through, or NULL */
+  int (*leaving)(void *context, const char *path, struct nx_bytes message,
+                 struct nx_error *err); /* client: struct nx_rpc_meter, or NULL */
+  void *leaving_context;
+  const char *path;   /* client */
+  const char *target; /* client: for texts; lives as long as the client */
+  const char *proxy;  /* client: the one it goes through, or NULL */
   void (*on_gone)(void *owner, struct nx_rpc_call *call); /* after on_closed */
   void *owner;
 };

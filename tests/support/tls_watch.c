@@ -3,7 +3,8 @@
  * and after it nothing but protected records may pass. It changes nothing.
  *
  *     neurox-tls-watch TARGET_PORT REPORT      prints "PORT n", serves until SIGTERM, then
- *                                              writes "connections=… bytes=… violations=…"
+ *                                              writes "connections=… bytes=… violations=… up=…"
+ *                                              (up: of bytes, those to TARGET_PORT)
  *
  * Both ends are on 127.0.0.1. RFC 8446 sections 4.1.3, 4.2.1 and 5.1. */
 #include <arpa/inet.h>
@@ -41,7 +42,7 @@ struct pair {
 
 static struct pair pairs[PAIRS];
 static unsigned long connections, violations;
-static unsigned long long bytes;
+static unsigned long long bytes, bytes_up;
 static volatile sig_atomic_t stop;
 
 static void on_term(int number) {
@@ -127,6 +128,7 @@ static bool forward(struct flow *flow) {
   if (n <= 0)
     return false;
   bytes += (unsigned long long)n;
+  bytes_up += flow->from_server ? 0 : (unsigned long long)n;
   watch(flow, piece, (size_t)n);
   for (ssize_t done = 0; done < n;) {
     ssize_t w = write(flow->to, piece + done, (size_t)(n - done));
@@ -206,8 +208,8 @@ int main(int argc, char **argv) {
   while (!stop)
     serve(listener, (uint16_t)atoi(argv[1]));
   FILE *report = fopen(argv[2], "w");
-  if (!report || fprintf(report, "connections=%lu bytes=%llu violations=%lu\n", connections, bytes,
-                         violations) < 0) {
+  if (!report || fprintf(report, "connections=%lu bytes=%llu violations=%lu up=%llu\n", connections,
+                         bytes, violations, bytes_up) < 0) {
     perror(argv[2]);
     return 1;
   }

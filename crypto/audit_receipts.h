@@ -1,0 +1,11 @@
+/* Audit receipts: do a site's egress receipts agree with its log? A receipt is a file
+ * receipt-NUMBER.json; the log's entry egress.receipt has its number and SHA-256. */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/error.h"
+
+/* 0: every entry's receipt is there, unchanged, and there is no other. NX_E_CRYPTO says which is
+ * missing, changed, told of twice, or not told of. */
+int nx_audit_receipts(const char *log, const char *folder, uint64_t *n_out, struct nx_error *err);
