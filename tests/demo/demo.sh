@@ -12,7 +12,7 @@ report=$bin/tests/demo/neurox-demo-report
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/neurox/eegmat_100Hz
 n_sites=6
 
-folds=0 rounds= drop= data= synthetic= seed= json= keep=
+folds=0 rounds= private= drop= data= synthetic= seed= json= keep=
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "demo: $*"; exit 1; }
@@ -21,6 +21,7 @@ need_value() { [ $# -ge 2 ] || die "$1 needs a value: ./run help"; }
 while [ $# -gt 0 ]; do
   case $1 in
     --drop-one) drop=1; shift; continue ;;
+    --dp) private=1; shift; continue ;;
     --synthetic) synthetic=1; shift; continue ;;
     --folds | --fold | --rounds | --data | --seed | --json | --keep) need_value "$@" ;;
     *) die "there is no option '$1': ./run help" ;;
@@ -126,7 +127,8 @@ site_recordings() {
 # ---- one fold -----------------------------------------------------------------------------
 
 plan_for_demo() {
-  cp "$root/configs/plan-eegmat.yaml" "$work/plan.yaml"
+  [ -z "$private" ] && plan=plan-eegmat.yaml || plan=plan-eegmat-dp.yaml
+  cp "$root/configs/$plan" "$work/plan.yaml"
   [ -z "$rounds" ] || sed -i "s/^  rounds: .*/  rounds: $rounds/" "$work/plan.yaml"
   [ -z "$seed" ] || sed -i "s/^seed: .*/seed: $seed/" "$work/plan.yaml"
   total_rounds=$(sed -n 's/^  rounds: *\([0-9]*\).*/\1/p' "$work/plan.yaml")
@@ -236,6 +238,26 @@ compare_arms() {
     --model "$fold_dir/model.safetensors" --scores "$fold_dir/scores.tsv" $show >"$fold_dir/compare.tsv"
 }
 
+# Under differential privacy no score leaves a site: each scores the model for itself, and only
+# this script, which holds all recordings, puts the scores together.
+score_at_sites() {
+  for k in 0 1 2 3 4 5; do
+    "$node" evaluate "$fold_dir/model.safetensors" --plan "$work/plan.yaml" --home "$fold_dir/site-$k" \
+      --out "$fold_dir/scores-$k.tsv" 2>>"$fold_dir/evaluate.log" || die "site-$k could not score the model"
+  done
+  cat "$fold_dir"/scores-[0-5].tsv | awk -F '\t' '$1 != "subject" { print $5 "\t" $4 }' | LC_ALL=C sort -g |
+    awk -F '\t' '{ n++; s[n] = $1; l[n] = $2 }
+      END { for (i = 1; i <= n; i = j) { for (j = i; j <= n && s[j] == s[i]; j++); for (k = i; k < j; k++) if (l[k] == 1) r += (i + j - 1) / 2 }
+            for (i = 1; i <= n; i++) p += l[i]; print (r - p * (p + 1) / 2) / (p * (n - p)), n }' >"$fold_dir/auroc"
+  read -r auroc windows <"$fold_dir/auroc"
+  printf 'fold %s: AUROC %.3f over %s held-out windows (%s); chance is 0.5\n' "$fold" "$auroc" "$windows" "$kind"
+  for k in 0 1 2 3 4 5; do
+    printf 'site-%s: ' "$k"
+    "$node" ledger --home "$fold_dir/site-$k" | sed -n 's/^  plan /plan /p'
+  done
+  printf 'audit logs: %s verified, %s failed\n' "$verified" "$failed"
+}
+
 # ---- all of it ----------------------------------------------------------------------------
 
 started=$(date +%s)
@@ -248,9 +270,13 @@ for fold in $(printf '%s' "$folds" | tr ',' ' '); do
   mkdir -p "$fold_dir"
   run_federation
   verify_logs
-  compare_arms
+  if [ -n "$private" ]; then score_at_sites; else compare_arms; fi
   run_folds="$run_folds $fold"
 done
+if [ -n "$private" ]; then
+  [ -z "$keep" ] || say "kept in $work: logs, models, scores"
+  exit 0
+fi
 for fold in $run_folds; do
   [ -s "$work/scores.tsv" ] && skip_heading=2 || skip_heading=1
   tail -n "+$skip_heading" "$work/fold-$fold/scores.tsv" >>"$work/scores.tsv"
