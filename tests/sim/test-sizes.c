@@ -1,5 +1,5 @@
 /* Sizes: a whole round of the real cores at 3, 4, 6, 7, 10, 20, 50 and 100 members (255 with
- * --long: half a minute on an idle machine), without dropouts and with as many as may be: the most
+ * --long: minutes), without dropouts and with as many as may be: the most
  * members that vanish after their shares. 256 members, or a plan that they overflow, are refused.
  */
 #include <string.h>
