@@ -194,7 +194,8 @@ static int open_files(struct nx_node *node, struct nx_error *err) {
     r = nx_hex_decode(node->federation->coordinator, node->coordinator.bytes,
                       sizeof node->coordinator.bytes, err);
   if (r == 0)
-    r = nx_site_data_check(node->config->data.folder, err);
+    r = nx_site_data_check(node->config->data.folder,
+                           node->config->data.broken_files == NX_BROKEN_SKIP, err);
   if (r == 0)
     r = nx_node_finish_rotation(home, node->federation->member, node->config->name, err);
   if (r == 0)

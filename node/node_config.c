@@ -6,7 +6,13 @@
 
 #include "common/config.h"
 #include "common/file.h"
+#include "common/modality.h"
 #include "common/size.h"
+
+static const cyaml_strval_t broken_files[] = {
+    {"stop", NX_BROKEN_STOP},
+    {"skip", NX_BROKEN_SKIP},
+};
 
 static const cyaml_schema_value_t word = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 128),
@@ -15,6 +21,9 @@ static const cyaml_schema_value_t word = {
 #define WORDS(type, member)                                                                        \
   CYAML_FIELD_SEQUENCE_COUNT(#member, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member,      \
                              n_##member, &word, 0, 10000)
+
+#define WORD(type, member)                                                                         \
+  CYAML_FIELD_STRING_PTR(#member, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 1, 64)
 
 static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
@@ -27,6 +36,13 @@ static const cyaml_schema_field_t data_fields[] = {
     WORDS(struct nx_node_config_data, withdrawn),
     CYAML_FIELD_BOOL("allow_identifying_headers", CYAML_FLAG_OPTIONAL, struct nx_node_config_data,
                      allow_identifying_headers),
+    WORD(struct nx_node_config_data, modality),
+    WORD(struct nx_node_config_data, species),
+    CYAML_FIELD_STRING_PTR("behaviour", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                           struct nx_node_config_data, behaviour, 1, NX_PATH_SIZE - 1),
+    CYAML_FIELD_ENUM("broken_files", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL,
+                     struct nx_node_config_data, broken_files, broken_files,
+                     NX_ARRAY_LENGTH(broken_files)),
     CYAML_FIELD_END,
 };
 
@@ -48,6 +64,23 @@ static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct nx_node_config, node_fields),
 };
 
+static int check_data(const char *path, const struct nx_node_config_data *data,
+                      struct nx_error *err) {
+  enum nx_modality modality;
+  enum nx_species species;
+  if (data->modality && !nx_modality_from_name(data->modality, &modality))
+    return nx_fail(err, NX_E_INVALID,
+                   "%s: data.modality: '%s': use eeg, meg, ieeg, lfp, spikes, calcium or fmri",
+                   path, data->modality);
+  if (data->species && !nx_species_from_name(data->species, &species))
+    return nx_fail(err, NX_E_INVALID, "%s: data.species: '%s': use human, monkey, rat or mouse",
+                   path, data->species);
+  if (data->n_held_out && data->held_out_fold)
+    return nx_fail(err, NX_E_INVALID,
+                   "%s: data: held_out and held_out_fold are both there; keep one", path);
+  return 0;
+}
+
 static int check(const char *path, const struct nx_node_config *config, struct nx_error *err) {
   if (config->neurox_node != NX_NODE_CONFIG_VERSION)
     return nx_fail(err, NX_E_INVALID, "%s: neurox_node: version %u is not known here, only %d",
@@ -56,9 +89,9 @@ static int check(const char *path, const struct nx_node_config *config, struct n
   if (!colon || colon == config->coordinator || !colon[1])
     return nx_fail(err, NX_E_INVALID, "%s: coordinator: '%s' is not host:port", path,
                    config->coordinator);
-  if (config->data.n_held_out && config->data.held_out_fold)
-    return nx_fail(err, NX_E_INVALID,
-                   "%s: data: held_out and held_out_fold are both there; keep one", path);
+  int r = check_data(path, &config->data, err);
+  if (r < 0)
+    return r;
   if (config->threads > 256)
     return nx_fail(err, NX_E_INVALID, "%s: threads: %u is outside 0..256", path, config->threads);
   return 0;
@@ -142,6 +175,10 @@ static void put_data(FILE *out, const struct nx_node_config_data *data) {
     fprintf(out, "  held_out_fold: %u\n", *data->held_out_fold);
   else
     put_words(out, "held_out", data->held_out, data->n_held_out);
+  if (data->modality)
+    fprintf(out, "  modality: %s\n", data->modality);
+  if (data->species)
+    fprintf(out, "  species: %s\n", data->species);
   fputs(
       "  # People who withdrew before this node began. Later ones: neurox-node subjects withdraw,\n"
       "  # which counts from the next round on.\n",

@@ -12,6 +12,12 @@
 
 #define NX_NODE_CONFIG_VERSION 1
 
+/* What becomes of a run when a recording cannot be read. */
+enum nx_broken_files {
+  NX_BROKEN_STOP, /* this site takes no part until it is mended */
+  NX_BROKEN_SKIP  /* goes on without it; the log names it */
+};
+
 struct nx_node_config_data {
   char *name;                     /* of this data set, for plans that name theirs; or NULL */
   char *folder;                   /* recordings; opened only while a round runs */
@@ -21,6 +27,9 @@ struct nx_node_config_data {
   bool allow_identifying_headers; /* train from files whose header may say who somebody is */
   char **withdrawn;               /* subjects that are not even read, or NULL */
   uint32_t n_withdrawn;
+  char *modality, *species; /* of these recordings, for plans that take any; NULL: not said */
+  char *behaviour;          /* vocabulary of behaviour (configs/behaviour.yaml) or NULL */
+  enum nx_broken_files broken_files;
 };
 
 struct nx_node_config {

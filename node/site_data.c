@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "node/dataset/bids_check.h"
+#include "node/dataset/signal_files.h"
 #include "node/dataset/subjects.h"
 #include "node/recordings/sandbox.h"
 
@@ -26,11 +27,6 @@ static int check_file(const char *path, struct nx_error *err) {
                    "out of the folder",
                    path);
   return 0;
-}
-
-static bool is_edf(const char *name) {
-  const char *dot = strrchr(name, '.');
-  return dot && name[0] != '.' && !strcasecmp(dot, ".edf");
 }
 
 /* Every recording of a BIDS tree opens; whether the tree is valid, neurox-node check says. */
@@ -55,7 +51,7 @@ static int check_bids(const char *path, struct nx_error *err) {
   return r < 0 ? nx_error_prefix(err, r, "data folder") : 0;
 }
 
-int nx_site_data_check(const char *path, struct nx_error *err) {
+int nx_site_data_check(const char *path, bool skip_broken, struct nx_error *err) {
   if (nx_bids_is_tree(path))
     return check_bids(path, err);
   _cleanup_(close_folder) DIR *folder = opendir(path);
@@ -64,32 +60,39 @@ int nx_site_data_check(const char *path, struct nx_error *err) {
     return nx_fail_errno(err, errno, "data folder %s", path);
   for (struct dirent *entry; (entry = readdir(folder));) {
     char file[NX_PATH_SIZE];
-    if (!is_edf(entry->d_name))
+    if (!nx_signal_file_is_recording(entry->d_name))
       continue;
     int r = nx_path_join(file, path, entry->d_name, err);
     if (r == 0)
       r = check_file(file, err);
+    if (r < 0 && skip_broken) {
+      NX_LOG(NX_LOG_WARNING, "recording.skipped", NX_STR("why", err ? err->text : ""));
+      continue;
+    }
     if (r < 0)
       return nx_error_prefix(err, r, "data folder");
     n++;
   }
   if (!n)
-    return nx_fail(err, NX_E_NOT_FOUND,
-                   "data folder %s: there is no EDF recording in it: put SUBJECT_LABEL.edf files "
-                   "there, or name another folder",
-                   path);
+    return nx_fail(
+        err, NX_E_NOT_FOUND,
+        "data folder %s: there is no recording in it: put SUBJECT_LABEL.edf files (or .fif, "
+        ".mat, .nii.gz …) there, or name another folder",
+        path);
   return 0;
 }
 
-/* The fold-th person in order of name; files are sorted by subject. */
-static int person_of_fold(const struct nx_subject_files *files, uint32_t fold,
-                          char out[NX_SUBJECT_SIZE], struct nx_error *err) {
+/* The fold-th person in order of name; files are sorted by subject. person(files, i): the i-th
+ * file's, NULL at the end. */
+static int person_of_fold(const char *(*person)(const void *files, size_t i), const void *files,
+                          uint32_t fold, char out[NX_SUBJECT_SIZE], struct nx_error *err) {
   uint32_t n = 0;
-  for (size_t i = 0; i < files->n; i++) {
-    if (i && !strcmp(files->files[i].subject, files->files[i - 1].subject))
+  const char *last = "", *now;
+  for (size_t i = 0; (now = person(files, i)); last = now, i++) {
+    if (!strcmp(now, last))
       continue;
     if (n++ == fold) {
-      memcpy(out, files->files[i].subject, NX_SUBJECT_SIZE);
+      memcpy(out, now, NX_SUBJECT_SIZE);
       return 0;
     }
   }
@@ -97,11 +100,26 @@ static int person_of_fold(const struct nx_subject_files *files, uint32_t fold,
                  fold, n);
 }
 
+static const char *person_of_subjects(const void *files, size_t i) {
+  const struct nx_subject_files *list = files;
+  return i < list->n ? list->files[i].subject : NULL;
+}
+
+static const char *person_of_signals(const void *files, size_t i) {
+  const struct nx_signal_files *list = files;
+  return i < list->n ? list->files[i].subject : NULL;
+}
+
 static int resolve_fold(const struct nx_dataset_options *options, const struct nx_plan *plan,
                         uint32_t fold, char out[NX_SUBJECT_SIZE], struct nx_error *err) {
   _cleanup_(nx_subjects_finish) struct nx_subject_files files = {0};
-  int r = nx_subjects_list(options, plan, &files, err);
-  return r < 0 ? r : person_of_fold(&files, fold, out, err);
+  _cleanup_(nx_signal_files_finish) struct nx_signal_files signals = {0};
+  int r = plan->modalities ? nx_signal_files_list(options, &signals, err)
+                           : nx_subjects_list(options, plan, &files, err);
+  if (r < 0)
+    return r;
+  return plan->modalities ? person_of_fold(person_of_signals, &signals, fold, out, err)
+                          : person_of_fold(person_of_subjects, &files, fold, out, err);
 }
 
 int nx_site_data_open(const struct nx_node_config_data *data,
@@ -114,6 +132,10 @@ int nx_site_data_open(const struct nx_node_config_data *data,
       .folder = data->folder,
       .allow_identity = data->allow_identifying_headers,
       .reader = nx_sandbox_reader(reader),
+      .modality = data->modality,
+      .species = data->species,
+      .behaviour = data->behaviour,
+      .skip_broken = data->broken_files == NX_BROKEN_SKIP,
       .pool = pool,
   };
   if (!options.reader)

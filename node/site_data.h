@@ -7,10 +7,11 @@
 #include "node/node_config.h"
 #include "node/subject_records.h"
 
-/* What can be said before any plan is known: the folder can be read, holds EDF files, and
+/* What can be said before any plan is known: the folder can be read, holds recordings, and
  * each of them opens and is whole. NX_E_NOT_FOUND, NX_E_DENIED, NX_E_FORMAT with the file and
- * the mend. Reads headers only. */
-int nx_site_data_check(const char *folder, struct nx_error *err);
+ * the mend. Reads headers only. skip_broken: a recording that does not open is named in the log, and
+ * one that does is enough. */
+int nx_site_data_check(const char *folder, bool skip_broken, struct nx_error *err);
 
 /* The data set of the plan, with the held-out people of node.yaml and without those who withdrew.
  * A fold is counted over all people, so that a withdrawal moves nobody else between training and

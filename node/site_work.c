@@ -407,9 +407,18 @@ static int compute(struct nx_site_work *work, const struct nx_plan *plan,
   if (plan->privacy != NX_PRIVACY_NONE)
     return nx_private_update_compute(round->kind, work->model, work->dataset, plan, &options,
                                      update, err);
-  return nx_update_compute(round->kind, work->model, work->dataset, plan, options.training_round,
-                           work->cfg.member, work->cfg.stop.asked, work->cfg.stop.context, update,
-                           err);
+  struct nx_site_signals signals;
+  signals.sets = nx_dataset_signals(work->dataset, &signals.n_sets);
+  if (!signals.sets)
+    return nx_update_compute(round->kind, work->model, work->dataset, plan, options.training_round,
+                             work->cfg.member, work->cfg.stop.asked, work->cfg.stop.context, update,
+                             err);
+  int r = need_pool(work, err);
+  return r < 0 ? r
+               : nx_update_compute_general(round->kind, work->model, &signals, plan,
+                                           options.training_round, work->cfg.member, work->pool,
+                                           work->cfg.stop.asked, work->cfg.stop.context, update,
+                                           err);
 }
 
 int nx_site_work_make(struct nx_site_work *work, const struct nx_site_round *round,

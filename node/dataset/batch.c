@@ -30,6 +30,9 @@ int nx_batch_init(struct nx_batch *batch, const struct nx_dataset *dataset,
                   const struct nx_plan *plan, size_t capacity, struct nx_error *err) {
   double rate = plan->preprocessing.rate_hz;
   memset(batch, 0, sizeof *batch);
+  if (plan->modalities)
+    return nx_fail(err, NX_E_UNSUPPORTED,
+                   "a plan of many modalities: its windows are the general network's alone");
   batch->shape.n_channels = nx_dataset_summary(dataset)->n_channels;
   batch->shape.n_patch_samples = (size_t)lround(plan->window.patch_seconds * rate);
   batch->shape.n_patches = (size_t)lround(plan->window.seconds / plan->window.patch_seconds);

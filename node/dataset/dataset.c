@@ -1,19 +1,17 @@
 #include "node/dataset/dataset.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/file.h"
 #include "common/plan_labels.h"
 #include "common/size.h"
-#include "crypto/merkle.h"
 #include "node/dataset/load.h"
+#include "node/dataset/manifest_hash.h"
 #include "node/dataset/montage.h"
+#include "node/dataset/signal_set.h"
 #include "node/dataset/subjects.h"
 
 struct nx_dataset {
@@ -22,6 +20,7 @@ struct nx_dataset {
   float **owned_x, **owned_scale; /* what the recordings point at */
   char (*names)[16];
   float *positions;
+  struct nx_signal_set *signals; /* of a plan of many modalities, instead of all the above */
 };
 
 /* What the workers fill, one slot a file. A file of which several events are used is loaded
@@ -37,27 +36,6 @@ struct job {
   struct nx_error *errors; /* code 0: fine */
 };
 
-static int hash_file(const char *path, struct nx_hash *out, struct nx_error *err) {
-  _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return nx_fail_errno(err, errno, "open %s", path);
-  struct nx_sha256 sha;
-  nx_sha256_init(&sha);
-  for (;;) {
-    uint8_t chunk[65536];
-    ssize_t n = read(fd, chunk, sizeof chunk);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return nx_fail_errno(err, errno, "read %s", path);
-    if (n == 0)
-      break;
-    nx_sha256_update(&sha, chunk, (size_t)n);
-  }
-  *out = nx_sha256_final(&sha);
-  return 0;
-}
-
 static void load_one(void *context, size_t index, size_t worker) {
   struct job *job = context;
   const struct nx_subject_file *file = &job->files->files[job->first[index]];
@@ -71,62 +49,10 @@ static void load_one(void *context, size_t index, size_t worker) {
                                        .channels = *file->channels ? channels : NULL,
                                        .allow_identity = job->options->allow_identity};
   if (!r)
-    r = hash_file(path, &job->hashes[index], err);
+    r = nx_manifest_file_hash(path, &job->hashes[index], err);
   if (!r)
     r = nx_load_recording(path, &load, job->plan, &job->loaded[index], err);
   err->code = r;
-}
-
-static int by_hash(const void *a, const void *b) {
-  return nx_hash_compare(a, b);
-}
-
-static void put_double(struct nx_sha256 *sha, double value) {
-  uint64_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  nx_sha256_u64(sha, bits);
-}
-
-static struct nx_hash hash_pipeline(const struct nx_plan *plan) {
-  const struct nx_plan_preprocessing *p = &plan->preprocessing;
-  const double values[] = {(double)p->reference,
-                           p->high_pass_hz,
-                           p->low_pass_hz,
-                           p->notch_hz,
-                           p->rate_hz,
-                           (double)p->scale,
-                           p->clamp,
-                           plan->window.seconds,
-                           plan->window.patch_seconds};
-  struct nx_sha256 sha;
-  nx_sha256_begin(&sha, "neurox pipeline v1");
-  for (size_t i = 0; i < NX_ARRAY_LENGTH(values); i++)
-    put_double(&sha, values[i]);
-  if (plan->labels) { /* which parts of the files are used */
-    put_double(&sha, (double)plan->labels->source);
-    put_double(&sha, plan->labels->epoch_start_s);
-    put_double(&sha, plan->labels->epoch_seconds);
-    nx_sha256_update(&sha, (const uint8_t *)plan->labels->column, strlen(plan->labels->column));
-  }
-  return nx_sha256_final(&sha);
-}
-
-/* Hashes are sorted, so that neither names nor the order of files show. */
-static struct nx_hash manifest_of(struct nx_hash *hashes, size_t n, const struct nx_plan *plan,
-                                  size_t n_subjects) {
-  qsort(hashes, n, sizeof *hashes, by_hash);
-  struct nx_merkle tree = {0};
-  for (size_t i = 0; i < n; i++) {
-    struct nx_hash leaf = nx_merkle_leaf(nx_bytes(hashes[i].bytes, sizeof hashes[i].bytes));
-    nx_merkle_add(&tree, &leaf);
-  }
-  struct nx_hash root = nx_merkle_root_of(&tree), pipeline = hash_pipeline(plan);
-  struct nx_sha256 sha;
-  nx_sha256_begin(&sha, "neurox dataset v1");
-  nx_sha256_hash(&sha, &root);
-  nx_sha256_hash(&sha, &pipeline);
-  nx_sha256_u64(&sha, n_subjects);
-  return nx_sha256_final(&sha);
 }
 
 static int find_channel(const struct nx_loaded *loaded, const char *name) {
@@ -277,7 +203,7 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
     return nx_fail(err, NX_E_DENIED, "%s has %zu subjects, the plan asks for %u", options->folder,
                    dataset->summary.n_subjects, job->plan->data.minimum_subjects);
   dataset->summary.manifest =
-      manifest_of(job->hashes, job->n_sources, job->plan, dataset->summary.n_subjects);
+      nx_manifest_hash(job->hashes, job->n_sources, job->plan, dataset->summary.n_subjects);
   return 0;
 }
 
@@ -337,9 +263,15 @@ int nx_dataset_open(const struct nx_dataset_options *options, const struct nx_pl
   _cleanup_(nx_subjects_finish) struct nx_subject_files files = {0};
   if (!dataset)
     return nx_fail(err, NX_E_NOMEM, "data set: out of memory");
-  int r = nx_subjects_list(options, plan, &files, err);
+  int r = plan->modalities ? nx_signal_set_open(options, plan, &dataset->signals, err)
+                           : nx_subjects_list(options, plan, &files, err);
   if (r < 0)
     return r;
+  if (dataset->signals) {
+    dataset->summary = *nx_signal_set_summary(dataset->signals);
+    *dataset_out = nx_steal(&dataset);
+    return 0;
+  }
   struct job job = {.options = options, .plan = plan, .files = &files};
   r = load_all(&job, dataset, err);
   if (r < 0)
@@ -354,7 +286,10 @@ const struct nx_dataset_summary *nx_dataset_summary(const struct nx_dataset *dat
 
 const struct nx_dataset_recording *nx_dataset_recording(const struct nx_dataset *dataset,
                                                         size_t index) {
-  return index < dataset->summary.n_recordings ? &dataset->recordings[index] : NULL;
+  if (dataset->signals)
+    return nx_signal_set_recording(dataset->signals, index);
+  bool there = dataset->recordings && index < dataset->summary.n_recordings;
+  return there ? &dataset->recordings[index] : NULL;
 }
 
 const float *nx_dataset_positions(const struct nx_dataset *dataset) {
@@ -362,12 +297,18 @@ const float *nx_dataset_positions(const struct nx_dataset *dataset) {
 }
 
 const char *nx_dataset_channel(const struct nx_dataset *dataset, size_t index) {
-  return index < dataset->summary.n_channels ? dataset->names[index] : NULL;
+  return dataset->names && index < dataset->summary.n_channels ? dataset->names[index] : NULL;
+}
+
+const struct nx_signals *nx_dataset_signals(const struct nx_dataset *dataset, size_t *n_out) {
+  *n_out = 0;
+  return dataset->signals ? nx_signal_set_signals(dataset->signals, n_out) : NULL;
 }
 
 void nx_dataset_destroy(struct nx_dataset *dataset) {
   if (!dataset)
     return;
+  nx_signal_set_destroy(dataset->signals);
   for (size_t i = 0; i < dataset->summary.n_recordings; i++) {
     if (dataset->owned_x)
       free(dataset->owned_x[i]);

@@ -34,6 +34,9 @@ struct nx_dataset_options {
   size_t n_only;
   bool allow_identity; /* read recordings whose header may say who somebody is */
   const char *reader;  /* neurox-reader (node/recordings/sandbox.h); NULL: parsed in this process */
+  const char *modality, *species; /* this site's, for plans that take any; NULL: not said */
+  const char *behaviour;          /* vocabulary (configs/behaviour.yaml) or NULL */
+  bool skip_broken;     /* go on without recordings that cannot be read, each named in the log */
   struct nx_pool *pool; /* preprocesses recordings side by side; NULL: this thread alone */
 };
 
@@ -68,6 +71,11 @@ int nx_dataset_open(const struct nx_dataset_options *options, const struct nx_pl
 const struct nx_dataset_summary *nx_dataset_summary(const struct nx_dataset *dataset);
 const struct nx_dataset_recording *nx_dataset_recording(const struct nx_dataset *dataset,
                                                         size_t index);
+/* For a plan with a section modalities: what the general network trains on, one struct for each
+ * tokeniser that reads this site's modality (node/dataset/signal_set.h); there are no windows of
+ * the other kind then. NULL, 0 for other plans. */
+struct nx_signals;
+const struct nx_signals *nx_dataset_signals(const struct nx_dataset *dataset, size_t *n_out);
 /* Unit-sphere places [n_channels][3], and names, of the channels every recording has. */
 const float *nx_dataset_positions(const struct nx_dataset *dataset);
 const char *nx_dataset_channel(const struct nx_dataset *dataset, size_t index);

@@ -6,15 +6,14 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "node/dataset/chain.h"
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
 #include "node/dataset/tsv.h"
 #include "node/recordings/recording.h"
 #include "node/recordings/sandbox.h"
 
-#define SAMPLES_CAP ((size_t)1 << 28) /* values of one recording held at once */
-#define CHUNK 65536                   /* samples a read */
-#define NOTCH_QUALITY 30
+#define CHUNK 65536 /* samples a read */
 
 /* What channels.tsv says a channel is; without a table, or a line in it, what the file says. */
 static bool is_eeg(const struct nx_channel *channel, const struct nx_tsv *table) {
@@ -86,46 +85,6 @@ static int check_finite(const struct nx_loaded *loaded, const double *x, size_t 
   return 0;
 }
 
-static int filter(const struct nx_plan_preprocessing *p, double rate, double *x,
-                  struct nx_loaded *loaded, size_t n, struct nx_error *err) {
-  struct nx_sos stages[2];
-  size_t n_stages = 0;
-  int r = 0;
-  if (p->notch_hz > 0)
-    r = nx_filter_notch(p->notch_hz, NOTCH_QUALITY, rate, &stages[n_stages++], err);
-  if (!r && (p->high_pass_hz > 0 || p->low_pass_hz > 0)) {
-    enum nx_filter_kind kind = p->high_pass_hz <= 0  ? NX_FILTER_LOW_PASS
-                               : p->low_pass_hz <= 0 ? NX_FILTER_HIGH_PASS
-                                                     : NX_FILTER_BAND_PASS;
-    r = nx_filter_butterworth4(kind, p->high_pass_hz, p->low_pass_hz, rate, &stages[n_stages++],
-                               err);
-  }
-  if (!r && n_stages)
-    r = nx_filter_zero_phase_all(stages, n_stages, x, loaded->n_channels, n, err);
-  return r;
-}
-
-/* [n_channels][n] at rate → *x_out [n_channels][*n_out] at the plan's rate. */
-static int resample(const struct nx_plan_preprocessing *p, double rate, const double *x,
-                    size_t n_channels, size_t n, double **x_out, size_t *n_out,
-                    struct nx_error *err) {
-  size_t up, down, total;
-  int r = nx_resample_ratio(rate, p->rate_hz, &up, &down, err);
-  if (r < 0)
-    return r;
-  *n_out = nx_resample_length(n, up, down);
-  if (!nx_size_mul(n_channels, *n_out, &total) || total > SAMPLES_CAP)
-    return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
-  _cleanup_free_ double *out = reallocarray(NULL, total, sizeof *out);
-  if (!out)
-    return nx_fail(err, NX_E_NOMEM, "resample: out of memory");
-  for (size_t c = 0; !r && c < n_channels; c++)
-    r = nx_resample(x + c * n, n, up, down, out + c * *n_out, err);
-  if (!r)
-    *x_out = nx_steal(&out);
-  return r;
-}
-
 /* Centres by the median, scales by the recording or by channel, clamps. */
 static int normalise(const struct nx_plan_preprocessing *p, double *x, struct nx_loaded *loaded,
                      struct nx_error *err) {
@@ -178,7 +137,7 @@ static int process(struct nx_recording *recording, const struct nx_tsv *table,
   if ((double)n / rate < plan->window.seconds)
     return nx_fail(err, NX_E_FORMAT, "lasts %g s, one window %g s: take the file out",
                    (double)n / rate, plan->window.seconds);
-  if (!nx_size_mul(n, loaded->n_channels, &total) || total > SAMPLES_CAP)
+  if (!nx_size_mul(n, loaded->n_channels, &total) || total > NX_CHAIN_SAMPLES_CAP)
     return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
   _cleanup_free_ double *x = reallocarray(NULL, total, sizeof *x), *y = NULL;
   if (!x)
@@ -189,13 +148,13 @@ static int process(struct nx_recording *recording, const struct nx_tsv *table,
   if (!r && p->reference == NX_REFERENCE_AVERAGE)
     nx_reference_average(x, loaded->n_channels, n);
   if (!r)
-    r = filter(p, rate, x, loaded, n, err);
+    r = nx_chain_filter(p, rate, x, loaded->n_channels, n, err);
   if (!r)
-    r = resample(p, rate, x, loaded->n_channels, n, &y, &loaded->n_samples, err);
+    r = nx_chain_resample(rate, p->rate_hz, x, loaded->n_channels, n, &y, &loaded->n_samples, err);
   return r < 0 ? r : normalise(p, y, loaded, err);
 }
 
-static int check_identity(const struct nx_recording_info *info, struct nx_error *err) {
+int nx_load_check_identity(const struct nx_recording_info *info, struct nx_error *err) {
   if (!info->identity[0])
     return 0;
   return nx_fail(
@@ -218,7 +177,7 @@ int nx_load_recording(const char *path, const struct nx_load_options *options,
   if (r < 0)
     return r;
   loaded_out->synthetic = nx_recording_info(recording)->synthetic;
-  r = options->allow_identity ? 0 : check_identity(nx_recording_info(recording), err);
+  r = options->allow_identity ? 0 : nx_load_check_identity(nx_recording_info(recording), err);
   if (!r)
     r = process(recording, &table, plan, loaded_out, err);
   if (r < 0) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "node/dataset/dataset.h"
+#include "node/recordings/recording.h"
 
 #define NX_MONTAGE_CHANNELS 128
 
@@ -23,4 +24,6 @@ struct nx_load_options {
 int nx_load_recording(const char *path, const struct nx_load_options *options,
                       const struct nx_plan *plan, struct nx_loaded *loaded_out,
                       struct nx_error *err);
+/* NX_E_DENIED, with the mend: the header may say who it is. */
+int nx_load_check_identity(const struct nx_recording_info *info, struct nx_error *err);
 void nx_loaded_finish(struct nx_loaded *loaded);

@@ -88,19 +88,60 @@ struct bank {
   size_t n_taps, half, up, down;
 };
 
+/* Which taps meet which samples in output m. */
+struct place {
+  const double *taps;
+  size_t first, n; /* of the samples */
+};
+
+static inline __attribute__((always_inline)) struct place place_of(const struct bank *bank,
+                                                                   size_t m, size_t n) {
+  size_t t = m * bank->down + bank->half, last = t / bank->up, n_taps = bank->n_taps;
+  size_t j = last + 1 >= n_taps ? 0 : n_taps - 1 - last; /* first tap inside of x */
+  size_t end = last < n ? n_taps : n_taps - (last - n + 1);
+  return (struct place){bank->taps + t % bank->up * n_taps + j, last + 1 + j - n_taps, end - j};
+}
+
 static inline __attribute__((always_inline)) void
 convolve_any(const double *x, size_t n, const struct bank *bank, double *out, size_t n_out) {
-  size_t n_taps = bank->n_taps;
   for (size_t m = 0; m < n_out; m++) {
-    size_t t = m * bank->down + bank->half, last = t / bank->up;
-    const double *taps = bank->taps + t % bank->up * n_taps;
-    size_t j = last + 1 >= n_taps ? 0 : n_taps - 1 - last; /* first tap inside of x */
-    size_t end = last < n ? n_taps : n_taps - (last - n + 1);
-    out[m] = dot(taps + j, x + (last + 1 + j - n_taps), end - j);
+    struct place place = place_of(bank, m, n);
+    out[m] = dot(place.taps, x + place.first, place.n);
   }
 }
 
 #if defined(__x86_64__)
+/* The eight sums of dot() in two registers of AVX2: the same bits. */
+typedef double quad __attribute__((vector_size(LANES / 2 * sizeof(double))));
+
+static inline __attribute__((always_inline)) double dot_quads(const double *a, const double *b,
+                                                              size_t n) {
+  quad low = {0}, high = {0}, x, y;
+  double sum = 0;
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    memcpy(&x, a + i, sizeof x);
+    memcpy(&y, b + i, sizeof y);
+    low += x * y;
+    memcpy(&x, a + i + LANES / 2, sizeof x);
+    memcpy(&y, b + i + LANES / 2, sizeof y);
+    high += x * y;
+  }
+  for (; i < n; i++)
+    sum += a[i] * b[i];
+  for (size_t k = 0; k < LANES; k++)
+    sum += k < LANES / 2 ? low[k] : high[k - LANES / 2];
+  return sum;
+}
+
+__attribute__((target("avx2"))) static void
+convolve_avx2(const double *x, size_t n, const struct bank *bank, double *out, size_t n_out) {
+  for (size_t m = 0; m < n_out; m++) {
+    struct place place = place_of(bank, m, n);
+    out[m] = dot_quads(place.taps, x + place.first, place.n);
+  }
+}
+
 /* The same sums in wider registers; without contraction the same bits, too. */
 __attribute__((target("avx512f"))) static void
 convolve_avx512(const double *x, size_t n, const struct bank *bank, double *out, size_t n_out) {
@@ -113,6 +154,10 @@ static void convolve(const double *x, size_t n, const struct bank *bank, double 
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f")) {
     convolve_avx512(x, n, bank, out, n_out);
+    return;
+  }
+  if (__builtin_cpu_supports("avx2")) {
+    convolve_avx2(x, n, bank, out, n_out);
     return;
   }
 #endif

@@ -152,7 +152,7 @@ static int initialise(struct init *init, struct nx_error *err) {
   if (r == 0)
     r = absolute_data(init, err);
   if (r == 0)
-    r = nx_site_data_check(init->data_folder, err);
+    r = nx_site_data_check(init->data_folder, false, err);
   if (r == 0)
     r = nx_home_begin(init->home, init->building, err);
   if (r < 0)

@@ -180,9 +180,9 @@ const struct nx_verb nx_verb_inspect = {
             "Prints what the node's reader sees in a recording: format, length, every channel\n"
             "with its type, unit, rate and place, and the first events. Never a name, a birth\n"
             "date or a start time. Reads EDF, EDF+, BDF, BrainVision, FIF, EEGLAB, MAT 5 and 7.3,\n"
-            "NIfTI, npy, SNIRF, NWB and Trodes' tracking; FILE#K is the K-th part (from 0) of one. "
-            "With --json one line a file: format, channels, samples,\n"
-            "duration_s, events, refused. --quality names bad channels by PREP's criteria (flat,\n"
+            "NIfTI, npy, SNIRF, NWB and Trodes' tracking; FILE#K is part K (from 0) of one that has\n"
+            "several. With --json one line a file: format, channels, samples, duration_s, events,\n"
+            "refused. --quality names bad channels by PREP's criteria (flat,\n"
             "clipped, deviation, correlation, noise) over the first ten minutes. Exit code 2\n"
             "when a file is refused, the reason on stderr.\n",
     .run = run_inspect,

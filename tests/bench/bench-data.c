@@ -105,18 +105,20 @@ static double run_chain(double *x, size_t n, double *y) {
 }
 
 struct peer {
-  double decode, chain; /* seconds; 0: not there */
+  double decode, mne, scipy; /* seconds; 0: not there */
 };
 
 static struct peer run_peer(const char *path, const char *result) {
   char command[1024], word[16];
-  struct peer peer = {0, 0};
+  struct peer peer = {0, 0, 0};
   double seconds;
   snprintf(command, sizeof command, "/usr/bin/python3 %s/tests/bench/data_peer.py %s %s 2>&1",
            NEUROX_SOURCE, path, result);
   FILE *pipe = popen(command, "r");
   while (pipe && fscanf(pipe, "%15s %lf", word, &seconds) == 2)
-    *(strcmp(word, "decode") ? &peer.chain : &peer.decode) = seconds;
+    *(!strcmp(word, "decode") ? &peer.decode
+      : !strcmp(word, "mne")  ? &peer.mne
+                              : &peer.scipy) = seconds;
   if (pipe)
     pclose(pipe);
   return peer;
@@ -214,7 +216,7 @@ int main(int argc, char **argv) {
     chain = fmin(chain, run_chain(wide, n, y));
   }
   struct peer peer = run_peer(path, result);
-  if (peer.chain > 0)
+  if (peer.scipy > 0)
     verify_chain(result, y, n / 4);
   double mb = 2e-6 * CHANNELS * (double)n, work = CHANNELS * (double)seconds;
   bench_add(bench, &(struct bench_row){.keys = {{"format", 0, "edf"}, {"threads", 1, NULL}},
@@ -223,13 +225,20 @@ int main(int argc, char **argv) {
                                        .unit = "MB/s",
                                        .peer = peer.decode > 0 ? "mne" : NULL,
                                        .peer_value = peer.decode > 0 ? mb / peer.decode : 0});
-  bench_add(bench, &(struct bench_row){
-                       .keys = {{"chain", 0, "car+notch+bandpass+resample"}, {"threads", 1, NULL}},
-                       .metric = "preprocess_channel_seconds_per_s",
-                       .value = work / chain,
-                       .unit = "1",
-                       .peer = peer.chain > 0 ? "mne" : NULL,
-                       .peer_value = peer.chain > 0 ? work / peer.chain : 0});
+  const struct {
+    const char *name;
+    double seconds;
+  } peers[] = {{"mne", peer.mne}, {"scipy", peer.scipy}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(peers); i++)
+    if (i == 0 || peers[i].seconds > 0)
+      bench_add(bench,
+                &(struct bench_row){
+                    .keys = {{"chain", 0, "car+notch+bandpass+resample"}, {"threads", 1, NULL}},
+                    .metric = "preprocess_channel_seconds_per_s",
+                    .value = work / chain,
+                    .unit = "1",
+                    .peer = peers[i].seconds > 0 ? peers[i].name : NULL,
+                    .peer_value = peers[i].seconds > 0 ? work / peers[i].seconds : 0});
   bench_add(bench,
             &(struct bench_row){.keys = {{"format", 0, "edf"}, {"file_gb", quick ? 0.4 : 4, NULL}},
                                 .metric = "peak_rss_mb",

@@ -49,7 +49,7 @@ refuses "fingerprint" init "$work/edited.invitation" --fingerprint "$fingerprint
 check "an edited invitation is refused" $?
 refuses "No such file" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/absent"
 check "a data folder that is not there is named" $?
-refuses "no EDF" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/nothing"
+refuses "no recording" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/nothing"
 check "a data folder without recordings is named" $?
 refuses "Subject03_rest.edf" init "$work/one.invitation" --fingerprint "$fingerprint" --data "$work/broken"
 check "a truncated recording is named" $?

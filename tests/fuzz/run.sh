@@ -21,7 +21,9 @@ if [ ! -f "$build/build.ninja" ]; then
   rm -f "$build.log"
 fi
 names=$*
-[ -n "$names" ] || names=$(for f in "$here"/fuzz-*.c; do basename "$f" .c | sed 's/^fuzz-//'; done)
+# libhdf5 loses memory by itself: fuzz-recording-hdf5 is for runs by hand (meson.build says how).
+readers="recording-edf recording-brainvision recording-fif recording-matlab recording-nifti recording-npy recording-trodes"
+[ -n "$names" ] || names=$(for f in "$here"/fuzz-*.c; do basename "$f" .c | sed 's/^fuzz-//'; done | sed "s/^recording$/$readers/")
 targets=
 for name in $names; do targets="$targets tests/fuzz/fuzz-$name"; done
 # shellcheck disable=SC2086

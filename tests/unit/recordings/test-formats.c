@@ -195,14 +195,14 @@ static void small_files_of_other_writers_are_read(void **state) {
   (void)state;
   struct nx_recording *recording = NULL;
   float x[5];
-  assert_int_equal(nx_recording_open("tests/fuzz/corpus-recording/raw.fif", &recording, NULL), 0);
+  assert_int_equal(nx_recording_open("tests/fuzz/corpus-recording-fif/raw.fif", &recording, NULL), 0);
   const struct nx_recording_info *info = nx_recording_info(recording);
   assert_int_equal(info->n_events, 2);
   assert_true(fabs(info->events[1].onset_s - 0.05) < 1e-6);
   assert_true(fabs(info->events[1].duration_s - 0.02) < 1e-6);
   assert_string_equal(info->events[1].text, "b");
   nx_recording_close(recording);
-  assert_int_equal(nx_recording_open("tests/fuzz/corpus-recording/eeglab.set", &recording, NULL),
+  assert_int_equal(nx_recording_open("tests/fuzz/corpus-recording-matlab/eeglab.set", &recording, NULL),
                    0);
   info = nx_recording_info(recording);
   assert_string_equal(info->format, "EEGLAB");
@@ -213,7 +213,7 @@ static void small_files_of_other_writers_are_read(void **state) {
   assert_true(x[0] == 5 && x[4] == 9);
   nx_recording_close(recording);
   assert_int_equal(
-      nx_recording_open("tests/fuzz/corpus-recording/compressed.mat", &recording, NULL), 0);
+      nx_recording_open("tests/fuzz/corpus-recording-matlab/compressed.mat", &recording, NULL), 0);
   info = nx_recording_info(recording);
   assert_int_equal(info->n_channels, 3);
   assert_true(info->channels[0].rate_hz == 100);

@@ -1,0 +1,399 @@
+#include "node/dataset/signal_set.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "common/size.h"
+#include "node/dataset/behaviour.h"
+#include "node/dataset/manifest_hash.h"
+#include "node/dataset/signal_load.h"
+#include "node/dataset/subjects.h"
+#include "node/recordings/format.h"
+
+#define STREAMS 2
+
+struct nx_signal_set {
+  struct nx_dataset_summary summary;
+  struct nx_dataset_recording *recordings; /* [summary.n_recordings], who they are of; no samples */
+  size_t n_loaded;
+  struct nx_loaded_signal *loaded; /* what the signals point at */
+  size_t n_sets;
+  struct nx_signals sets[STREAMS];
+  struct nx_signal *signals[STREAMS];
+  size_t n_cuts;
+  float **cuts; /* stretches of recordings, copied */
+};
+
+struct job {
+  const struct nx_dataset_options *options;
+  const struct nx_plan *plan;
+  enum nx_modality modality;
+  enum nx_species species;
+  struct nx_behaviour *behaviour; /* NULL: words only as the plan has them */
+  const struct nx_signal_files *files;
+  struct nx_signal_set *set;
+  struct nx_hash *hashes;
+  struct nx_error *errors; /* code 0: fine */
+};
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static int hash_of(const struct job *job, const char *file, struct nx_hash *out,
+                   struct nx_error *err) {
+  char whole[NX_PATH_SIZE], path[NX_PATH_SIZE];
+  int r = nx_path_join(whole, job->options->folder, file, err);
+  if (r < 0)
+    return r;
+  nx_recording_split_part(whole, path);
+  return nx_manifest_file_hash(path, out, err);
+}
+
+static void load_one(void *context, size_t index, size_t worker) {
+  struct job *job = context;
+  struct nx_error *err = &job->errors[index];
+  char path[NX_PATH_SIZE];
+  (void)worker;
+  int r = nx_path_join(path, job->options->folder, job->files->files[index].file, err);
+  if (!r)
+    r = hash_of(job, job->files->files[index].file, &job->hashes[index], err);
+  if (!r)
+    r = nx_signal_load(path, job->options->reader, job->plan, job->modality,
+                       job->options->allow_identity, &job->set->loaded[index], err);
+  err->code = r;
+}
+
+/* ---- labels ---------------------------------------------------------------------------------- */
+
+/* 0 or 1, or -1: the word, or the state it means, is no label of the plan. */
+static int label_of(const struct job *job, const char *word) {
+  const char *labels[] = {job->plan->data.negative_label, job->plan->data.positive_label};
+  for (int i = 0; *word && i < 2; i++)
+    if (!strcasecmp(word, labels[i]))
+      return i;
+  int state = job->behaviour && *word ? nx_behaviour_state(job->behaviour, word) : -1;
+  for (int i = 0; state >= 0 && i < 2; i++)
+    if (nx_behaviour_state(job->behaviour, labels[i]) == state)
+      return i;
+  return -1;
+}
+
+/* Position or velocity of a recording: its own channels, or a file of the same clock. */
+static int runs_of(const struct job *job, size_t index, struct nx_behaviour_runs *runs,
+                   struct nx_error *err) {
+  const struct nx_signal_file *file = &job->files->files[index];
+  const struct nx_loaded_signal *own = &job->set->loaded[index];
+  _cleanup_(nx_loaded_signal_finish) struct nx_loaded_signal other = {0};
+  const struct nx_loaded_signal *from = own;
+  char path[NX_PATH_SIZE];
+  if (file->behaviour[0]) {
+    int r = nx_path_join(path, job->options->folder, file->behaviour, err);
+    if (!r)
+      r = nx_signal_load_behaviour(path, job->options->reader, &other, err);
+    if (r < 0)
+      return r;
+    from = &other;
+  }
+  if (!from->n_behaviour)
+    return 0;
+  int r = nx_behaviour_runs(job->behaviour, nx_species_name(job->species), from->behaviour_unit,
+                            from->behaviour_hz, from->behaviour, from->n_behaviour,
+                            from->n_behaviour_samples, runs, err);
+  double shift = from == own ? 0 : from->origin_s - own->origin_s;
+  for (size_t i = 0; i < runs->n; i++) {
+    runs->runs[i].from_s += shift;
+    runs->runs[i].to_s += shift;
+  }
+  return r < 0 ? nx_error_prefix(err, r, "%s", file->file) : 0;
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+static int grow(void **list, size_t n, size_t size, struct nx_error *err) {
+  if (n & (n - 1))
+    return 0;
+  void *grown = reallocarray(*list, n ? 2 * n : 1, size);
+  if (!grown)
+    return nx_fail(err, NX_E_NOMEM, "data set: out of memory");
+  *list = grown;
+  return 0;
+}
+
+static int add_signal(struct job *job, size_t index, size_t k, const float *x, size_t n, int label,
+                      struct nx_error *err) {
+  struct nx_signal_set *set = job->set;
+  const struct nx_loaded_signal *loaded = &set->loaded[index];
+  const struct nx_signal_file *file = &job->files->files[index];
+  bool electric = job->modality == NX_MODALITY_EEG || job->modality == NX_MODALITY_IEEG ||
+                  job->modality == NX_MODALITY_LFP;
+  int r = grow((void **)&set->signals[k], set->sets[k].n, sizeof *set->signals[k], err);
+  if (r < 0)
+    return r;
+  set->signals[k][set->sets[k].n++] = (struct nx_signal){
+      .modality = job->modality,
+      .species = job->species,
+      .reference = !electric ? NX_SIGNAL_ABSOLUTE
+                   : job->plan->preprocessing.reference == NX_REFERENCE_AVERAGE
+                       ? NX_SIGNAL_AVERAGE
+                       : NX_SIGNAL_AS_RECORDED,
+      .n_channels = loaded->n_channels,
+      .n_samples = n,
+      .x = x,
+      .positions = loaded->positions,
+      .placed = loaded->placed,
+      .stats = loaded->streams[k].stats,
+      .split = nx_subject_in(file->subject, job->options->held_out, job->options->n_held_out)
+                   ? NX_SPLIT_HELD_OUT
+                   : NX_SPLIT_TRAIN,
+      .label = label > 0,
+  };
+  return 0;
+}
+
+/* Samples first .. first + n - 1 of every channel of a stream as a signal of its own. */
+static int cut(struct job *job, size_t index, size_t k, size_t first, size_t n, int label,
+               struct nx_error *err) {
+  struct nx_signal_set *set = job->set;
+  const struct nx_loaded_signal *loaded = &set->loaded[index];
+  const struct nx_loaded_stream *stream = &loaded->streams[k];
+  int r = grow((void **)&set->cuts, set->n_cuts, sizeof *set->cuts, err);
+  float *x = r < 0 ? NULL : reallocarray(NULL, loaded->n_channels * n, sizeof *x);
+  if (!x)
+    return r < 0 ? r : nx_fail(err, NX_E_NOMEM, "data set: out of memory");
+  set->cuts[set->n_cuts++] = x;
+  for (size_t c = 0; c < loaded->n_channels; c++)
+    memcpy(x + c * n, stream->x + c * stream->n_samples + first, n * sizeof *x);
+  return add_signal(job, index, k, x, n, label, err);
+}
+
+static int cut_runs(struct job *job, size_t index, struct nx_error *err) {
+  _cleanup_(nx_behaviour_runs_finish) struct nx_behaviour_runs runs = {0};
+  const struct nx_plan_modalities *m = job->plan->modalities;
+  const struct nx_loaded_signal *loaded = &job->set->loaded[index];
+  int r = job->behaviour ? runs_of(job, index, &runs, err) : 0;
+  for (size_t k = 0; !r && k < loaded->n_streams; k++) {
+    const struct nx_loaded_stream *stream = &loaded->streams[k];
+    size_t window = (size_t)m->patches * m->tokenisers[stream->tokeniser].patch_samples;
+    for (size_t i = 0; !r && i < runs.n; i++) {
+      int label = label_of(job, nx_behaviour_name(job->behaviour, runs.runs[i].state));
+      double from = fmax(ceil(runs.runs[i].from_s * stream->rate_hz), 0);
+      double to = fmin(floor(runs.runs[i].to_s * stream->rate_hz), (double)stream->n_samples);
+      if (label >= 0 && to - from >= (double)window)
+        r = cut(job, index, k, (size_t)from, (size_t)(to - from), label, err);
+    }
+  }
+  return r;
+}
+
+static int take(struct job *job, size_t index, struct nx_error *err) {
+  const struct nx_loaded_signal *loaded = &job->set->loaded[index];
+  bool classes = job->plan->training.objective == NX_OBJECTIVE_CLASSIFICATION;
+  int label = label_of(job, job->files->files[index].label), r = 0;
+  if (classes && label < 0)
+    return cut_runs(job, index, err);
+  for (size_t k = 0; !r && k < loaded->n_streams; k++)
+    r = add_signal(job, index, k, loaded->streams[k].x, loaded->streams[k].n_samples, label, err);
+  return r;
+}
+
+/* ---- whole ----------------------------------------------------------------------------------- */
+
+static int make_sets(struct job *job, struct nx_error *err) {
+  const struct nx_plan_tokeniser *found[STREAMS];
+  struct nx_signal_set *set = job->set;
+  set->n_sets = nx_plan_tokenisers_of(job->plan, job->modality, found);
+  for (size_t k = 0; k < set->n_sets; k++)
+    set->sets[k].tokeniser = found[k];
+  return set->n_sets ? 0
+                     : nx_fail(err, NX_E_DENIED, "the plan has no tokeniser for %s",
+                               nx_modality_name(job->modality));
+}
+
+/* Windows of a split's grid. */
+static size_t windows_of(const struct nx_signals *signals, enum nx_split split, size_t patches) {
+  size_t total = 0, window = patches * signals->tokeniser->patch_samples;
+  for (size_t i = 0; i < signals->n; i++)
+    if (signals->signals[i].split == split)
+      total += signals->signals[i].n_samples / window;
+  return total;
+}
+
+static void count(struct job *job) {
+  struct nx_signal_set *set = job->set;
+  struct nx_dataset_summary *s = &set->summary;
+  const char *last = "";
+  for (size_t i = 0; i < job->files->n; i++) {
+    const struct nx_signal_file *file = &job->files->files[i];
+    if (job->errors[i].code)
+      continue;
+    bool held_out = nx_subject_in(file->subject, job->options->held_out, job->options->n_held_out);
+    bool new_subject = strcmp(file->subject, last) != 0;
+    last = file->subject;
+    struct nx_dataset_recording *recording = &set->recordings[s->n_recordings++];
+    memcpy(recording->subject, file->subject, sizeof recording->subject);
+    snprintf(recording->file, sizeof recording->file, "%s", file->file);
+    recording->split = held_out ? NX_SPLIT_HELD_OUT : NX_SPLIT_TRAIN;
+    s->n_subjects += new_subject;
+    s->n_held_out_subjects += new_subject && held_out;
+    *(held_out ? &s->n_held_out_recordings : &s->n_train_recordings) += 1;
+    s->n_channels = NX_MAX(s->n_channels, set->loaded[i].n_channels);
+    s->synthetic |= set->loaded[i].synthetic;
+  }
+  s->n_train_windows = windows_of(&set->sets[0], NX_SPLIT_TRAIN, job->plan->modalities->patches);
+  s->n_held_out_windows =
+      windows_of(&set->sets[0], NX_SPLIT_HELD_OUT, job->plan->modalities->patches);
+  s->rate_hz = set->sets[0].tokeniser->rate_hz;
+  s->synthetic |= job->files->synthetic;
+}
+
+/* Passes over what cannot be read when the site says so; each is named in the site's own log. */
+static int judge(const struct job *job, struct nx_error *err) {
+  size_t skipped = 0;
+  for (size_t i = 0; i < job->files->n; i++) {
+    const struct nx_error *why = &job->errors[i];
+    if (!why->code)
+      continue;
+    if (!job->options->skip_broken || why->code == NX_E_NOMEM) {
+      if (err)
+        *err = *why;
+      return why->code;
+    }
+    NX_LOG(NX_LOG_WARNING, "recording.skipped", NX_STR("why", why->text));
+    skipped++;
+  }
+  if (skipped == job->files->n)
+    return nx_fail(err, NX_E_NOT_FOUND, "none of the %zu recordings can be used: the log says why",
+                   skipped);
+  return 0;
+}
+
+static int assemble(struct job *job, struct nx_error *err) {
+  struct nx_signal_set *set = job->set;
+  size_t n_hashes = 0;
+  int r = judge(job, err);
+  for (size_t i = 0; !r && i < job->files->n; i++) {
+    if (job->errors[i].code)
+      continue;
+    r = take(job, i, err);
+    struct nx_hash hash = job->hashes[i];
+    job->hashes[n_hashes++] = hash;
+  }
+  for (size_t k = 0; k < set->n_sets; k++)
+    set->sets[k].signals = set->signals[k];
+  if (!r && !set->sets[0].n)
+    r = nx_fail(
+        err, NX_E_NOT_FOUND,
+        "no recording has a stretch of %s or %s as long as a window: see docs/recordings.md",
+        job->plan->data.negative_label, job->plan->data.positive_label);
+  if (r < 0)
+    return r;
+  count(job);
+  if (set->summary.n_subjects < job->plan->data.minimum_subjects)
+    return nx_fail(err, NX_E_DENIED, "%s has %zu subjects, the plan asks for %u",
+                   job->options->folder, set->summary.n_subjects, job->plan->data.minimum_subjects);
+  set->summary.manifest =
+      nx_manifest_hash(job->hashes, n_hashes, job->plan, set->summary.n_subjects);
+  return 0;
+}
+
+static int load_all(struct job *job, struct nx_error *err) {
+  size_t n = job->files->n;
+  struct nx_signal_set *set = job->set;
+  set->loaded = calloc(n, sizeof *set->loaded);
+  set->n_loaded = set->loaded ? n : 0;
+  job->hashes = calloc(n, sizeof *job->hashes);
+  job->errors = calloc(n, sizeof *job->errors);
+  set->recordings = calloc(n, sizeof *set->recordings);
+  if (!set->loaded || !set->recordings || !job->hashes || !job->errors)
+    return nx_fail(err, NX_E_NOMEM, "data set: out of memory");
+  if (job->options->pool)
+    nx_pool_run(job->options->pool, n, load_one, job);
+  else
+    for (size_t i = 0; i < n; i++)
+      load_one(job, i, 0);
+  return assemble(job, err);
+}
+
+/* What the plan says of a site's signals, or the site where the plan leaves it open. */
+static int say(const char *key, const char *plan, const char *site, const char **word_out,
+               struct nx_error *err) {
+  bool open = !strcmp(plan, "any");
+  if (!open && site && strcmp(plan, site) != 0)
+    return nx_fail(err, NX_E_DENIED, "the plan is for %s %s, this site has %s", key, plan, site);
+  *word_out = open ? site : plan;
+  return *word_out ? 0
+                   : nx_fail(err, NX_E_INVALID,
+                             "the plan takes any %s: say in node.yaml which one this site has "
+                             "(data.%s)",
+                             key, key);
+}
+
+static int resolve(struct job *job, struct nx_error *err) {
+  const char *modality, *species;
+  int r = say("modality", job->plan->data.modality, job->options->modality, &modality, err);
+  if (!r)
+    r = say("species", job->plan->data.species, job->options->species, &species, err);
+  if (!r && !nx_modality_from_name(modality, &job->modality))
+    r = nx_fail(err, NX_E_INVALID, "modality %s: use eeg, meg, ieeg, lfp, spikes, calcium or fmri",
+                modality);
+  if (!r && !nx_species_from_name(species, &job->species))
+    r = nx_fail(err, NX_E_INVALID, "species %s: use human, monkey, rat or mouse", species);
+  return r;
+}
+
+int nx_signal_set_open(const struct nx_dataset_options *options, const struct nx_plan *plan,
+                       struct nx_signal_set **set_out, struct nx_error *err) {
+  _cleanup_(nx_signal_set_destroyp) struct nx_signal_set *set = calloc(1, sizeof *set);
+  _cleanup_(nx_signal_files_finish) struct nx_signal_files files = {0};
+  if (!set)
+    return nx_fail(err, NX_E_NOMEM, "data set: out of memory");
+  struct job job = {.options = options, .plan = plan, .set = set, .files = &files};
+  int r = resolve(&job, err);
+  if (!r)
+    r = make_sets(&job, err);
+  if (!r)
+    r = nx_signal_files_list(options, &files, err);
+  if (!r && options->behaviour)
+    r = nx_behaviour_load(options->behaviour, &job.behaviour, err);
+  if (!r)
+    r = load_all(&job, err);
+  nx_behaviour_destroy(job.behaviour);
+  free(job.hashes);
+  free(job.errors);
+  if (!r)
+    *set_out = nx_steal(&set);
+  return r;
+}
+
+const struct nx_dataset_summary *nx_signal_set_summary(const struct nx_signal_set *set) {
+  return &set->summary;
+}
+
+const struct nx_dataset_recording *nx_signal_set_recording(const struct nx_signal_set *set,
+                                                           size_t index) {
+  return index < set->summary.n_recordings ? &set->recordings[index] : NULL;
+}
+
+const struct nx_signals *nx_signal_set_signals(const struct nx_signal_set *set, size_t *n_out) {
+  *n_out = set->n_sets;
+  return set->sets;
+}
+
+void nx_signal_set_destroy(struct nx_signal_set *set) {
+  if (!set)
+    return;
+  for (size_t i = 0; i < set->n_loaded; i++)
+    nx_loaded_signal_finish(&set->loaded[i]);
+  for (size_t i = 0; i < set->n_cuts; i++)
+    free(set->cuts[i]);
+  for (size_t k = 0; k < STREAMS; k++)
+    free(set->signals[k]);
+  free(set->loaded);
+  free(set->recordings);
+  free(set->cuts);
+  free(set);
+}

@@ -1,0 +1,25 @@
+/* Signal set: the recordings of one folder for a plan of many modalities (plan section
+ * modalities), checked, preprocessed and held in memory for one run: one struct nx_signals for
+ * each of the plan's tokenisers that reads the site's modality. Read-only after open.
+ *
+ * With training.objective: classification, recordings are cut into stretches of one of the plan's
+ * two labels: a word of the file's name or labels.tsv, translated by the site's vocabulary
+ * (behaviour.h), or the state that position or velocity shows. What has neither is left out. */
+#pragma once
+
+#include "node/dataset/signal.h"
+#include "node/dataset/signal_files.h"
+
+struct nx_signal_set;
+
+/* options->modality, species: what the plan says, or this site where the plan says "any".
+ * Errors as nx_dataset_open(); a broken file is passed over when options->skip_broken says so. */
+int nx_signal_set_open(const struct nx_dataset_options *options, const struct nx_plan *plan,
+                       struct nx_signal_set **set_out, struct nx_error *err);
+const struct nx_dataset_summary *nx_signal_set_summary(const struct nx_signal_set *set);
+/* Whose a recording is, for the site's own books: x and scale are NULL. */
+const struct nx_dataset_recording *nx_signal_set_recording(const struct nx_signal_set *set,
+                                                           size_t index);
+const struct nx_signals *nx_signal_set_signals(const struct nx_signal_set *set, size_t *n_out);
+void nx_signal_set_destroy(struct nx_signal_set *set); /* NULL is fine */
+NX_DEFINE_CLEANUP(struct nx_signal_set *, nx_signal_set_destroy)

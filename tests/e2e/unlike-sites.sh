@@ -1,0 +1,88 @@
+#!/bin/sh
+# Six institutions with nothing in common but a plan: scalp EEG (EDF), ECoG (EDF), MEG (FIF),
+# calcium events of a mouse (MAT), spike counts of a monkey (MAT) and fMRI (NIfTI) train one network.
+# Real recordings, real processes; one of the sites also has a file that cannot be read and goes on
+# without it, as its steward said.
+. tests/e2e/lib.sh
+
+data=$(cd "${NEUROX_SHARED_DATA:-../shared/data}" 2>/dev/null && pwd) || data=
+if [ -z "$data" ] || [ ! -f "$data/README.md" ]; then
+  [ "${NEUROX_REQUIRE_DATA:-}" != 1 ] || { echo "Bail out! the shared recordings are missing"; exit 1; }
+  skip "a federation of unlike sites trains one network" "the shared recordings are not here"
+  exit 0
+fi
+
+# ---- the sites' folders ---------------------------------------------------------------------
+
+for site in eeg ecog meg mouse monkey fmri; do mkdir "$work/$site.data"; done
+ln -s "$data/eegmat_500Hz/Subject00_2.edf" "$work/eeg.data/Subject00_arith.edf"
+ln -s "$data/eegmat_500Hz/Subject05_2.edf" "$work/eeg.data/Subject05_arith.edf"
+echo "0       this is no recording" >"$work/broken.edf"
+
+ln -s "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-ecog_ieeg.edf" "$work/ecog.data/pat01_seizure.edf"
+ln -s "$data/mne_formats/SSS/sample_audvis_trunc_raw_sss.fif" "$work/meg.data/sample_audvis.fif"
+cp "$data"/mouse_hpc_calcium_ziv/CA1/C8M2_*.mat "$work/mouse.data"
+rm "$work/mouse.data/C8M2_stimulus_trace.mat"
+echo '{"rate_hz": 10, "type": "calcium", "unit": "events", "data": "spike_train"}' \
+  >"$work/mouse.data/C8M2_spike_train.json"
+cp "$data/monkey_m1_dad/DAD_mihi_demo.mat" "$work/monkey.data/mihi_demo.mat"
+echo '{"rate_hz": 5, "type": "spikes", "unit": "Hz", "data": ["Ytr", "Yte"]}' \
+  >"$work/monkey.data/mihi_demo.json"
+for run in 1 2; do
+  cp "$data/fmri_haxby_pymvpa/haxby2001/sub001/BOLD/task001_run00$run/bold_25mm.nii.gz" \
+    "$work/fmri.data/sub001_run$run.nii.gz"
+done
+
+# ---- joining --------------------------------------------------------------------------------
+
+describe() { # SITE SPECIES MODALITY
+  sed -e "s/^data:\$/data:\\n  species: $2\\n  modality: $3/" \
+    -e "s/^  allow_identifying_headers: .*/  allow_identifying_headers: true/" \
+    "$work/$1/node.yaml" >"$work/node.yaml"
+  cp "$work/node.yaml" "$work/$1/node.yaml"
+}
+join() { # SITE SPECIES MODALITY
+  invite "$1"
+  "$node" init "$work/$1.invitation" --fingerprint "$(fingerprint_of "$work/$1.invite")" \
+    --home "$work/$1" --data "$work/$1.data" --approval auto >"$work/$1.log" 2>&1 || cat "$work/$1.log" >&2
+  describe "$@"
+}
+
+start_hub
+join eeg human eeg
+join ecog human ieeg
+join meg human meg
+join mouse mouse calcium
+join monkey monkey spikes
+join fmri human fmri
+cp "$work/broken.edf" "$work/eeg.data/Subject02_arith.edf" # came after the node was set up
+sed 's/^data:$/data:\n  broken_files: skip/' "$work/eeg/node.yaml" >"$work/node.yaml"
+cp "$work/node.yaml" "$work/eeg/node.yaml"
+for site in eeg ecog meg mouse monkey fmri; do run_site "$site"; done
+
+# ---- a run ----------------------------------------------------------------------------------
+
+# Windows of two patches: the MEG recording lasts one second.
+sed -e 's/^  patches: .*/  patches: 2/' -e 's/^  seconds: .*/  seconds: 1/' \
+  -e 's/^  rounds: .*/  rounds: 2/' -e 's/^  local_steps: .*/  local_steps: 2/' \
+  -e 's/^  batch: .*/  batch: 4/' -e 's/^  blocks: .*/  blocks: 2/' \
+  -e 's/^  warmup_steps: .*/  warmup_steps: 1/' -e 's/^  training_seconds: .*/  training_seconds: 300/' \
+  configs/plan-general.yaml >"$work/plan.yaml"
+check "the plan starts" "$coordinator" start "$work/plan.yaml" --home "$hub"
+check "the run finishes" timeout 300 "$coordinator" watch --home "$hub"
+sealed() { [ "$(grep -c round.sealed "$work/$1.log")" -ge 3 ]; }
+for site in eeg ecog meg mouse monkey fmri; do
+  check "the $site site sealed every round" wait_for 20 sealed "$site"
+done
+check "the file that could not be read is named in its site's log, and only there" \
+  sh -c "grep -q 'recording.skipped.*Subject02_arith.edf' '$work/eeg.log' && ! grep -rq Subject02 '$hub' '$work/hub.log'"
+check "nobody dropped out" sh -c "! grep -q data.unusable '$work'/*.log"
+check "the model can be exported" "$coordinator" export --as-sealed --home "$hub" --out "$work/model.safetensors"
+hash=$(sha256sum "$work/model.safetensors" | cut -c1-64)
+for site in eeg ecog meg mouse monkey fmri; do
+  check "the $site site holds the very same model" test -f "$work/$site/models/$hash"
+done
+for log in "$hub/audit" "$work"/eeg/audit "$work"/ecog/audit "$work"/meg/audit \
+  "$work"/mouse/audit "$work"/monkey/audit "$work"/fmri/audit; do
+  check "the audit log of $(basename "$(dirname "$log")") verifies" "$audit" verify "$log"
+done
