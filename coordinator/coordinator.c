@@ -78,6 +78,7 @@ struct nx_training_run_config nx_coordinator_run_config(struct nx_coordinator *c
                                          .audit = c->audit,
                                          .registry = &c->registry,
                                          .pool = c->pool,
+                                         .last_elsewhere = nx_members_sealed(c),
                                          .manifest = c->manifest_hash,
                                          .members = c->founders,
                                          .n_members = c->n_founders,

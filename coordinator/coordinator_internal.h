@@ -102,10 +102,16 @@ struct nx_coordinator {
   struct nx_stream *seats[256]; /* sessions by member id */
   int64_t last_seen[256];       /* Unix ns */
   uint64_t last_round[256];     /* the last one whose sum holds the member's update */
+  uint64_t claimed[256];        /* the round that the member says it has sealed last */
   struct nx_stream *watchers[NX_WATCHERS];
   int64_t next_progress; /* when watchers may be told again */
   bool progress_due;
 };
+
+/* members_ahead.c: the last round that surely was sealed by members; and what it means for a run
+ * that is behind it. */
+uint64_t nx_members_sealed(const struct nx_coordinator *c);
+int nx_members_ahead(struct nx_coordinator *c, struct nx_error *err);
 
 /* coordinator.c */
 /* Any thread: the process stops and says why. */

@@ -12,7 +12,7 @@ static const struct nx_coordinator_verb *const verbs[] = {
     &nx_coordinator_stop,    &nx_coordinator_status, &nx_coordinator_watch,
     &nx_coordinator_members, &nx_coordinator_export, &nx_coordinator_grant,
     &nx_coordinator_people,  &nx_coordinator_revoke, &nx_coordinator_ca,
-    &nx_coordinator_log,     &nx_coordinator_revise,
+    &nx_coordinator_log,     &nx_coordinator_revise, &nx_coordinator_backup,
 };
 
 static void print_help(FILE *out) {

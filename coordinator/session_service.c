@@ -201,8 +201,9 @@ static int greet(struct nx_coordinator *c, struct nx_stream *stream,
   }
   stream->greeted = true;
   memcpy(stream->software, message->hello.software, sizeof stream->software);
+  c->claimed[stream->member] = message->hello.last_sealed;
   int r = take_seat(c, stream, &err);
-  if (r < 0 || (r = send_welcome(c, stream, &err)) < 0 ||
+  if (r < 0 || (r = nx_members_ahead(c, &err)) < 0 || (r = send_welcome(c, stream, &err)) < 0 ||
       (c->run && nx_coordinator_lists(c, stream->member) &&
        (r = nx_training_run_connected(c->run, stream->member, nx_clock_monotonic(), &err)) < 0)) {
     nx_coordinator_fail(c, &err);

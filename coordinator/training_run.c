@@ -48,13 +48,14 @@ static int see_round(void *context, const struct nx_store_record *record, struct
 }
 
 /* The first round of a new run: behind whatever was sealed before, and behind a round that an
- * earlier run began and never sealed: members joined it, and never go back to it. */
+ * earlier run began and never sealed: members joined it, and never go back to it. Behind what
+ * members have sealed, too, when this store is an older one that was restored. */
 static int number_rounds(struct nx_training_run *run, struct nx_error *err) {
   struct nx_store_sealed last;
   int r = nx_run_store_last_sealed(run->config.federation->store, &last, err);
   if (r < 0 && r != NX_E_NOT_FOUND)
     return r;
-  uint64_t round = r == 0 ? last.round + 1 : 1;
+  uint64_t round = NX_MAX(r == 0 ? last.round : 0, run->config.last_elsewhere) + 1;
   r = nx_run_store_visit_records(run->config.federation->store, round, see_round, &round, err);
   if (r < 0)
     return r;

@@ -25,6 +25,7 @@ struct nx_training_run_config {
   struct nx_audit_log *audit;
   struct nx_model_registry *registry;
   struct nx_pool *pool;
+  uint64_t last_elsewhere; /* a round that enough members have sealed, whatever the store knows */
   struct nx_hash manifest;
   const struct nx_round_member *members; /* of the manifest, sorted by id; outlive the run */
   size_t n_members;
@@ -74,6 +75,8 @@ int nx_training_run_uploaded(struct nx_training_run *run, uint32_t member, struc
 int nx_training_run_pause(struct nx_training_run *run, struct nx_error *err);
 int nx_training_run_continue(struct nx_training_run *run, int64_t now, struct nx_error *err);
 int nx_training_run_stop(struct nx_training_run *run, int64_t now, struct nx_error *err);
+/* Members have sealed `round`, of which this run's store knows nothing: it has failed. */
+int nx_training_run_overtaken(struct nx_training_run *run, uint64_t round, struct nx_error *err);
 /* Finished, stopped or failed: nothing will happen any more. */
 bool nx_training_run_is_over(const struct nx_training_run *run);
 

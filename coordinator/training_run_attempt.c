@@ -150,6 +150,15 @@ int nx_training_run_end(struct nx_training_run *run, enum nx_run_state state,
   return r < 0 ? r : nx_audit_log_checkpoint(run->config.audit, err);
 }
 
+int nx_training_run_overtaken(struct nx_training_run *run, uint64_t round, struct nx_error *err) {
+  nx_training_run_note(run,
+                       "members have sealed round %llu, this store knows of none behind %llu: it was "
+                       "restored from a backup; start the plan anew",
+                       (unsigned long long)round, (unsigned long long)run->round - 1);
+  nx_training_run_drop_attempt(run);
+  return nx_training_run_end(run, NX_RUN_FAILED, err);
+}
+
 /* Between rounds and attempts is where an operator's wish comes true. */
 static int turn_to(struct nx_training_run *run, int64_t now, struct nx_error *err) {
   run->next_try = now;

@@ -33,6 +33,10 @@ int nx_run_store_open(const char *path, struct nx_run_store **store_out, struct 
 void nx_run_store_destroy(struct nx_run_store *store); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_run_store *, nx_run_store_destroy)
 
+/* Writes a copy of the store as it is now to `path`, which must not be there (0600, on disk when
+ * it returns). Others may write meanwhile. */
+int nx_run_store_back_up(struct nx_run_store *store, const char *path, struct nx_error *err);
+
 /* A drill for tests of what a crash may not lose: the process kills itself (SIGKILL) right
  * before, or right after, the n-th record or sealed round from now on is durable. kind: only
  * records of this kind count, or sealed rounds; 0: all of them. */

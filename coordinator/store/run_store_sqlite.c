@@ -85,6 +85,19 @@ static int migrate_one(struct nx_run_store *store, int64_t version, struct nx_er
   return nx_transaction_commit(&transaction, err);
 }
 
+static int sync_file(const char *path, struct nx_error *err) {
+  _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || fchmod(fd, 0600) || fsync(fd))
+    return nx_fail_errno(err, errno, "write %s", path);
+  return nx_file_sync_folder_of(path, err);
+}
+
+int nx_run_store_back_up(struct nx_run_store *store, const char *path, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  int r = nx_sql_run(store, err, "VACUUM INTO ?", "s", path);
+  return r < 0 ? r : sync_file(path, err);
+}
+
 /* A copy as it was, PATH.schema-N, before anything is changed. */
 static int back_up(struct nx_run_store *store, const char *path, int64_t version,
                    struct nx_error *err) {
@@ -93,8 +106,8 @@ static int back_up(struct nx_run_store *store, const char *path, int64_t version
     return nx_fail(err, NX_E_LIMIT, "path is too long: %.64s…", path);
   unlink(copy);
   int r = nx_sql_run(store, err, "VACUUM INTO ?", "s", copy);
-  if (r == 0 && chmod(copy, 0600))
-    r = nx_fail_errno(err, errno, "back up %s", path);
+  if (r == 0)
+    r = sync_file(copy, err);
   return r < 0 ? nx_error_prefix(err, r, "back up %s before migrating it", path) : 0;
 }
 
