@@ -179,6 +179,10 @@ static int check_header(const struct nx_model *model, const struct nx_safetensor
   int r = append_header(&expected, model, err);
   if (r < 0)
     return r;
+  if (nx_safetensors_metadata(file, "neurox_participation"))
+    return nx_fail(err, NX_E_FORMAT,
+                   "it was exported with the list of its sites, for other tools; export it with "
+                   "--as-sealed to use it here");
   if (header.size != expected.size || memcmp(header.data, expected.data, header.size))
     return nx_fail(err, NX_E_FORMAT,
                    "metadata differ from the plan's, or the header is not in "

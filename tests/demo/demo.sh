@@ -212,7 +212,7 @@ run_federation() {
   "$coordinator" watch --home "$fold_dir/hub" ||
     die "the run did not finish; see $fold_dir/hub.log"
   "$coordinator" status --json --home "$fold_dir/hub" >"$fold_dir/status.json"
-  "$coordinator" export --home "$fold_dir/hub" --out "$fold_dir/model.safetensors" >"$fold_dir/export.log" 2>&1
+  "$coordinator" export --as-sealed --home "$fold_dir/hub" --out "$fold_dir/model.safetensors" >"$fold_dir/export.log" 2>&1
   sleep 0.5 # the nodes seal what they have just checked
   stop_all
 }

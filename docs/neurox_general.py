@@ -1,0 +1,122 @@
+"""A model of network: general in PyTorch; needs numpy and torch only.
+
+    net = General("model.safetensors")
+    net(x, stats, positions, placed, "eeg", "eeg", "human", "average", visible=mask)
+
+x [B,C,S,n_in], stats [C,8], positions [C,3] (100 mm), placed [C] bool, visible [B,C,S] bool or
+None: node/dataset/signal.h says what they hold. The result is [B,C,S,n]: for every (channel,
+patch) the samples it would have (log counts for a Poisson tokeniser); a classifier's is [B].
+"""
+import json
+import math
+import struct
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def rms(x, gain=1.0):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * gain
+
+
+class General(torch.nn.Module):
+    def __init__(self, path):
+        super().__init__()
+        raw = open(path, "rb").read()
+        end = 8 + struct.unpack("<Q", raw[:8])[0]
+        header = json.loads(raw[8:end])
+        self.meta = header.pop("__metadata__")
+        self.w = {}
+        for name, t in header.items():
+            first, last = t["data_offsets"]
+            x = torch.tensor(np.frombuffer(raw[end + first:end + last], "<f4").reshape(t["shape"]))
+            self.w[name] = torch.nn.Parameter(x)
+            self.register_parameter(name.replace(".", "_"), self.w[name])
+        kinds = [t.split(":") for t in self.meta["tokenisers"].split()]
+        self.tokenisers = {k[0]: (int(k[1]), float(k[2]), k[3]) for k in kinds}
+        self.H, self.Q, self.S = (int(self.meta[k]) for k in ("heads", "queries", "patches"))
+        self.causal = self.meta["objective"] == "next-patch"
+
+    def linear(self, x, name):
+        return F.linear(x, self.w[name + ".weight"], self.w.get(name + ".bias"))
+
+    def swiglu(self, h, name):
+        return self.linear(F.silu(self.linear(h, name + ".gate")) * self.linear(h, name + ".up"),
+                           name + ".output")
+
+    def feed_forward(self, z, part, modality):
+        w, h = self.w, rms(z, self.w[part + ".feed_forward.norm"])
+        f = self.swiglu(h, part + ".feed_forward")
+        if part + ".experts.gate.weight" in w:
+            p = torch.softmax(F.linear(h, w[part + ".experts.gate.weight"],
+                                       w[f"{part}.experts.bias.{modality}"]), -1)
+            for e in range(p.shape[-1]):
+                chosen = (p.argmax(-1, keepdim=True) == e) * p[..., e:e + 1]
+                f = f + chosen * self.swiglu(h, f"{part}.expert.{e}")
+        return z + f
+
+    def heads(self, x, angles=None):
+        x = x.unflatten(-1, (self.H, -1)).transpose(-3, -2)  # [.., H, rows, e]
+        if angles is None:
+            return x
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()], -1)
+
+    def attend(self, q, k, v, seen=None):
+        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        if seen is None:
+            p = torch.softmax(scores, -1)
+        else:  # nothing seen: 0
+            p = torch.softmax(scores.masked_fill(~seen, -1e30), -1) * seen
+        return (p @ v).transpose(-3, -2).flatten(-2)
+
+    def code(self, stats, positions, placed, modality, species, reference):
+        angles = positions[:, :, None] * math.pi / 2 * 2 ** (torch.arange(16) * 4 / 15)
+        place = torch.cat([angles.sin(), angles.cos()], -1).flatten(1).to(stats.dtype)
+        place = self.linear(F.silu(self.linear(place, "place.hidden")), "place.output")
+        place = torch.where(placed[:, None], place, self.w["place.unknown"])
+        return (place + self.linear(stats, "stats") + self.w["modality." + modality] +
+                self.w["species." + species] + self.w["reference." + reference])
+
+    def periods(self, n, dtype):
+        return torch.exp(torch.linspace(math.log(0.02), math.log(300), n, dtype=dtype))
+
+    def forward(self, x, stats, positions, placed, tokeniser, modality, species, reference, visible=None):
+        w, (B, C, S, _), Q = self.w, x.shape, self.Q
+        n, patch_seconds, loss = self.tokenisers[tokeniser]
+        code = self.code(stats, positions, placed, modality, species, reference)
+        h = rms(self.linear(x, "tokens." + tokeniser) + code[:, None], w["unifier.attention.norm"])
+        q = self.heads(self.linear(w["unifier.queries"], "unifier.attention.query"))
+        k, v = (self.heads(self.linear(h.transpose(1, 2), "unifier.attention." + m)) for m in ("key", "value"))
+        seen = None if visible is None or self.causal else visible.transpose(1, 2)[:, :, None, None]
+        z = self.linear(self.attend(q, k, v, seen), "unifier.attention.output") + w["unifier.queries"]
+        z = self.feed_forward(z, "unifier", modality).flatten(1, 2)
+        seconds = torch.arange(S, dtype=x.dtype) * patch_seconds
+        turn = 2 * math.pi * seconds[:, None] / self.periods(q.shape[-1] // 2, x.dtype)
+        turns, patch = turn.repeat_interleave(Q, 0), torch.arange(S).repeat_interleave(Q)
+        seen = patch[None] <= patch[:, None] if self.causal else None
+        for i in range(int(self.meta["blocks"])):
+            part = f"block.{i}"
+            h = rms(z, w[part + ".attention.norm"])
+            q, k, v = (self.heads(self.linear(h, f"{part}.attention.{m}"), t)
+                       for m, t in (("query", turns), ("key", turns), ("value", None)))
+            z = z + self.linear(self.attend(q, k, v, seen), part + ".attention.output")
+            z = self.feed_forward(z, part, modality)
+        if "head.query" in w:
+            z = rms(z)
+            a = torch.softmax(z @ w["head.query"] / z.shape[-1] ** 0.5, 1)
+            return self.linear(rms((a[..., None] * z).sum(1), w["head.norm"]), "head")[:, 0]
+        z = rms(z, w["decoder.latent.norm"])
+        angles = 2 * math.pi * seconds[:, None] / self.periods(16, x.dtype)
+        times = self.linear(torch.cat([angles.sin(), angles.cos()], -1), "decoder.time")
+        ask = self.linear(code, "decoder.ask.code")[:, None] + self.linear(times, "decoder.ask.time")
+        ask = self.linear(F.silu(ask), "decoder.ask.output").flatten(0, 1)
+        q = self.heads(self.linear(rms(ask, w["decoder.attention.norm"]), "decoder.attention.query"), turn.repeat(C, 1))
+        k = self.heads(self.linear(z, "decoder.attention.key"), turns)
+        v = self.heads(self.linear(z, "decoder.attention.value"))
+        seen = patch[None] < torch.arange(S).repeat(C)[:, None] if self.causal else None
+        a = ask + self.linear(self.attend(q, k, v, seen), "decoder.attention.output")
+        a = rms(self.feed_forward(a, "decoder", modality), w["samples.norm"])
+        y = self.linear(a, "samples." + tokeniser).reshape(B, C, S, n)
+        return y + stats[None, :, None, 1:2] if loss == "poisson" else y
