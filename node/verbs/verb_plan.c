@@ -171,7 +171,6 @@ static void who(char out[64]) {
 
 /* Into the log at once when no node runs here; else the node that runs does it. */
 static int log_decision(const struct plan_verb *verb, const char **where, struct nx_error *err) {
-  _cleanup_(nx_home_federation_destroyp) struct nx_home_federation *federation = NULL;
   _cleanup_(nx_node_config_destroyp) struct nx_node_config *config = NULL;
   struct nx_audit_log *log = NULL;
   char path[NX_PATH_SIZE];
