@@ -111,7 +111,7 @@ refused "a researcher may not" "researcher's certificate may not" \
 refused "but not pause a run" "auditor's certificate may not" "$coordinator" pause --home "$work/board"
 check "each is in the log by name" eval \
   'wait_for 5 logged "call.denied.*researcher.*alice.*Admin/Start" && logged "call.denied.*auditor.*board.*Admin/Pause"'
-small_plan 2 >"$work/plan-3.yaml"
+small_plan 15 >"$work/plan-3.yaml"
 "$coordinator" start "$work/plan-3.yaml" --wait-members 3 --home "$hub" >"$work/start.log" 2>&1
 "$coordinator" watch --home "$work/alice" >"$work/alice.log" 2>&1 &
 watching=$!
