@@ -69,7 +69,9 @@ static int check_plan(struct nx_coordinator *c, struct nx_bytes text, struct nx_
   return nx_plan_check(plan, (uint32_t)n, err);
 }
 
-static int start(struct nx_coordinator *c, struct nx_bytes plan, struct nx_error *err) {
+static int start(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes plan,
+                 struct nx_error *err) {
+  (void)stream;
   struct nx_hash hash = nx_sha256(plan.data, plan.size);
   int64_t now = nx_clock_monotonic();
   if (c->run && !nx_training_run_is_over(c->run)) {
@@ -91,18 +93,6 @@ static int start(struct nx_coordinator *c, struct nx_bytes plan, struct nx_error
     if (c->seats[id] && nx_coordinator_lists(c, id))
       r = nx_training_run_connected(c->run, id, now, err);
   return r;
-}
-
-static void take_start(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
-  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
-  struct nx_admin_start request;
-  struct nx_error err = {0};
-  int r = nx_arena_create(NX_ADMIN_ARENA, &arena, &err);
-  if (r == 0)
-    r = nx_admin_start_decode(bytes, arena, &request, &err);
-  if (r == 0)
-    r = start(c, request.plan, &err);
-  answer_status(c, stream, r, &err);
 }
 
 /* --- submit --------------------------------------------------------------------------- */
@@ -128,7 +118,11 @@ static int submit(struct nx_coordinator *c, struct nx_stream *stream, struct nx_
   return 0;
 }
 
-static void take_submit(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+/* --- requests that carry a plan ---------------------------------------------------------- */
+
+static void take_plan(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes,
+                      int (*act)(struct nx_coordinator *, struct nx_stream *, struct nx_bytes,
+                                 struct nx_error *)) {
   _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   struct nx_admin_start request;
   struct nx_error err = {0};
@@ -136,8 +130,16 @@ static void take_submit(struct nx_coordinator *c, struct nx_stream *stream, stru
   if (r == 0)
     r = nx_admin_start_decode(bytes, arena, &request, &err);
   if (r == 0)
-    r = submit(c, stream, request.plan, &err);
+    r = act(c, stream, request.plan, &err);
   answer_status(c, stream, r, &err);
+}
+
+static void take_start(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  take_plan(c, stream, bytes, start);
+}
+
+static void take_submit(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  take_plan(c, stream, bytes, submit);
 }
 
 /* --- pause and stop --------------------------------------------------------------------- */

@@ -17,19 +17,6 @@
 #define TABLE_CAP ((size_t)16 << 20)
 #define COLUMNS 16
 
-static bool is_id(const char *text) {
-  size_t n = strlen(text);
-  for (size_t i = 0; i < n; i++)
-    if (!isalnum((unsigned char)text[i]) && !strchr("-_.", text[i]))
-      return false;
-  return n > 0 && n < NX_SUBJECT_SIZE;
-}
-
-static bool is_wanted(const struct nx_dataset_options *options, const char *subject) {
-  return !nx_subject_in(subject, options->withdrawn, options->n_withdrawn) &&
-         (!options->n_only || nx_subject_in(subject, options->only, options->n_only));
-}
-
 static int add(struct nx_signal_files *files, const struct nx_signal_file *file,
                struct nx_error *err) {
   if (files->n >= FILES_CAP)
@@ -102,7 +89,7 @@ static int take_name(const struct nx_dataset_options *options, const char *name,
   snprintf(file.subject, sizeof file.subject, "%.*s", (int)((first ? first : dot) - name), name);
   if (last)
     snprintf(file.label, sizeof file.label, "%.*s", (int)(dot - last - 1), last + 1);
-  return is_id(file.subject) && is_wanted(options, file.subject)
+  return nx_subject_is_id(file.subject, strlen(file.subject)) && nx_subject_is_wanted(options, file.subject)
              ? add_parts(options, files, &file, err)
              : 0;
 }
@@ -158,14 +145,14 @@ static int take_row(const struct nx_dataset_options *options, const struct colum
   const char *behaviour = cell(fields, n, columns->behaviour);
   if (n == 1 && !*fields[0])
     return 0;
-  if (!*name || strchr(name, '/') || !is_id(subject) || strchr(behaviour, '/') ||
+  if (!*name || strchr(name, '/') || !nx_subject_is_id(subject, strlen(subject)) || strchr(behaviour, '/') ||
       strlen(name) + 8 >= sizeof file.file || strlen(label) >= sizeof file.label ||
       strlen(behaviour) >= sizeof file.behaviour)
     return nx_fail(err, NX_E_FORMAT,
                    "labels.tsv line %zu: write file and subject id (and label, behaviour), tabs "
                    "between them (ids of letters, digits, - _ .; files of this folder only)",
                    number);
-  if (!is_wanted(options, subject))
+  if (!nx_subject_is_wanted(options, subject))
     return 0;
   strcpy(file.file, name);
   strcpy(file.subject, subject);

@@ -36,21 +36,21 @@ int nx_subjects_label(const struct nx_plan *plan, const char *word, size_t n, bo
   return may_shorten && short0 != short1 ? short1 : -1;
 }
 
-static bool is_id(const char *text, size_t n) {
+bool nx_subject_is_id(const char *text, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (!isalnum((unsigned char)text[i]) && !strchr("-_.", text[i]))
       return false;
   return n > 0 && n < NX_SUBJECT_SIZE;
 }
 
-static bool is_wanted(const struct nx_dataset_options *options, const char *subject) {
+bool nx_subject_is_wanted(const struct nx_dataset_options *options, const char *subject) {
   return !nx_subject_in(subject, options->withdrawn, options->n_withdrawn) &&
          (!options->n_only || nx_subject_in(subject, options->only, options->n_only));
 }
 
 int nx_subjects_add(struct nx_subject_files *files, const struct nx_dataset_options *options,
                     const struct nx_subject_file *entry, struct nx_error *err) {
-  if (!is_wanted(options, entry->subject))
+  if (!nx_subject_is_wanted(options, entry->subject))
     return 0;
   if (files->n >= FILES_CAP)
     return nx_fail(err, NX_E_LIMIT, "%s holds more than %d recordings", options->folder, FILES_CAP);
@@ -91,7 +91,7 @@ static int take_name(const struct nx_dataset_options *options, const struct nx_p
     return 0;
   size_t n_subject = (size_t)(line - name);
   int label = nx_subjects_label(plan, line + 1, (size_t)(dot - line - 1), true);
-  if (label < 0 || !is_id(name, n_subject))
+  if (label < 0 || !nx_subject_is_id(name, n_subject))
     return 0;
   return add(files, options, name, name, n_subject, label, err);
 }
@@ -127,7 +127,7 @@ static int take_row(const struct nx_dataset_options *options, const struct nx_pl
   size_t n = split(line, fields, NX_ARRAY_LENGTH(fields));
   if (n == 1 && !*fields[0])
     return 0;
-  if (n < 3 || !*fields[0] || strchr(fields[0], '/') || !is_id(fields[1], strlen(fields[1])))
+  if (n < 3 || !*fields[0] || strchr(fields[0], '/') || !nx_subject_is_id(fields[1], strlen(fields[1])))
     return nx_fail(err, NX_E_FORMAT,
                    "labels.tsv line %zu: write file, subject id and label, tabs between them "
                    "(ids of letters, digits, - _ .; files of this folder only)",

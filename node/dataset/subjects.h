@@ -33,6 +33,10 @@ void nx_subjects_finish(struct nx_subject_files *files);
 
 /* "sub-01" and "01" are one person. */
 bool nx_subject_in(const char *subject, const char *const *list, size_t n);
+/* The n characters can be a person's id: letters, digits, "-_.". */
+bool nx_subject_is_id(const char *text, size_t n);
+/* Not withdrawn and, where only some are asked for, one of them. */
+bool nx_subject_is_wanted(const struct nx_dataset_options *options, const char *subject);
 /* Inside: adds one file, if its subject is wanted; for nx_subjects_list() and bids_subjects.c. */
 int nx_subjects_add(struct nx_subject_files *files, const struct nx_dataset_options *options,
                     const struct nx_subject_file *entry, struct nx_error *err);
