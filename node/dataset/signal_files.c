@@ -1,6 +1,5 @@
 #include "node/dataset/signal_files.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
