@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -163,6 +164,26 @@ static int check_application(struct nx_run_store *store, const char *path, bool 
   return 0;
 }
 
+/* A disk that swallowed a sync leaves a store that opens and has lost rows: no round may go on
+ * from that. Both return no row, or "ok", when all is well. */
+static int check_whole(struct nx_run_store *store, struct nx_error *err) {
+  static const char *const checks[] = {"PRAGMA quick_check(1)", "PRAGMA foreign_key_check"};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(checks); i++) {
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    int r = nx_sql_prepare(store, &statement, err, checks[i], "");
+    if (r == 0)
+      r = nx_sql_step(store, statement, err);
+    if (r < 0)
+      return r;
+    const char *found = r ? (const char *)sqlite3_column_text(statement, 0) : "ok";
+    if (!found || strcmp(found, "ok") != 0)
+      return nx_fail(err, NX_E_FORMAT, "the store is damaged (%s%s): restore a backup",
+                     i ? "rows that others refer to are gone, in " : "",
+                     found ? found : "no answer");
+  }
+  return 0;
+}
+
 static int open_store(const char *path, bool fresh, struct nx_run_store **store_out,
                       struct nx_error *err) {
   _cleanup_(nx_run_store_destroyp) struct nx_run_store *store = calloc(1, sizeof *store);
@@ -180,6 +201,8 @@ static int open_store(const char *path, bool fresh, struct nx_run_store **store_
     r = migrate(store, path, err);
   if (r == 0)
     r = make_sure(store, err);
+  if (r == 0 && !fresh)
+    r = check_whole(store, err);
   if (r < 0)
     return nx_error_prefix(err, r, "open store %s", path);
   *store_out = nx_steal(&store);

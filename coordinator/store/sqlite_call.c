@@ -2,7 +2,14 @@
 
 #include <stdarg.h>
 
+/* A row that names one that is not there: never written so, the file has lost something. */
+static bool is_torn_apart(int sqlite_code) {
+  return sqlite_code == SQLITE_CONSTRAINT_FOREIGNKEY;
+}
+
 static int code_of(int sqlite_code) {
+  if (is_torn_apart(sqlite_code))
+    return NX_E_FORMAT;
   switch (sqlite_code & 0xff) {
   case SQLITE_NOMEM:
     return NX_E_NOMEM;
@@ -24,6 +31,8 @@ static int code_of(int sqlite_code) {
 }
 
 static const char *advice(int sqlite_code) {
+  if (is_torn_apart(sqlite_code))
+    return "; the store is damaged, restore a backup";
   switch (sqlite_code & 0xff) {
   case SQLITE_FULL:
     return "; free disk space and start again";

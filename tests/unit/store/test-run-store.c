@@ -376,6 +376,24 @@ static void older_store_is_lifted_and_its_copy_kept(void **state) {
   assert_int_equal(unlink(copy), 0);
 }
 
+/* What a disk leaves that said "synced" and had not. */
+static void store_that_lost_rows_is_refused(void **state) {
+  struct place *place = *state;
+  struct nx_store_run run = start_run(place);
+  struct nx_store_sealed sealed = {.round = 1, .run = run.id};
+  struct nx_run_store *other = NULL;
+  struct nx_error err = {0};
+  assert_int_equal(
+      nx_run_store_seal_round(place->store, &sealed, nx_bytes("", 0), (const uint8_t *)"", NULL),
+      0);
+  reopen(place);
+  nx_run_store_destroy(place->store);
+  place->store = NULL;
+  execute(place->path, "PRAGMA foreign_keys = OFF; DELETE FROM runs");
+  assert_int_equal(nx_run_store_open(place->path, &other, &err), NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "restore a backup"));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_place, remove_place)
 
 int main(void) {
@@ -395,6 +413,7 @@ int main(void) {
       TEST(two_different_signatures_are_evidence),
       TEST(foreign_and_newer_files_are_refused),
       TEST(older_store_is_lifted_and_its_copy_kept),
+      TEST(store_that_lost_rows_is_refused),
   };
   return cmocka_run_group_tests_name("run store", tests, NULL, NULL);
 }
