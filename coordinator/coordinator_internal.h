@@ -67,7 +67,7 @@ struct nx_coordinator {
   struct nx_rpc_server *enrolment; /* main thread; NULL while nobody is invited */
   int64_t next_enrolment;          /* main thread: when its port is tried for again */
   int64_t next_identity;           /* main thread: when certificates are looked at again */
-  int64_t authority_mark;          /* main thread: of the authority's files, as read last */
+  uint64_t authority_mark;          /* main thread: of the authority's files, as read last */
   int64_t next_retention;          /* main thread */
   int64_t next_own_warning, next_issuer_warning; /* main thread */
   atomic_uint n_invited;                         /* pending invitations */

@@ -10,13 +10,13 @@
 /* Whether the files of the authority are others than before. */
 static bool has_changed(struct nx_coordinator *c) {
   static const char *const names[] = {"ca/ca.pem", "ca/issuer.key", "ca/issuer.pem"};
-  int64_t mark = 0;
+  uint64_t mark = 0;
   for (size_t i = 0; i < NX_ARRAY_LENGTH(names); i++) {
     struct stat status;
     char path[NX_PATH_SIZE];
     if (nx_path_join(path, c->federation->home, names[i], NULL) == 0 && stat(path, &status) == 0)
-      mark = mark * 31 + (int64_t)status.st_ino + status.st_mtim.tv_nsec +
-             status.st_mtim.tv_sec * NX_SECOND;
+      mark = mark * 31 + (uint64_t)status.st_ino + (uint64_t)status.st_mtim.tv_nsec +
+             (uint64_t)status.st_mtim.tv_sec * (uint64_t)NX_SECOND;
   }
   bool changed = c->authority_mark != 0 && mark != c->authority_mark;
   c->authority_mark = mark;
