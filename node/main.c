@@ -9,6 +9,7 @@ static const struct nx_verb *const verbs[] = {
     &nx_verb_plan,     &nx_verb_inspect, &nx_verb_synth,   &nx_verb_cut,
     &nx_verb_evaluate, &nx_verb_compare, &nx_verb_check,   &nx_verb_deidentify,
     &nx_verb_subjects, &nx_verb_ledger,  &nx_verb_egress,  &nx_verb_preview,
+    &nx_verb_embed,    &nx_verb_predict,
 };
 
 static void print_help(FILE *out) {

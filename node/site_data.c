@@ -122,9 +122,10 @@ static int resolve_fold(const struct nx_dataset_options *options, const struct n
                           : person_of_fold(person_of_subjects, &files, fold, out, err);
 }
 
-int nx_site_data_open(const struct nx_node_config_data *data,
-                      const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
-                      struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err) {
+static int open_data(const struct nx_node_config_data *data,
+                     const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
+                     struct nx_pool *pool, bool any_label, struct nx_dataset **dataset_out,
+                     struct nx_error *err) {
   char person[NX_SUBJECT_SIZE];
   const char *people[1] = {person};
   char reader[NX_PATH_SIZE];
@@ -136,6 +137,7 @@ int nx_site_data_open(const struct nx_node_config_data *data,
       .species = data->species,
       .behaviour = data->behaviour,
       .skip_broken = data->broken_files == NX_BROKEN_SKIP,
+      .any_label = any_label,
       .pool = pool,
   };
   if (!options.reader)
@@ -154,4 +156,17 @@ int nx_site_data_open(const struct nx_node_config_data *data,
   options.withdrawn = (const char *const *)withdrawals->names;
   options.n_withdrawn = withdrawals->n;
   return nx_dataset_open(&options, plan, dataset_out, err);
+}
+
+int nx_site_data_open(const struct nx_node_config_data *data,
+                      const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
+                      struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err) {
+  return open_data(data, withdrawals, plan, pool, false, dataset_out, err);
+}
+
+int nx_site_data_open_any(const struct nx_node_config_data *data,
+                          const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
+                          struct nx_pool *pool, struct nx_dataset **dataset_out,
+                          struct nx_error *err) {
+  return open_data(data, withdrawals, plan, pool, true, dataset_out, err);
 }

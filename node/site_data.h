@@ -19,3 +19,8 @@ int nx_site_data_check(const char *folder, bool skip_broken, struct nx_error *er
 int nx_site_data_open(const struct nx_node_config_data *data,
                       const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                       struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err);
+/* The same recordings to look at with a model: those without a label too (any_label). */
+int nx_site_data_open_any(const struct nx_node_config_data *data,
+                          const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
+                          struct nx_pool *pool, struct nx_dataset **dataset_out,
+                          struct nx_error *err);

@@ -166,6 +166,15 @@ struct nx_tensor *nx_nano_classify(struct nx_nano *nano, struct nx_tape *tape,
   return nx_op_linear(tape, p, head[HEAD_WEIGHT], head[HEAD_BIAS]);
 }
 
+struct nx_tensor *nx_nano_embed(struct nx_nano *nano, struct nx_tape *tape,
+                                const struct nx_nano_pass *pass) {
+  const struct nx_model_shape *s = &nano->shape;
+  struct nx_tensor *x, *code;
+  struct nx_tensor *z = nx_op_rms_norm(tape, encode(nano, tape, pass, &x, &code), NULL);
+  /* a pool that looks at nothing weighs all alike */
+  return nx_op_pool(tape, z, nx_op_zeros(tape, 1, s->width), (size_t)s->patches * s->queries);
+}
+
 struct nx_tensor *nx_nano_reconstruct(struct nx_nano *nano, struct nx_tape *tape,
                                       const struct nx_nano_pass *pass, nx_real scale) {
   const struct nx_model_shape *s = &nano->shape;

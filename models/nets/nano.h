@@ -41,6 +41,9 @@ struct nx_nano_pass {
 /* Logits [B, 1]. */
 struct nx_tensor *nx_nano_classify(struct nx_nano *nano, struct nx_tape *tape,
                                    const struct nx_nano_pass *pass);
+/* The mean over patches and queries of the last block's normalised output, [B, d]. */
+struct nx_tensor *nx_nano_embed(struct nx_nano *nano, struct nx_tape *tape,
+                                const struct nx_nano_pass *pass);
 /* scale * sum of squared errors over the inputs of hidden tokens, [1, 1]. */
 struct nx_tensor *nx_nano_reconstruct(struct nx_nano *nano, struct nx_tape *tape,
                                       const struct nx_nano_pass *pass, nx_real scale);

@@ -24,7 +24,7 @@ struct nx_network {
   size_t n_visible; /* room */
 };
 
-enum work { WORK_LOGITS, WORK_CLASSIFY, WORK_RECONSTRUCT, WORK_RECONSTRUCTION_LOSS };
+enum work { WORK_LOGITS, WORK_EMBED, WORK_CLASSIFY, WORK_RECONSTRUCT, WORK_RECONSTRUCTION_LOSS };
 
 /* One call: what all slices read. */
 struct batch {
@@ -35,7 +35,7 @@ struct batch {
   size_t slice_windows;
   double smoothing, scale;
   uint64_t dropout_seed;
-  float *logits;
+  float *rows_out; /* of logits [B][1] or embeddings [B][width] */
   double loss;
 };
 
@@ -130,15 +130,16 @@ static struct nx_tensor *classify(const struct batch *b, struct nx_lane *lane,
   return nx_op_cross_entropy(&lane->tape, logits, targets);
 }
 
-static int logits_of(const struct batch *b, struct nx_lane *lane, const struct nx_nano_pass *pass,
-                     size_t first, struct nx_error *err) {
-  struct nx_tensor *logits = nx_nano_classify(lane->net, &lane->tape, pass);
+static int put_rows(const struct batch *b, struct nx_lane *lane, const struct nx_nano_pass *pass,
+                    size_t first, struct nx_error *err) {
+  struct nx_tensor *y = b->work == WORK_EMBED ? nx_nano_embed(lane->net, &lane->tape, pass)
+                                              : nx_nano_classify(lane->net, &lane->tape, pass);
   int r = nx_tape_check(&lane->tape, err);
-  for (size_t i = 0; !r && i < pass->input->n_windows; i++) {
-    b->logits[first + i] = logits->value[i];
-    if (!isfinite(logits->value[i]))
+  for (size_t i = 0; !r && i < y->rows * y->columns; i++) {
+    b->rows_out[first * y->columns + i] = y->value[i];
+    if (!isfinite(y->value[i]))
       r = nx_fail(err, NX_E_STATE,
-                  "a logit is not finite: the model diverged, or a window holds NaN");
+                  "an output is not finite: the model diverged, or a window holds NaN");
   }
   return r;
 }
@@ -157,8 +158,8 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   double weight = 1;
   nx_rng_init(&rng, b->dropout_seed, index);
   nx_tape_begin(&lane->tape, gradients != NULL, gradients ? &rng : NULL);
-  if (b->work == WORK_LOGITS)
-    return logits_of(b, lane, &pass, first, err);
+  if (b->work == WORK_LOGITS || b->work == WORK_EMBED)
+    return put_rows(b, lane, &pass, first, err);
   struct nx_tensor *part_loss;
   if (b->work == WORK_CLASSIFY)
     part_loss = classify(b, lane, &pass, &weight);
@@ -215,8 +216,20 @@ int nx_network_forward(struct nx_network *network, const struct nx_model *model,
                     .network = network,
                     .model = model,
                     .input = input,
-                    .logits = logits_out};
+                    .rows_out = logits_out};
   return run_batch(&b, err);
+}
+
+int nx_network_embed(struct nx_network *network, const struct nx_model *model,
+                     const struct nx_network_input *input, float *embeddings_out,
+                     struct nx_error *err) {
+  struct batch b = {.work = WORK_EMBED,
+                    .network = network,
+                    .model = model,
+                    .input = input,
+                    .rows_out = embeddings_out};
+  int r = check_input(network, model, input, err);
+  return r < 0 ? r : run_batch(&b, err);
 }
 
 /* Masks for a whole batch, so that the mean over hidden inputs is one mean: *scale is one over

@@ -51,6 +51,12 @@ int nx_network_forward(struct nx_network *network, const struct nx_model *model,
                        const struct nx_network_input *input, float *logits_out,
                        struct nx_error *err);
 
+/* embeddings_out[B][width]: the mean over patches and queries of the last block's normalised
+ * output. For any objective. */
+int nx_network_embed(struct nx_network *network, const struct nx_model *model,
+                     const struct nx_network_input *input, float *embeddings_out,
+                     struct nx_error *err);
+
 /* Forward with dropout from rng and backward; the gradients of the mean loss are in
  * nx_network_gradients() until the next call. loss_out: mean over the batch.
  *   classification: binary cross-entropy with logits, labels smoothed by label_smoothing

@@ -67,10 +67,11 @@ static int add_whole(const struct listing *listing, const struct nx_bids_file *f
                      const char *word, bool may_shorten, struct nx_error *err) {
   struct nx_subject_file entry;
   int label = word ? nx_subjects_label(listing->plan, word, strlen(word), may_shorten) : -1;
-  if (label < 0)
+  if (label < 0 && !listing->options->any_label)
     return 0;
   int r = start_entry(listing, file, &entry, err);
-  entry.label = (uint8_t)label;
+  entry.label = label > 0;
+  entry.unlabelled = label < 0;
   return r < 0 ? r : nx_subjects_add(listing->files, listing->options, &entry, err);
 }
 
@@ -122,6 +123,8 @@ static int take(const struct listing *listing, const struct nx_bids_file *file,
   if (!nx_bids_is_recording(file) || !subject || is_emptyroom(file) ||
       strcmp(file->datatype, datatype_of(listing->plan->data.modality)) != 0)
     return 0;
+  if (labels && labels->source == NX_LABELS_EVENTS && listing->options->any_label)
+    return add_whole(listing, file, NULL, false, err);
   if (labels && labels->source == NX_LABELS_EVENTS)
     return add_events(listing, file, err);
   if (labels && labels->source == NX_LABELS_PARTICIPANTS)

@@ -184,6 +184,8 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
     memcpy(recording->subject, file->subject, sizeof recording->subject);
     memcpy(recording->file, file->file, sizeof recording->file);
     recording->label = file->label;
+    recording->unlabelled = file->unlabelled;
+    recording->from_s = file->part ? file->from_s : 0;
     recording->split = nx_subject_in(file->subject, options->held_out, options->n_held_out)
                            ? NX_SPLIT_HELD_OUT
                            : NX_SPLIT_TRAIN;
@@ -199,7 +201,7 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
   if (r < 0)
     return r;
   count(dataset, job->plan);
-  if (dataset->summary.n_subjects < job->plan->data.minimum_subjects)
+  if (!options->any_label && dataset->summary.n_subjects < job->plan->data.minimum_subjects)
     return nx_fail(err, NX_E_DENIED, "%s has %zu subjects, the plan asks for %u", options->folder,
                    dataset->summary.n_subjects, job->plan->data.minimum_subjects);
   dataset->summary.manifest =

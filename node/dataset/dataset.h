@@ -36,6 +36,9 @@ struct nx_dataset_options {
   const char *reader;  /* neurox-reader (node/recordings/sandbox.h); NULL: parsed in this process */
   const char *modality, *species; /* this site's, for plans that take any; NULL: not said */
   const char *behaviour;          /* vocabulary (configs/behaviour.yaml) or NULL */
+  /* For looking at recordings with a model that is there: those without a label of the plan are
+   * taken too, whole and marked `unlabelled`, and any number of people will do. */
+  bool any_label;
   bool skip_broken;     /* go on without recordings that cannot be read, each named in the log */
   struct nx_pool *pool; /* preprocesses recordings side by side; NULL: this thread alone */
 };
@@ -44,6 +47,8 @@ struct nx_dataset_recording {
   char subject[NX_SUBJECT_SIZE]; /* local: never log, never send */
   char file[256];                /* name inside the folder */
   uint8_t label;                 /* 0 = plan's negative label, 1 = positive */
+  bool unlabelled;               /* there is none: label says nothing */
+  double from_s;                 /* of its first sample in the file: not 0 for an event's */
   enum nx_split split;
   size_t n_samples;   /* at the plan's rate */
   const float *x;     /* [n_channels][n_samples], robust units, clamped */

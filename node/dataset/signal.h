@@ -33,7 +33,10 @@ struct nx_signal {
   const uint8_t *placed;  /* [n_channels]: 0 where there is no position */
   const float *stats;     /* [n_channels][NX_SIGNAL_STATS], by nx_signal_stats() */
   enum nx_split split;
-  uint8_t label; /* 0 or 1; read by classification only */
+  uint8_t label;    /* 0 or 1; read by classification only */
+  bool unlabelled;  /* there is none: label says nothing */
+  size_t recording; /* which of the data set's, nx_signal_set_recording() */
+  double from_s;    /* of the first sample in it: not 0 for a stretch that was cut out */
 };
 
 /* What a site has for one tokeniser. */

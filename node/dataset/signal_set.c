@@ -39,6 +39,7 @@ struct job {
   struct nx_signal_set *set;
   struct nx_hash *hashes;
   struct nx_error *errors; /* code 0: fine */
+  size_t recording;        /* the number that the one in hand has in the set */
 };
 
 /* ---- loading --------------------------------------------------------------------------------- */
@@ -123,8 +124,8 @@ static int grow(void **list, size_t n, size_t size, struct nx_error *err) {
   return 0;
 }
 
-static int add_signal(struct job *job, size_t index, size_t k, const float *x, size_t n, int label,
-                      struct nx_error *err) {
+static int add_signal(struct job *job, size_t index, size_t k, const float *x, size_t n,
+                      double from_s, int label, struct nx_error *err) {
   struct nx_signal_set *set = job->set;
   const struct nx_loaded_signal *loaded = &set->loaded[index];
   const struct nx_signal_file *file = &job->files->files[index];
@@ -150,6 +151,9 @@ static int add_signal(struct job *job, size_t index, size_t k, const float *x, s
                    ? NX_SPLIT_HELD_OUT
                    : NX_SPLIT_TRAIN,
       .label = label > 0,
+      .unlabelled = label < 0,
+      .recording = job->recording,
+      .from_s = from_s,
   };
   return 0;
 }
@@ -167,7 +171,7 @@ static int cut(struct job *job, size_t index, size_t k, size_t first, size_t n, 
   set->cuts[set->n_cuts++] = x;
   for (size_t c = 0; c < loaded->n_channels; c++)
     memcpy(x + c * n, stream->x + c * stream->n_samples + first, n * sizeof *x);
-  return add_signal(job, index, k, x, n, label, err);
+  return add_signal(job, index, k, x, n, (double)first / stream->rate_hz, label, err);
 }
 
 static int cut_runs(struct job *job, size_t index, struct nx_error *err) {
@@ -193,10 +197,11 @@ static int take(struct job *job, size_t index, struct nx_error *err) {
   const struct nx_loaded_signal *loaded = &job->set->loaded[index];
   bool classes = job->plan->training.objective == NX_OBJECTIVE_CLASSIFICATION;
   int label = label_of(job, job->files->files[index].label), r = 0;
-  if (classes && label < 0)
+  if (classes && label < 0 && !job->options->any_label)
     return cut_runs(job, index, err);
   for (size_t k = 0; !r && k < loaded->n_streams; k++)
-    r = add_signal(job, index, k, loaded->streams[k].x, loaded->streams[k].n_samples, label, err);
+    r = add_signal(job, index, k, loaded->streams[k].x, loaded->streams[k].n_samples, 0, label,
+                   err);
   return r;
 }
 
@@ -278,6 +283,7 @@ static int assemble(struct job *job, struct nx_error *err) {
   for (size_t i = 0; !r && i < job->files->n; i++) {
     if (job->errors[i].code)
       continue;
+    job->recording = n_hashes;
     r = take(job, i, err);
     struct nx_hash hash = job->hashes[i];
     job->hashes[n_hashes++] = hash;
@@ -292,7 +298,7 @@ static int assemble(struct job *job, struct nx_error *err) {
   if (r < 0)
     return r;
   count(job);
-  if (set->summary.n_subjects < job->plan->data.minimum_subjects)
+  if (!job->options->any_label && set->summary.n_subjects < job->plan->data.minimum_subjects)
     return nx_fail(err, NX_E_DENIED, "%s has %zu subjects, the plan asks for %u",
                    job->options->folder, set->summary.n_subjects, job->plan->data.minimum_subjects);
   set->summary.manifest =

@@ -68,7 +68,7 @@ int nx_subjects_add(struct nx_subject_files *files, const struct nx_dataset_opti
 static int add(struct nx_subject_files *files, const struct nx_dataset_options *options,
                const char *file, const char *subject, size_t subject_size, int label,
                struct nx_error *err) {
-  struct nx_subject_file entry = {.label = (uint8_t)label};
+  struct nx_subject_file entry = {.label = label > 0, .unlabelled = label < 0};
   if (strlen(file) >= sizeof entry.file)
     return nx_fail(err, NX_E_LIMIT, "too long a file name: %.64s", file);
   snprintf(entry.file, sizeof entry.file, "%s", file);
@@ -87,11 +87,12 @@ static bool is_recording(const char *extension) {
 static int take_name(const struct nx_dataset_options *options, const struct nx_plan *plan,
                      const char *name, struct nx_subject_files *files, struct nx_error *err) {
   const char *dot = strrchr(name, '.'), *line = strrchr(name, '_');
-  if (!dot || !line || line > dot || !is_recording(dot))
+  if (!dot || !is_recording(dot))
     return 0;
-  size_t n_subject = (size_t)(line - name);
-  int label = nx_subjects_label(plan, line + 1, (size_t)(dot - line - 1), true);
-  if (label < 0 || !nx_subject_is_id(name, n_subject))
+  bool word = line && line < dot;
+  int label = word ? nx_subjects_label(plan, line + 1, (size_t)(dot - line - 1), true) : -1;
+  size_t n_subject = label < 0 ? strcspn(name, "_.") : (size_t)(line - name);
+  if ((label < 0 && !options->any_label) || !nx_subject_is_id(name, n_subject))
     return 0;
   return add(files, options, name, name, n_subject, label, err);
 }
@@ -133,7 +134,7 @@ static int take_row(const struct nx_dataset_options *options, const struct nx_pl
                    "(ids of letters, digits, - _ .; files of this folder only)",
                    number);
   int label = nx_subjects_label(plan, fields[2], strlen(fields[2]), false);
-  if (label < 0)
+  if (label < 0 && !options->any_label)
     return 0;
   return add(files, options, fields[0], fields[1], strlen(fields[1]), label, err);
 }

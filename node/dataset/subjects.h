@@ -12,6 +12,7 @@ struct nx_subject_file {
   char file[256]; /* from the folder; below it in a BIDS tree */
   char subject[NX_SUBJECT_SIZE];
   uint8_t label;
+  bool unlabelled; /* only where options->any_label asks for such files too */
   bool part; /* only from_s to to_s of the file, an event's */
   double from_s, to_s;
   char channels[256]; /* the channels.tsv that says what each channel is, or "" */

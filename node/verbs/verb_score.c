@@ -13,23 +13,13 @@
 #include "node/site_data.h"
 #include "node/train/compare.h"
 #include "node/train/trainer.h"
+#include "node/verbs/model_choice.h"
 #include "node/verbs/verb.h"
-
-#define MODEL_CAP ((size_t)1 << 30)
 
 static int load_plan(const char *path, struct nx_plan **plan_out, struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
   int r = nx_file_read(path, NX_CONFIG_CAP, &text, err);
   return r < 0 ? r : nx_plan_parse(path, nx_buffer_view(&text), plan_out, err);
-}
-
-static int load_model(const char *path, const struct nx_plan *plan, struct nx_model **model_out,
-                      struct nx_error *err) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {.cap = MODEL_CAP};
-  int r = nx_file_read(path, MODEL_CAP, &bytes, err);
-  if (r == 0)
-    r = nx_model_load(plan, nx_buffer_view(&bytes), model_out, err);
-  return r < 0 ? nx_error_prefix(err, r, "model %s", path) : 0;
 }
 
 /* "-" is stdout. */
@@ -73,7 +63,7 @@ static int score(const char *home, const struct nx_node_config *config, const ch
   struct nx_score_result result;
   int r = load_plan(plan_path, &plan, err);
   if (r == 0)
-    r = load_model(model_path, plan, &model, err);
+    r = nx_model_choose(model_path, plan, &model, NULL, err);
   if (r == 0)
     r = nx_withdrawals_read(home, &config->data, &withdrawals, err);
   if (r == 0)
@@ -160,7 +150,7 @@ static int compare(struct nx_compare_options *options, const char *plan_path,
   struct nx_compare_result result = {0};
   int r = load_plan(plan_path, &plan, err);
   if (r == 0 && model_path)
-    r = load_model(model_path, plan, &model, err);
+    r = nx_model_choose(model_path, plan, &model, NULL, err);
   if (r == 0 && scores_path)
     r = open_output(scores_path, &options->scores, err);
   if (r < 0)

@@ -96,6 +96,36 @@ check "members are pinned with names and fingerprints" $?
 "$node" evaluate "$work/model.safetensors" --plan "$work/plan.yaml" --home "$work/site-1" \
   --out "$work/scores.tsv" >"$work/evaluate.log" 2>&1 && [ "$(wc -l <"$work/scores.tsv")" = 25 ]
 check "a site can score its held-out person" $?
+# ---- the released model over a site's own recordings --------------------------------------------
+
+"$coordinator" export --home "$work/hub" --out "$work/released.safetensors" >"$work/export.log" 2>&1
+"$node" predict "$work/released.safetensors" --plan "$work/plan.yaml" --home "$work/site-1" \
+  --out "$work/predicted" >"$work/predict.log" 2>&1 &&
+  grep -q "\"model\":.*$hash" "$work/predicted.json" &&
+  awk -F '\t' 'NR == FNR { if (FNR > 1) score[$2 $3] = $5; next }
+    FNR > 1 && $4 == "held-out" { n++; if ($9 != score[$2 $6]) exit 1 } END { exit n != 24 }' \
+    "$work/scores.tsv" "$work/predicted.tsv"
+check "predict takes the exported file, and says of held-out windows what evaluate says" $?
+mkdir "$work/new" && ln -s "$(find "$work/data-1/" -name '*.edf' | sort | head -n 1)" "$work/new/visitor.edf"
+"$node" embed "$work/released.safetensors" --plan "$(sha256sum "$work/plan.yaml" | cut -c1-10)" \
+  --home "$work/site-1" --data "$work/new" --out "$work/embedded" >"$work/embed.log" 2>&1 &&
+  [ "$(head -c 6 "$work/embedded.npy" | tail -c 5)" = NUMPY ] &&
+  [ "$(wc -l <"$work/embedded.tsv")" = 13 ] &&
+  [ "$(wc -c <"$work/embedded.npy")" = $((128 + 12 * 64 * 4)) ] &&
+  [ "$(cut -f 2,5,6 "$work/embedded.tsv" | tail -n 1)" = "visitor	other	" ] &&
+  grep -q "$(sha256sum "$work/embedded.npy" | cut -c1-64)" "$work/embedded.json"
+check "embed reads a recording without a label from another folder, with the node's own plan" $?
+sed 's/^  objective: .*/  objective: reconstruction/' "$work/plan.yaml" >"$work/masked.yaml"
+sed 's/^  objective: .*/  objective: reconstruction/' "$work/plan.yaml" >"$work/masked.yaml"
+"$node" predict "$work/released.safetensors" --plan "$work/masked.yaml" --home "$work/site-1" \
+  --out "$work/none" >/dev/null 2>"$work/predict.bad"
+[ $? = 1 ] && grep -q "released.safetensors.*plan" "$work/predict.bad" && ! ls "$work"/none* 2>/dev/null
+check "another plan's model is refused, and nothing written" $?
+head -c 5000 "$work/released.safetensors" >"$work/cut.safetensors"
+"$node" embed "$work/cut.safetensors" --plan "$work/plan.yaml" --home "$work/site-1" \
+  --out "$work/none" >/dev/null 2>"$work/embed.bad"
+[ $? = 1 ] && grep -q "cut.safetensors" "$work/embed.bad" && ! ls "$work"/none* 2>/dev/null
+check "a model that was cut short is refused" $?
 refuses "first plan\|sealed\|enrol" init "$work/site3.invitation" --fingerprint "$fingerprint" --data "$work/data-1"
 check "nobody enrols with a spent invitation after the start" $?
 

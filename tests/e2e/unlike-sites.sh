@@ -82,6 +82,18 @@ hash=$(sha256sum "$work/model.safetensors" | cut -c1-64)
 for site in eeg ecog meg mouse monkey fmri; do
   check "the $site site holds the very same model" test -f "$work/$site/models/$hash"
 done
+mkdir "$work/written"
+for site in mouse ecog; do # two tokenisers read the ECoG
+  check "the $site site embeds its recordings" "$node" embed "$work/model.safetensors" \
+    --plan "$work/plan.yaml" --home "$work/$site" --out "$work/written/$site"
+  check "and every window has its row" sh -c "tail -n +2 '$work/written/$site.tsv' | \
+    awk -F '\t' -v size=\$(wc -c <'$work/written/$site.npy') '\$1 != NR - 1 { exit 1 } END { exit size != 128 + NR * 64 * 4 }'"
+done
+check "ECoG is embedded by both of its tokenisers" sh -c \
+  "cut -f 4 '$work/written/ecog.tsv' | sort -u | tr '\\n' ' ' | grep -q '^ieeg ieeg-fast tokeniser'"
+refused "a model without a head predicts nothing" "trained for reconstruction.*no head" "$node" predict \
+  "$work/model.safetensors" --plan "$work/plan.yaml" --home "$work/mouse" --out "$work/written/none"
+check "and leaves no file" sh -c "! ls '$work/written/none'*"
 for log in "$hub/audit" "$work"/eeg/audit "$work"/ecog/audit "$work"/meg/audit \
   "$work"/mouse/audit "$work"/monkey/audit "$work"/fmri/audit; do
   check "the audit log of $(basename "$(dirname "$log")") verifies" "$audit" verify "$log"

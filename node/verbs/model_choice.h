@@ -1,0 +1,12 @@
+/* Model choice: a model file that a person named on the command line, as `neurox-coordinator
+ * export` writes it (with the list of sites in its metadata, or --as-sealed). */
+#pragma once
+
+#include "common/plan.h"
+#include "crypto/hash.h"
+#include "models/model.h"
+
+/* The model, which must be of the plan, and the SHA-256 that its members signed. hash_out may be
+ * NULL. NX_E_FORMAT says what is wrong with the file. */
+int nx_model_choose(const char *path, const struct nx_plan *plan, struct nx_model **model_out,
+                    struct nx_hash *hash_out, struct nx_error *err);
