@@ -8,10 +8,8 @@
 #include "common/size.h"
 #include "crypto/prg.h"
 
-#define TILE_BYTES ((size_t)32768)
-#define BLOCK_TILES                                                                                \
-  8 /* one task of the pool: short enough to balance two threads at 10^6 lanes                     \
-     */
+#define TILE_BYTES ((size_t)65536) /* a kernel's work for each key of a tile counts little */
+#define BLOCK_TILES 4              /* one task of the pool: balances two threads at 10^6 lanes */
 
 struct entry {
   uint8_t schedule[NX_PRG_SCHEDULE_SIZE];

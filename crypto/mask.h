@@ -8,7 +8,7 @@
  * (high half of the big-endian IV = 1), both little-endian, so any lane can be reached
  * directly. Lanes mod 2^w with w < 32 are the low w bits of u32 lanes.
  *
- * Tiles of 32 KiB stay in the first-level cache while all keys are looped over them, and
+ * Tiles of 64 KiB stay in the second-level cache while all keys are looped over them, and
  * blocks of tiles go to a worker pool: memory is O(threads), time n_keys * bytes / rate.
  * Kernels: OpenSSL's EVP (default and oracle) and two fused ones, byte-identical: VAES with
  * AVX-512, and VAES with AVX2 alone. The fastest that the processor has is used, unless
