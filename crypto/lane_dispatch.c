@@ -38,10 +38,10 @@ const struct nx_lane_kernels *nx_lane_kernels(void) {
   return chosen;
 }
 
-void nx_rounding_init(struct nx_rounding *rounding, uint64_t seed, uint64_t block) {
+void nx_rounding_init(struct nx_rounding *rounding, uint64_t seed, uint64_t piece) {
   for (uint64_t j = 0; j < 8; j++) {
     struct nx_rng one;
-    nx_rng_init(&one, seed, 8 * block + j);
+    nx_rng_init(&one, seed, 8 * piece + j);
     for (int k = 0; k < 4; k++)
       rounding->s[k][j] = one.s[k];
   }

@@ -2,6 +2,8 @@
  * the flags of its instruction set. */
 #include "crypto/lane_kernels.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "common/bytes.h"
@@ -11,7 +13,13 @@
 #endif
 
 #define GENERATORS 8
-#define RUN 16
+#define RUN 24
+/* Added to a number of at most 31 bits, it leaves that number, to the nearest 2^-19, in the low
+ * bits of the double: an integer part of 32 bits above a fraction of 19. */
+#define FIXED_POINT 0x1.8p33
+#define FRACTION_MASK ((UINT64_C(1) << NX_ROUNDING_BITS) - 1)
+#define TOP_SHIFT (64 - NX_ROUNDING_BITS)
+#define MIDDLE_SHIFT 22
 
 static double sum_of_squares(const float *values, size_t n) {
   double partial[8] = {0};
@@ -46,26 +54,33 @@ static inline void next_numbers(struct nx_rounding *r, uint64_t out[GENERATORS])
   }
 }
 
-/* floor(value * factor + threshold), within +-limit. The threshold is uniform in [0, 1), so
- * the result is right on average. The sum may round up to the next integer: hence the last
- * clamp. */
-static inline size_t encode_value(const struct nx_encode_call *call, size_t i, double threshold) {
+static inline size_t encode_value(const struct nx_encode_call *call, size_t i, uint64_t threshold) {
   double scaled = (double)call->values[i] * call->factor;
   size_t clamped = (scaled > call->limit) | (scaled < -call->limit);
   scaled = scaled < -call->limit ? -call->limit : scaled;
   scaled = scaled > call->limit ? call->limit : scaled;
-  double sum = scaled + threshold;
-  int32_t whole = (int32_t)sum;
-  whole -= (double)whole > sum;
-  whole = whole > (int32_t)call->limit ? (int32_t)call->limit : whole;
-  call->lanes[i] = (uint32_t)whole & call->modulo;
+  double sum = scaled + FIXED_POINT;
+  uint64_t fixed;
+  memcpy(&fixed, &sum, sizeof fixed);
+  call->lanes[i] = (uint32_t)((fixed + threshold) >> NX_ROUNDING_BITS) & call->modulo;
   return clamped;
 }
 
-static inline double threshold_of(const uint64_t numbers[GENERATORS], size_t i) {
+static inline uint64_t threshold_of(const uint64_t numbers[GENERATORS], size_t i) {
   uint64_t number = numbers[i % GENERATORS];
-  return (double)(uint32_t)(i < GENERATORS ? number >> 32 : number) * 0x1p-32;
+  if (i < GENERATORS)
+    return number >> TOP_SHIFT;
+  return (i < 2 * GENERATORS ? number >> MIDDLE_SHIFT : number) & FRACTION_MASK;
 }
+
+#ifdef NX_LANES_AVX2
+/* A value up to which nothing needs to be clamped: at most limit / factor. */
+static float no_clamp_below(const struct nx_encode_call *call) {
+  if (!(call->factor > 0))
+    return FLT_MAX;
+  return nextafterf((float)fmin(call->limit / call->factor, (double)FLT_MAX), 0);
+}
+#endif
 
 #ifdef NX_LANES_AVX512
 static inline __m512i next_vector(__m512i s[4]) {
@@ -81,43 +96,44 @@ static inline __m512i next_vector(__m512i s[4]) {
 }
 
 struct encode_constants {
-  __m512d factor, high, low, unit;
-  __m256i limit, modulo;
+  __m512d factor, high, low;
+  __m512i fraction;
+  __m256i modulo;
 };
 
 static inline size_t encode_eight(const struct encode_constants *c, const float *values,
-                                  __m256i numbers, uint32_t *lanes) {
+                                  __m512i thresholds, uint32_t *lanes) {
   __m512d scaled = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(values)), c->factor);
   __mmask8 clamped = _mm512_cmp_pd_mask(scaled, c->high, _CMP_GT_OQ) |
                      _mm512_cmp_pd_mask(scaled, c->low, _CMP_LT_OQ);
   scaled = _mm512_min_pd(_mm512_max_pd(scaled, c->low), c->high);
-  __m512d sum = _mm512_add_pd(scaled, _mm512_mul_pd(_mm512_cvtepu32_pd(numbers), c->unit));
-  __m256i whole = _mm512_cvt_roundpd_epi32(sum, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  whole = _mm256_and_si256(_mm256_min_epi32(whole, c->limit), c->modulo);
-  _mm256_storeu_si256((__m256i *)(void *)lanes, whole);
+  __m512i fixed = _mm512_castpd_si512(_mm512_add_pd(scaled, _mm512_set1_pd(FIXED_POINT)));
+  fixed = _mm512_srli_epi64(_mm512_add_epi64(fixed, thresholds), NX_ROUNDING_BITS);
+  _mm256_storeu_si256((__m256i *)(void *)lanes,
+                      _mm256_and_si256(_mm512_cvtepi64_epi32(fixed), c->modulo));
   return (size_t)__builtin_popcount(clamped);
 }
 
-/* Whole runs of 16; returns how many values it did. */
+/* Whole runs of 24; returns how many values it did. */
 static size_t encode_runs(const struct nx_encode_call *call, struct nx_rounding *rounding,
                           size_t *n_clamped) {
   __m512i s[4];
-  size_t i = 0;
-  const struct encode_constants c = {_mm512_set1_pd(call->factor),
-                                     _mm512_set1_pd(call->limit),
-                                     _mm512_set1_pd(-call->limit),
-                                     _mm512_set1_pd(0x1p-32),
-                                     _mm256_set1_epi32((int32_t)call->limit),
-                                     _mm256_set1_epi32((int32_t)call->modulo)};
+  size_t i = 0, clamped = 0;
+  const struct encode_constants c = {
+      _mm512_set1_pd(call->factor), _mm512_set1_pd(call->limit), _mm512_set1_pd(-call->limit),
+      _mm512_set1_epi64((int64_t)FRACTION_MASK), _mm256_set1_epi32((int32_t)call->modulo)};
   memcpy(s, rounding->s, sizeof s);
   for (; i + RUN <= call->n; i += RUN) {
+    const float *values = call->values + i;
+    uint32_t *lanes = call->lanes + i;
     __m512i numbers = next_vector(s);
-    __m256i high = _mm512_cvtepi64_epi32(_mm512_srli_epi64(numbers, 32));
-    *n_clamped += encode_eight(&c, call->values + i, high, call->lanes + i);
-    *n_clamped +=
-        encode_eight(&c, call->values + i + 8, _mm512_cvtepi64_epi32(numbers), call->lanes + i + 8);
+    __m512i middle = _mm512_and_si512(_mm512_srli_epi64(numbers, MIDDLE_SHIFT), c.fraction);
+    clamped += encode_eight(&c, values, _mm512_srli_epi64(numbers, TOP_SHIFT), lanes);
+    clamped += encode_eight(&c, values + 8, middle, lanes + 8);
+    clamped += encode_eight(&c, values + 16, _mm512_and_si512(numbers, c.fraction), lanes + 16);
   }
   memcpy(rounding->s, s, sizeof s);
+  *n_clamped += clamped;
   return i;
 }
 #elif defined NX_LANES_AVX2
@@ -139,48 +155,80 @@ static inline __m256i next_vector(__m256i s[4]) {
 }
 
 struct encode_constants {
-  __m256d factor, high, low, unit;
-  __m128i limit, modulo;
+  __m256d factor, high, low;
+  __m256i fraction, modulo;
+  __m256 no_clamp;
 };
 
-/* numbers: four 32-bit numbers, each alone in 64 bits: under the exponent of 2^52 they are
- * doubles at once, exactly. */
-static inline size_t encode_four(const struct encode_constants *c, const float *values,
-                                 __m256i numbers, uint32_t *lanes) {
-  const __m256d magic = _mm256_set1_pd(0x1p52);
-  __m256d threshold = _mm256_sub_pd(_mm256_or_pd(_mm256_castsi256_pd(numbers), magic), magic);
+static inline __m256i encode_four(const struct encode_constants *c, const float *values,
+                                  __m256i thresholds, bool clamp, size_t *n_clamped) {
   __m256d scaled = _mm256_mul_pd(_mm256_cvtps_pd(_mm_loadu_ps(values)), c->factor);
-  int clamped = _mm256_movemask_pd(_mm256_or_pd(_mm256_cmp_pd(scaled, c->high, _CMP_GT_OQ),
-                                                _mm256_cmp_pd(scaled, c->low, _CMP_LT_OQ)));
-  scaled = _mm256_min_pd(_mm256_max_pd(scaled, c->low), c->high);
-  __m256d sum = _mm256_add_pd(scaled, _mm256_mul_pd(threshold, c->unit));
-  __m128i whole = _mm256_cvttpd_epi32(_mm256_floor_pd(sum));
-  whole = _mm_and_si128(_mm_min_epi32(whole, c->limit), c->modulo);
-  _mm_storeu_si128((__m128i *)(void *)lanes, whole);
-  return (size_t)__builtin_popcount((unsigned)clamped);
+  if (clamp) {
+    int beyond = _mm256_movemask_pd(_mm256_or_pd(_mm256_cmp_pd(scaled, c->high, _CMP_GT_OQ),
+                                                 _mm256_cmp_pd(scaled, c->low, _CMP_LT_OQ)));
+    *n_clamped += (size_t)__builtin_popcount((unsigned)beyond);
+    scaled = _mm256_min_pd(_mm256_max_pd(scaled, c->low), c->high);
+  }
+  __m256i fixed = _mm256_castpd_si256(_mm256_add_pd(scaled, _mm256_set1_pd(FIXED_POINT)));
+  return _mm256_srli_epi64(_mm256_add_epi64(fixed, thresholds), NX_ROUNDING_BITS);
 }
 
-/* Whole runs of 16; returns how many values it did. */
+/* The low halves of eight 64-bit numbers, in their order. */
+static inline __m256i low_halves(__m256i a, __m256i b) {
+  __m256i mixed = _mm256_castps_si256(
+      _mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), _MM_SHUFFLE(2, 0, 2, 0)));
+  return _mm256_permute4x64_epi64(mixed, _MM_SHUFFLE(3, 1, 2, 0));
+}
+
+static inline __m256i thresholds_of(const struct encode_constants *c, __m256i numbers, int part) {
+  if (part == 0)
+    return _mm256_srli_epi64(numbers, TOP_SHIFT);
+  return _mm256_and_si256(part == 1 ? _mm256_srli_epi64(numbers, MIDDLE_SHIFT) : numbers,
+                          c->fraction);
+}
+
+__attribute__((always_inline)) static inline void
+encode_run(const struct encode_constants *c, const float *values, const __m256i numbers[2],
+           uint32_t *lanes, bool clamp, size_t *n_clamped) {
+#pragma GCC unroll 3
+  for (int part = 0; part < 3; part++, values += 8, lanes += 8) {
+    __m256i a = encode_four(c, values, thresholds_of(c, numbers[0], part), clamp, n_clamped);
+    __m256i b = encode_four(c, values + 4, thresholds_of(c, numbers[1], part), clamp, n_clamped);
+    _mm256_storeu_si256((__m256i *)(void *)lanes, _mm256_and_si256(low_halves(a, b), c->modulo));
+  }
+}
+
+static inline bool any_beyond(const struct encode_constants *c, const float *values) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  __m256 most = _mm256_andnot_ps(sign, _mm256_loadu_ps(values));
+  most = _mm256_max_ps(most, _mm256_andnot_ps(sign, _mm256_loadu_ps(values + 8)));
+  most = _mm256_max_ps(most, _mm256_andnot_ps(sign, _mm256_loadu_ps(values + 16)));
+  return _mm256_movemask_ps(_mm256_cmp_ps(most, c->no_clamp, _CMP_NLE_UQ)) != 0;
+}
+
+/* Whole runs of 24; returns how many values it did. Few of them need the clamp. */
 static size_t encode_runs(const struct nx_encode_call *call, struct nx_rounding *rounding,
                           size_t *n_clamped) {
   __m256i s[2][4]; /* half, word */
   size_t i = 0, clamped = 0;
-  const __m256i low = _mm256_set1_epi64x(0xffffffff);
   const struct encode_constants c = {
-      _mm256_set1_pd(call->factor),         _mm256_set1_pd(call->limit),
-      _mm256_set1_pd(-call->limit),         _mm256_set1_pd(0x1p-32),
-      _mm_set1_epi32((int32_t)call->limit), _mm_set1_epi32((int32_t)call->modulo)};
+      _mm256_set1_pd(call->factor),
+      _mm256_set1_pd(call->limit),
+      _mm256_set1_pd(-call->limit),
+      _mm256_set1_epi64x((int64_t)FRACTION_MASK),
+      _mm256_set1_epi32((int32_t)call->modulo),
+      _mm256_set1_ps(no_clamp_below(call)),
+  };
   for (int k = 0; k < 4; k++)
     for (int half = 0; half < 2; half++)
       memcpy(&s[half][k], &rounding->s[k][4 * half], sizeof s[half][k]);
-  for (; i + RUN <= call->n; i += RUN)
-    for (size_t half = 0; half < 2; half++) {
-      const float *values = call->values + i + 4 * half;
-      uint32_t *lanes = call->lanes + i + 4 * half;
-      __m256i numbers = next_vector(s[half]);
-      clamped += encode_four(&c, values, _mm256_srli_epi64(numbers, 32), lanes);
-      clamped += encode_four(&c, values + 8, _mm256_and_si256(numbers, low), lanes + 8);
-    }
+  for (; i + RUN <= call->n; i += RUN) {
+    const __m256i numbers[2] = {next_vector(s[0]), next_vector(s[1])};
+    if (any_beyond(&c, call->values + i))
+      encode_run(&c, call->values + i, numbers, call->lanes + i, true, &clamped);
+    else
+      encode_run(&c, call->values + i, numbers, call->lanes + i, false, &clamped);
+  }
   for (int k = 0; k < 4; k++)
     for (int half = 0; half < 2; half++)
       memcpy(&rounding->s[k][4 * half], &s[half][k], sizeof s[half][k]);

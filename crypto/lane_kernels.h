@@ -12,7 +12,9 @@
 struct nx_rounding {
   uint64_t s[4][8];
 };
-void nx_rounding_init(struct nx_rounding *rounding, uint64_t seed, uint64_t block);
+void nx_rounding_init(struct nx_rounding *rounding, uint64_t seed, uint64_t piece);
+
+#define NX_ROUNDING_BITS 19 /* with 32 of a lane they fit a double's mantissa */
 
 struct nx_encode_call {
   const float *values;
@@ -26,8 +28,10 @@ struct nx_encode_call {
 struct nx_lane_kernels {
   const char *name;
   double (*sum_of_squares)(const float *values, size_t n);
-  /* Returns how many components were clamped. Value i of a run of 16 takes the high (i < 8)
-   * or low half of generator i % 8's next number as its rounding threshold. */
+  /* floor(value * factor + threshold) in fixed point with NX_ROUNDING_BITS after the point, so
+   * that no sum is rounded again. Value i of a run of 24 takes generator i % 8's next number:
+   * its top bits (i < 8), those above bit 22 (i < 16) or its lowest. Returns how many components
+   * were clamped. */
   size_t (*encode)(const struct nx_encode_call *call, struct nx_rounding *rounding);
   void (*decode)(const uint32_t *lanes, size_t n, uint32_t ring_bits, double divisor, float *out);
   /* x -> H x, unnormalised, n a power of two; butterflies of one fixed shape. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/size.h"
 #include "crypto/prg.h"
 
@@ -201,7 +202,7 @@ struct job {
   uint64_t byte; /* position of lanes[0] in the stream */
   size_t size;
   bool wide;
-  void *workspaces[1024]; /* as many as the pool can have threads */
+  void **workspaces; /* one a thread */
   _Atomic bool failed;
 };
 
@@ -237,6 +238,11 @@ static int apply(const struct nx_mask *mask, void *lanes, uint64_t byte, size_t 
   struct job job = {.mask = mask, .lanes = lanes, .byte = byte, .size = size, .wide = wide};
   size_t n_blocks = (size + BLOCK_TILES * TILE_BYTES - 1) / (BLOCK_TILES * TILE_BYTES);
   size_t n_workers = pool && n_blocks > 1 ? nx_pool_threads(pool) : 1;
+  void *one = NULL;
+  _cleanup_free_ void **many = n_workers > 1 ? calloc(n_workers, sizeof *many) : NULL;
+  job.workspaces = n_workers > 1 ? many : &one;
+  if (!job.workspaces)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for %zu threads", n_workers);
   int r = create_workspaces(&job, n_workers, err);
   if (r == 0 && n_workers > 1)
     nx_pool_run(pool, n_blocks, apply_block, &job);

@@ -12,8 +12,8 @@ struct job {
   uint8_t *out;
   const uint32_t *encoded;                 /* either these lanes */
   const struct nx_quantize_blocks *blocks; /* or these values */
-  uint32_t *lanes;                         /* a block for every worker */
-  float *floats;                           /* the same, only for the rotation */
+  uint32_t *lanes;                         /* a piece for every worker */
+  float *floats;                           /* a block for every worker, only for the rotation */
   _Atomic size_t n_clamped;
   _Atomic int failure;
 };
@@ -38,15 +38,16 @@ static uint32_t *in_place(const struct job *job, size_t at) {
   return NULL;
 }
 
-static void mask_block(void *context, size_t index, size_t worker) {
-  struct job *job = context;
+/* One piece, lanes at..at+n of the upload, while it is in the cache. */
+static void mask_piece(struct job *job, size_t index, size_t piece, const float *floats,
+                       size_t worker) {
   const struct nx_upload_layout *layout = &job->upload->layout;
-  size_t at = index * NX_QUANTIZE_BLOCK, n = NX_MIN(NX_QUANTIZE_BLOCK, layout->n_lanes - at);
+  size_t at = index * NX_QUANTIZE_BLOCK + piece * NX_QUANTIZE_PIECE;
+  size_t n = NX_MIN(NX_QUANTIZE_PIECE, layout->n_lanes - at);
   uint32_t *direct = in_place(job, at);
-  uint32_t *lanes = direct ? direct : job->lanes + worker * NX_QUANTIZE_BLOCK;
-  float *floats = job->floats ? job->floats + worker * NX_QUANTIZE_BLOCK : NULL;
+  uint32_t *lanes = direct ? direct : job->lanes + worker * NX_QUANTIZE_PIECE;
   if (job->blocks)
-    job->n_clamped += nx_quantize_block(job->blocks, index, lanes, floats);
+    job->n_clamped += nx_quantize_piece(job->blocks, index, piece, floats, lanes);
   else
     memcpy(lanes, job->encoded + at, n * sizeof *lanes);
   int r = nx_mask_apply_u32(job->upload->mask, lanes, at, n, NULL, NULL);
@@ -56,13 +57,23 @@ static void mask_block(void *context, size_t index, size_t worker) {
     nx_lane_kernels()->pack(lanes, n, layout->ring_bits, job->out + at / 8 * layout->ring_bits);
 }
 
+static void mask_block(void *context, size_t index, size_t worker) {
+  struct job *job = context;
+  size_t n_left = job->upload->layout.n_lanes - index * NX_QUANTIZE_BLOCK;
+  float *scratch = job->floats ? job->floats + worker * NX_QUANTIZE_BLOCK : NULL;
+  const float *floats = job->blocks ? nx_quantize_block_floats(job->blocks, index, scratch) : NULL;
+  for (size_t at = 0; at < NX_MIN(NX_QUANTIZE_BLOCK, n_left); at += NX_QUANTIZE_PIECE)
+    mask_piece(job, index, at / NX_QUANTIZE_PIECE, floats, worker);
+}
+
 static int mask_blocks(struct job *job, struct nx_error *err) {
   struct nx_pool *pool = job->upload->pool;
   size_t n_blocks = (job->upload->layout.n_lanes + NX_QUANTIZE_BLOCK - 1) / NX_QUANTIZE_BLOCK;
-  size_t n = (pool ? nx_pool_threads(pool) : 1) * NX_QUANTIZE_BLOCK;
+  size_t n_workers = pool ? nx_pool_threads(pool) : 1, n = n_workers * NX_QUANTIZE_PIECE;
   bool rotate = job->blocks && job->blocks->q->rotate;
   _cleanup_free_ uint32_t *lanes = malloc(n * sizeof *lanes);
-  _cleanup_free_ float *floats = rotate ? malloc(n * sizeof *floats) : NULL;
+  _cleanup_free_ float *floats =
+      rotate ? malloc(n_workers * NX_QUANTIZE_BLOCK * sizeof *floats) : NULL;
   if (!lanes || (rotate && !floats))
     return nx_fail(err, NX_E_NOMEM, "out of memory to mask an update");
   job->lanes = lanes;
@@ -73,6 +84,8 @@ static int mask_blocks(struct job *job, struct nx_error *err) {
     for (size_t i = 0; i < n_blocks; i++)
       mask_block(job, i, 0);
   explicit_bzero(lanes, n * sizeof *lanes);
+  if (floats)
+    explicit_bzero(floats, n_workers * NX_QUANTIZE_BLOCK * sizeof *floats);
   return job->failure ? nx_fail(err, job->failure, "a mask could not be applied") : 0;
 }
 

@@ -3,8 +3,8 @@
  *   values --encode--> lanes --mask--> lanes --pack--> upload     (crypto/quantize.h, mask.h,
  *   aux ----------------------mask-------------------> upload      upload.h say what each is)
  *
- * By blocks of 2^16 lanes that stay in the second-level cache, on a worker pool; memory
- * beside the arguments is a block or two a thread, wiped afterwards. */
+ * By pieces of 2^14 lanes that stay in the second-level cache (rotated by blocks of 2^16), on a
+ * worker pool; memory beside the arguments is a block or two a thread, wiped afterwards. */
 #pragma once
 
 #include "crypto/mask.h"

@@ -145,22 +145,32 @@ size_t nx_quantize_block_lanes(const struct nx_quantize_blocks *blocks, size_t i
   return NX_MIN(NX_QUANTIZE_BLOCK, blocks->n_lanes - index * NX_QUANTIZE_BLOCK);
 }
 
-size_t nx_quantize_block(const struct nx_quantize_blocks *blocks, size_t index, uint32_t *lanes_out,
-                         float *scratch) {
+const float *nx_quantize_block_floats(const struct nx_quantize_blocks *blocks, size_t index,
+                                      float *scratch) {
   size_t at = index * NX_QUANTIZE_BLOCK, n_lanes = nx_quantize_block_lanes(blocks, index);
-  const float *values = blocks->values + at;
+  if (!blocks->q->rotate)
+    return blocks->values + at;
+  size_t n = NX_MIN(n_lanes, blocks->n - at);
+  memcpy(scratch, blocks->values + at, n * sizeof *scratch);
+  memset(scratch + n, 0, (n_lanes - n) * sizeof *scratch);
+  nx_rotate(scratch, n_lanes, blocks->q->rotation_seed, index);
+  return scratch;
+}
+
+size_t nx_quantize_piece(const struct nx_quantize_blocks *blocks, size_t index, size_t piece,
+                         const float *floats, uint32_t *lanes_out) {
+  size_t at = piece * NX_QUANTIZE_PIECE;
   struct nx_rounding rounding;
-  if (blocks->q->rotate) {
-    size_t n = NX_MIN(n_lanes, blocks->n - at);
-    memcpy(scratch, values, n * sizeof *scratch);
-    memset(scratch + n, 0, (n_lanes - n) * sizeof *scratch);
-    nx_rotate(scratch, n_lanes, blocks->q->rotation_seed, index);
-    values = scratch;
-  }
   const struct nx_encode_call call = {
-      values, lanes_out, n_lanes, blocks->factor, blocks->limit, blocks->modulo,
+      .values = floats + at,
+      .lanes = lanes_out,
+      .n = NX_MIN(NX_QUANTIZE_PIECE, nx_quantize_block_lanes(blocks, index) - at),
+      .factor = blocks->factor,
+      .limit = blocks->limit,
+      .modulo = blocks->modulo,
   };
-  nx_rounding_init(&rounding, blocks->seed, index);
+  nx_rounding_init(&rounding, blocks->seed,
+                   index * (NX_QUANTIZE_BLOCK / NX_QUANTIZE_PIECE) + piece);
   return nx_lane_kernels()->encode(&call, &rounding);
 }
 
@@ -185,8 +195,12 @@ int nx_quantize_encode(const struct nx_quantize *q, const float *values, size_t 
     r = allocate_scratch(q, NULL, &scratch, err);
   if (r < 0)
     return r;
-  for (size_t i = 0; i < blocks.n_blocks; i++)
-    n_clamped += nx_quantize_block(&blocks, i, lanes_out + i * NX_QUANTIZE_BLOCK, scratch);
+  for (size_t i = 0; i < blocks.n_blocks; i++) {
+    const float *floats = nx_quantize_block_floats(&blocks, i, scratch);
+    uint32_t *lanes = lanes_out + i * NX_QUANTIZE_BLOCK;
+    for (size_t at = 0; at < nx_quantize_block_lanes(&blocks, i); at += NX_QUANTIZE_PIECE)
+      n_clamped += nx_quantize_piece(&blocks, i, at / NX_QUANTIZE_PIECE, floats, lanes + at);
+  }
   if (report)
     *report = (struct nx_quantize_report){norm, n_clamped};
   return 0;

@@ -1,8 +1,11 @@
-/* Quantize block: encoding of one block at a time, for quantize.c and masked_upload.c. Internal.
+/* Quantize block: encoding by blocks and pieces of them, for quantize.c and masked_upload.c.
+ * Internal.
  */
 #pragma once
 
 #include "crypto/quantize.h"
+
+#define NX_QUANTIZE_PIECE ((size_t)16384) /* of a block: what one tile of a mask holds */
 
 struct nx_quantize_blocks {
   const struct nx_quantize *q;
@@ -18,7 +21,11 @@ int nx_quantize_blocks_init(struct nx_quantize_blocks *blocks, const struct nx_q
                             const float *values, size_t n, double weight, struct nx_rng *rng,
                             struct nx_pool *pool, double *norm_out, struct nx_error *err);
 size_t nx_quantize_block_lanes(const struct nx_quantize_blocks *blocks, size_t index);
-/* Encodes a block's lanes; scratch: a block of floats when q rotates, else unused. Returns how
- * many components were clamped. */
-size_t nx_quantize_block(const struct nx_quantize_blocks *blocks, size_t index, uint32_t *lanes_out,
-                         float *scratch);
+/* The floats of a block, nx_quantize_block_lanes() of them: rotated and padded in scratch when q
+ * rotates (a block of floats, else unused). */
+const float *nx_quantize_block_floats(const struct nx_quantize_blocks *blocks, size_t index,
+                                      float *scratch);
+/* Encodes piece `piece` of these floats (the block's last may be short) into lanes_out. Returns
+ * how many components were clamped. Rounding draws afresh for every piece. */
+size_t nx_quantize_piece(const struct nx_quantize_blocks *blocks, size_t index, size_t piece,
+                         const float *floats, uint32_t *lanes_out);

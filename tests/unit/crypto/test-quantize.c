@@ -90,21 +90,22 @@ static void nan_and_infinity_leave_the_output_untouched(void **state) {
 }
 
 /* The definition of encode and decode, written out once more. */
-static void encode_plainly(const struct nx_encode_call *call, uint64_t seed, uint64_t block) {
+static void encode_plainly(const struct nx_encode_call *call, uint64_t seed, uint64_t piece) {
   struct nx_rng generators[8];
   uint64_t numbers[8];
   for (uint64_t j = 0; j < 8; j++)
-    nx_rng_init(&generators[j], seed, 8 * block + j);
+    nx_rng_init(&generators[j], seed, 8 * piece + j);
   for (size_t i = 0; i < call->n; i++) {
-    for (size_t j = 0; i % 16 == 0 && j < 8; j++) {
+    for (size_t j = 0; i % 24 == 0 && j < 8; j++) {
       uint64_t *s = generators[j].s, sum = s[0] + s[3];
       numbers[j] = (sum << 23 | sum >> 41) + s[0];
       nx_rng_u64(&generators[j]);
     }
-    uint64_t number = numbers[i % 8];
-    double threshold = (double)(i % 16 < 8 ? number >> 32 : number & 0xffffffff) * 0x1p-32;
+    uint64_t number = numbers[i % 8], fraction = (1 << 19) - 1;
+    uint64_t parts[3] = {number >> 45, number >> 22 & fraction, number & fraction};
     double x = fmax(-call->limit, fmin(call->limit, (double)call->values[i] * call->factor));
-    call->lanes[i] = (uint32_t)(int32_t)fmin(call->limit, floor(x + threshold)) & call->modulo;
+    int64_t fixed = llrint(x * 0x1p19) + (int64_t)parts[i % 24 / 8];
+    call->lanes[i] = (uint32_t)(int64_t)floor((double)fixed * 0x1p-19) & call->modulo;
   }
 }
 
