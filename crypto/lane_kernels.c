@@ -14,6 +14,7 @@
 
 #define GENERATORS 8
 #define RUN 24
+#define PARTIALS 16 /* enough additions in flight to cover their latency */
 /* Added to a number of at most 31 bits, it leaves that number, to the nearest 2^-19, in the low
  * bits of the double: an integer part of 32 bits above a fraction of 19. */
 #define FIXED_POINT 0x1.8p33
@@ -22,15 +23,17 @@
 #define MIDDLE_SHIFT 22
 
 static double sum_of_squares(const float *values, size_t n) {
-  double partial[8] = {0};
+  double partial[PARTIALS] = {0};
   size_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (size_t j = 0; j < 8; j++)
+  for (; i + PARTIALS <= n; i += PARTIALS)
+    for (size_t j = 0; j < PARTIALS; j++)
       partial[j] += (double)values[i + j] * (double)values[i + j];
   for (size_t j = 0; i < n; i++, j++)
     partial[j] += (double)values[i] * (double)values[i];
-  return ((partial[0] + partial[4]) + (partial[2] + partial[6])) +
-         ((partial[1] + partial[5]) + (partial[3] + partial[7]));
+  for (size_t half = PARTIALS / 2; half > 0; half /= 2)
+    for (size_t j = 0; j < half; j++)
+      partial[j] += partial[j + half];
+  return partial[0];
 }
 
 static inline uint64_t rotate_left(uint64_t x, int k) {

@@ -1,6 +1,6 @@
 /* Lane kernels: the inner loops over lanes and floats, the same source compiled for
  * several instruction sets and chosen at run time. All give the same bits: sums run in a
- * fixed order of eight interleaved partial sums, no contraction. Internal. */
+ * fixed order of sixteen interleaved partial sums, no contraction. Internal. */
 #pragma once
 
 #include <stddef.h>
