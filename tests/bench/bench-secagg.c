@@ -189,21 +189,23 @@ static void node_masks(void *context) {
         &err);
 }
 
+#define TILE ((size_t)16384) /* as in crypto/mask.c */
+
 struct tile_work {
   const struct nx_mask *mask;
-  uint32_t (*tiles)[8192]; /* one a thread */
+  uint32_t (*tiles)[TILE]; /* one a thread */
   size_t n_tiles;
 };
 
 static void tile_again(void *context, size_t index, size_t worker) {
   const struct tile_work *w = context;
-  nx_mask_apply_u32(w->mask, w->tiles[worker], 8192 * index, 8192, NULL, NULL);
+  nx_mask_apply_u32(w->mask, w->tiles[worker], TILE * index, TILE, NULL, NULL);
 }
 
-/* The keystream of all keys added to tiles that never leave the first-level cache. */
+/* The keystream of all keys added to tiles that never leave the cache. */
 static double kernel_alone(const struct nx_mask *mask, size_t d, struct nx_pool *pool) {
   struct tile_work w = {mask, aligned_alloc(64, sizeof *w.tiles * nx_pool_threads(pool)),
-                        (d + 8191) / 8192};
+                        (d + TILE - 1) / TILE};
   double best = INFINITY;
   for (int i = 0; i < 3; i++) {
     double start = bench_seconds();
