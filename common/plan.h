@@ -75,6 +75,7 @@ struct nx_plan_deadlines {
 };
 
 struct nx_plan_labels; /* common/plan_labels.h */
+struct nx_plan_initial_model;
 
 struct nx_plan {
   uint32_t neurox_plan; /* NX_PLAN_VERSION */
@@ -94,6 +95,7 @@ struct nx_plan {
   struct nx_plan_requires *requires;
   struct nx_plan_modalities *modalities; /* NULL unless model.network is general */
   struct nx_plan_labels *labels;
+  struct nx_plan_initial_model *initial_model; /* common/plan_initial_model.h */
 };
 
 /* Parses and checks ranges; NX_E_FORMAT names the key and its line.

@@ -13,6 +13,7 @@ static const struct nx_coordinator_verb *const verbs[] = {
     &nx_coordinator_members, &nx_coordinator_export, &nx_coordinator_grant,
     &nx_coordinator_people,  &nx_coordinator_revoke, &nx_coordinator_ca,
     &nx_coordinator_log,     &nx_coordinator_revise, &nx_coordinator_backup,
+    &nx_coordinator_import,
 };
 
 static void print_help(FILE *out) {

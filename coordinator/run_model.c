@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/aux_lanes.h"
+#include "common/plan_initial_model.h"
 #include "crypto/plan_numbers.h"
 #include "crypto/threshold.h"
 #include "models/optim/server_apply.h"
@@ -88,4 +89,18 @@ int nx_model_recall(const struct nx_plan *plan, const struct nx_model_registry *
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {.cap = NX_BLOB_CAP};
   int r = nx_model_registry_get(registry, hash, &bytes, err);
   return r < 0 ? r : nx_model_load(plan, nx_buffer_view(&bytes), model_out, err);
+}
+
+int nx_model_first(const struct nx_plan *plan, const struct nx_model_registry *registry,
+                   struct nx_model **model_out, struct nx_error *err) {
+  struct nx_hash named;
+  if (!nx_plan_initial_model_hash(plan, named.bytes))
+    return nx_model_create(plan, model_out, err);
+  int r = nx_model_recall(plan, registry, &named, model_out, err);
+  if (r == NX_E_NOT_FOUND)
+    return nx_fail(err, r,
+                   "the plan's initial_model %.16s… is not here: neurox-coordinator import MODEL "
+                   "--plan PLAN",
+                   plan->initial_model->sha256);
+  return r < 0 ? nx_error_prefix(err, r, "initial_model") : 0;
 }

@@ -31,5 +31,9 @@ int nx_model_advance(struct nx_model *model, const struct nx_hash *from, const s
 /* Keeps the model's canonical bytes in the registry. */
 int nx_model_publish(const struct nx_model *model, struct nx_model_registry *registry,
                      struct nx_hash *hash_out, struct nx_error *err);
+/* Model 0 of the plan: drawn from its seed, or the one that its section initial_model names.
+ * NX_E_NOT_FOUND: that one was not imported. */
+int nx_model_first(const struct nx_plan *plan, const struct nx_model_registry *registry,
+                   struct nx_model **model_out, struct nx_error *err);
 int nx_model_recall(const struct nx_plan *plan, const struct nx_model_registry *registry,
                     const struct nx_hash *hash, struct nx_model **model_out, struct nx_error *err);

@@ -77,7 +77,7 @@ int nx_training_run_start(const struct nx_training_run_config *config, struct nx
   _cleanup_(nx_training_run_destroyp) struct nx_training_run *run = NULL;
   int r = make_run(config, plan, &run, err);
   if (r < 0 || (r = number_rounds(run, err)) < 0 ||
-      (r = nx_model_create(run->plan, &run->model, err)) < 0 ||
+      (r = nx_model_first(run->plan, config->registry, &run->model, err)) < 0 ||
       (r = nx_model_publish(run->model, config->registry, &run->row.model_hash, err)) < 0 ||
       (r = keep_plan(run, plan, err)) < 0)
     return r;

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
+#include "common/plan_initial_model.h"
 #include "common/size.h"
 #include "crypto/plan_numbers.h"
 #include "models/metrics.h"
@@ -158,17 +159,22 @@ int nx_site_work_fetch_plan(struct nx_site_work *work, const struct nx_hash *has
   return r;
 }
 
+/* The hash of the plan's model 0. */
+static int first_model(const struct nx_plan *plan, struct nx_model **first_out,
+                       struct nx_hash *hash_out, struct nx_error *err) {
+  if (nx_plan_initial_model_hash(plan, hash_out->bytes))
+    return 0; /* fetched by that name when it is needed */
+  int r = nx_model_create(plan, first_out, err);
+  return r < 0 ? r : nx_model_hash(*first_out, NULL, hash_out, err);
+}
+
 int nx_site_work_plan(struct nx_site_work *work, const struct nx_hash *plan,
                       struct nx_hash *first_model_out, struct nx_error *err) {
   _cleanup_(nx_model_destroyp) struct nx_model *first = NULL;
   int r = 0;
   if (!work->plan || !nx_hash_equal(plan, &work->plan_hash))
     r = load_plan(work, plan, err);
-  if (r == 0)
-    r = nx_model_create(work->plan, &first, err);
-  if (r == 0)
-    r = nx_model_hash(first, NULL, first_model_out, err);
-  return r;
+  return r < 0 ? r : first_model(work->plan, &first, first_model_out, err);
 }
 
 const struct nx_plan *nx_site_work_current_plan(const struct nx_site_work *work) {
@@ -195,10 +201,8 @@ static int load_model(struct nx_site_work *work, const struct nx_hash *hash, str
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
   _cleanup_(nx_model_destroyp) struct nx_model *model = NULL;
   struct nx_hash first;
-  int r = nx_model_create(work->plan, &model, err);
-  if (r == 0)
-    r = nx_model_hash(model, NULL, &first, err);
-  if (r == 0 && !nx_hash_equal(&first, hash)) {
+  int r = first_model(work->plan, &model, &first, err);
+  if (r == 0 && !(model && nx_hash_equal(&first, hash))) {
     nx_model_destroy(nx_steal(&model));
     r = get_blob(work, NX_HOME_MODELS, hash, MODEL_CAP, &bytes, err);
     if (r == 0)
@@ -414,11 +418,11 @@ static int compute(struct nx_site_work *work, const struct nx_plan *plan,
                              work->cfg.member, work->cfg.stop.asked, work->cfg.stop.context, update,
                              err);
   int r = need_pool(work, err);
-  return r < 0 ? r
-               : nx_update_compute_general(round->kind, work->model, &signals, plan,
-                                           options.training_round, work->cfg.member, work->pool,
-                                           work->cfg.stop.asked, work->cfg.stop.context, update,
-                                           err);
+  return r < 0
+             ? r
+             : nx_update_compute_general(round->kind, work->model, &signals, plan,
+                                         options.training_round, work->cfg.member, work->pool,
+                                         work->cfg.stop.asked, work->cfg.stop.context, update, err);
 }
 
 int nx_site_work_make(struct nx_site_work *work, const struct nx_site_round *round,

@@ -1,9 +1,11 @@
 #include "coordinator/verbs/participation.h"
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/plan.h"
+#include "common/plan_initial_model.h"
 #include "common/size.h"
 #include "coordinator/admin/manifest.h"
 #include "models/tensor/safetensors.h"
@@ -58,7 +60,10 @@ static int add_plan(struct nx_federation *f, const struct nx_hash *hash, cJSON *
   cJSON *object = cJSON_AddObjectToObject(root, "plan");
   add_hex(object, "sha256", hash->bytes, sizeof hash->bytes);
   cJSON_AddStringToObject(object, "name", plan->name);
-  cJSON_AddStringToObject(root, "start", "weights drawn from the plan's seed");
+  char start[NX_HASH_HEX_SIZE + 8] = "weights drawn from the plan's seed";
+  if (plan->initial_model)
+    snprintf(start, sizeof start, "model %s", plan->initial_model->sha256);
+  cJSON_AddStringToObject(root, "start", start);
   cJSON *clipping = cJSON_AddObjectToObject(root, "clipping");
   cJSON_AddNumberToObject(clipping, "update_clip_norm", plan->aggregation.update_clip_norm);
   cJSON_AddNumberToObject(clipping, "value_range", plan->aggregation.value_range);

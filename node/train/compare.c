@@ -187,7 +187,11 @@ static int train_from_scratch(const struct comparison *c, const struct nx_datase
       .total_steps = steps,
       .batch = batch,
   };
-  int r = nx_model_create(plan, &model, err);
+  int r = plan->initial_model
+              ? nx_fail(err, NX_E_UNSUPPORTED,
+                        "the plan starts from another model (initial_model); compare trains from "
+                        "the seed: take the section out")
+              : nx_model_create(plan, &model, err);
   if (!r)
     r = nx_update_compute(NX_ROUND_STATISTICS, model, data, plan, 0, 0, NULL, NULL, &statistics,
                           err);

@@ -94,6 +94,26 @@ check "ECoG is embedded by both of its tokenisers" sh -c \
 refused "a model without a head predicts nothing" "trained for reconstruction.*no head" "$node" predict \
   "$work/model.safetensors" --plan "$work/plan.yaml" --home "$work/mouse" --out "$work/written/none"
 check "and leaves no file" sh -c "! ls '$work/written/none'*"
+# ---- another plan starts from that model ---------------------------------------------------------
+
+sed -e 's/^name: .*/name: general-further/' -e 's/^  objective: .*/  objective: next-patch/' \
+  -e 's/^  rounds: .*/  rounds: 1/' "$work/plan.yaml" >"$work/further.yaml"
+"$coordinator" import "$work/model.safetensors" --plan "$work/further.yaml" --sha256 "$hash" \
+  --home "$hub" >"$work/imported" 2>&1 || cat "$work/imported" >&2
+sed -n '/^initial_model:/,$p' "$work/imported" >>"$work/further.yaml"
+refused "a model with another hash than was said is not imported" "not what --sha256 says" \
+  "$coordinator" import "$work/model.safetensors" --plan "$work/further.yaml" --sha256 "0$hash" --home "$hub"
+head -c 100000 "$work/model.safetensors" >"$work/cut.safetensors"
+refused "nor one that was cut short" "cut.safetensors: import" \
+  "$coordinator" import "$work/cut.safetensors" --plan "$work/further.yaml" --home "$hub"
+sed "s/^  sha256: ..../  sha256: 0000/" "$work/further.yaml" >"$work/unknown.yaml"
+refused "a plan whose first model is not there does not start" "initial_model 0000.*import" \
+  "$coordinator" start "$work/unknown.yaml" --home "$hub"
+check "a plan that names the imported model starts" "$coordinator" start "$work/further.yaml" --home "$hub"
+check "and finishes" timeout 300 "$coordinator" watch --home "$hub"
+"$coordinator" export --home "$hub" --out "$work/further.safetensors" >"$work/said" 2>&1
+check "the new model says what it started from" sh -c \
+  "grep -q \"\$(sed -n 's/^  sha256: //p' '$work/further.yaml')\" '$work/further.safetensors.participation.json'"
 for log in "$hub/audit" "$work"/eeg/audit "$work"/ecog/audit "$work"/meg/audit \
   "$work"/mouse/audit "$work"/monkey/audit "$work"/fmri/audit; do
   check "the audit log of $(basename "$(dirname "$log")") verifies" "$audit" verify "$log"
