@@ -212,6 +212,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
     r = nx_plan_labels_check(plan->labels, err);
   if (!r)
     r = nx_plan_initial_model_check(plan->initial_model, err);
+  if (!r)
+    r = nx_plan_requires_check(plan->requires, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", name);
   *plan_out = nx_steal(&plan);

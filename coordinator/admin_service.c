@@ -1,9 +1,11 @@
 /* Admin/…: people's verbs, on the round thread. Who may call which: admin/roles.c. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/plan.h"
 #include "coordinator/admin/manifest.h"
 #include "coordinator/coordinator_internal.h"
+#include "coordinator/fitness.h"
 #include "coordinator/run_model.h"
 #include "proto/codec/manifest_chain.h"
 
@@ -58,7 +60,8 @@ static int seal_once(struct nx_coordinator *c, struct nx_error *err) {
 }
 
 /* A plan that could not run is refused before anything is sealed for it. */
-static int check_plan(struct nx_coordinator *c, struct nx_bytes text, struct nx_error *err) {
+static int check_plan(struct nx_coordinator *c, struct nx_bytes text, const struct nx_hash *hash,
+                      struct nx_error *err) {
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
   int r = nx_plan_parse("plan", text, &plan, err);
   if (r < 0)
@@ -66,7 +69,8 @@ static int check_plan(struct nx_coordinator *c, struct nx_bytes text, struct nx_
   pthread_mutex_lock(&c->directory_lock);
   size_t n = c->sealed ? c->n_founders : c->n_members;
   pthread_mutex_unlock(&c->directory_lock);
-  return nx_plan_check(plan, (uint32_t)n, err);
+  r = nx_plan_check(plan, (uint32_t)n, err);
+  return r < 0 ? r : nx_fitness_check(c, hash, plan->aggregation.minimum_members, err);
 }
 
 static int start(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes plan,
@@ -82,13 +86,16 @@ static int start(struct nx_coordinator *c, struct nx_stream *stream, struct nx_b
     return nx_fail(err, NX_E_STATE, "run %lld (%s) is under way: stop it first",
                    (long long)status.run, status.plan_name);
   }
-  int r = check_plan(c, plan, err);
+  int r = check_plan(c, plan, &hash, err);
   if (r < 0 || (r = seal_once(c, err)) < 0)
     return r;
   nx_training_run_destroy(nx_steal(&c->run));
   struct nx_training_run_config config = nx_coordinator_run_config(c);
   if ((r = nx_training_run_start(&config, plan, now, &c->run, err)) < 0)
     return r;
+  struct nx_run_status begun;
+  nx_training_run_status(c->run, &begun);
+  nx_fitness_ask(c, NULL, &hash, begun.plan_name);
   for (uint32_t id = 1; id < 256 && r == 0; id++)
     if (c->seats[id] && nx_coordinator_lists(c, id))
       r = nx_training_run_connected(c->run, id, now, err);
@@ -115,6 +122,7 @@ static int submit(struct nx_coordinator *c, struct nx_stream *stream, struct nx_
   NX_LOG(NX_LOG_INFO, "plan.submitted", NX_STR("name", plan->name), NX_HASH("plan", hash.bytes),
          NX_STR("role", nx_role_name(stream->role)));
   nx_session_announce_plan(c, NULL, &hash, plan->name);
+  nx_fitness_ask(c, NULL, &hash, plan->name);
   return 0;
 }
 
@@ -169,7 +177,7 @@ static void take_stop(struct nx_coordinator *c, struct nx_stream *stream, struct
 /* --- members -------------------------------------------------------------------------- */
 
 static void fill_member(struct nx_coordinator *c, const struct nx_store_member *member,
-                        struct nx_admin_member *out) {
+                        const struct nx_fitness_plan *asked, struct nx_admin_member *out) {
   const struct nx_stream *seat = c->seats[member->id];
   *out = (struct nx_admin_member){.id = member->id,
                                   .state = member->revoked ? NX_MEMBER_REVOKED : NX_MEMBER_AWAY,
@@ -179,6 +187,11 @@ static void fill_member(struct nx_coordinator *c, const struct nx_store_member *
                                   .last_seen = c->last_seen[member->id],
                                   .last_round = c->last_round[member->id]};
   memcpy(out->name, member->name, sizeof out->name);
+  if (asked) {
+    const struct nx_fitness_answer *answer = &asked->answers[member->id];
+    out->fit = answer->verdict, out->unmet = answer->unmet, out->counted = answer->counted;
+    out->subjects = answer->subjects, out->recordings = answer->recordings;
+  }
   if (!seat || member->revoked)
     return;
   out->state = seat->heartbeat.round ? NX_MEMBER_WORKING : NX_MEMBER_IDLE;
@@ -191,16 +204,26 @@ static void give_members(struct nx_coordinator *c, struct nx_stream *stream,
                          struct nx_bytes bytes) {
   _cleanup_free_ struct nx_admin_member *items = calloc(NX_STORE_MEMBERS, sizeof *items);
   _cleanup_(nx_buffer_finish) struct nx_buffer out = {0};
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  struct nx_admin_members list = {.items = items};
+  struct nx_admin_request request;
   struct nx_error err = {0};
   size_t n = 0;
-  (void)bytes;
-  int r = items ? 0 : nx_fail(&err, NX_E_NOMEM, "list members");
+  int r = items ? nx_arena_create(NX_ADMIN_ARENA, &arena, &err)
+                : nx_fail(&err, NX_E_NOMEM, "list members");
+  if (r == 0)
+    r = nx_admin_request_decode(bytes, arena, &request, &err);
   if (r == 0) {
+    char name[NX_STORE_NAME_SIZE] = "";
+    list.plan = nx_hash_is_zero(&request.plan) ? nx_fitness_present(c, name) : request.plan;
+    const struct nx_fitness_plan *asked = nx_fitness_of(c, &list.plan);
+    snprintf(list.plan_name, sizeof list.plan_name, "%s", asked ? asked->name : name);
     pthread_mutex_lock(&c->directory_lock);
     for (; n < c->n_members; n++)
-      fill_member(c, &c->members[n], &items[n]);
+      fill_member(c, &c->members[n], asked, &items[n]);
     pthread_mutex_unlock(&c->directory_lock);
-    r = nx_admin_members_encode(&(struct nx_admin_members){items, n}, &out, &err);
+    list.n = n;
+    r = nx_admin_members_encode(&list, &out, &err);
   }
   if (r < 0) {
     nx_stream_refuse(stream, &err);

@@ -10,6 +10,7 @@
 #include "coordinator/address.h"
 #include "coordinator/admin/revision.h"
 #include "coordinator/coordinator_internal.h"
+#include "coordinator/fitness.h"
 #include "coordinator/retention.h"
 #include "proto/codec/codec_manifest.h"
 
@@ -383,6 +384,7 @@ static void destroy(struct nx_coordinator *c) {
   nx_buffer_finish(&c->manifest_chain);
   nx_federation_close(c->federation);
   nx_cleanup_fd(&c->lock_fd);
+  free(c->fitness);
   pthread_mutex_destroy(&c->directory_lock);
   free(c);
 }
@@ -450,6 +452,11 @@ int nx_coordinator_serve(const char *home, const struct nx_serve_options *option
   mallopt(M_ARENA_MAX, 2); /* many threads, little memory */
   raise_descriptors();
   c->lock_fd = -1;
+  c->fitness = calloc(1, sizeof *c->fitness);
+  if (!c->fitness) {
+    free(c);
+    return nx_fail(err, NX_E_NOMEM, "serve");
+  }
   c->started = nx_clock_monotonic();
   pthread_mutex_init(&c->directory_lock, NULL);
   nx_rpc_library_start();

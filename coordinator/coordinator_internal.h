@@ -37,6 +37,7 @@ struct nx_stream {
 
   /* A member's session: round thread. */
   bool greeted;
+  uint32_t hears; /* NX_HEARS_… */
   char software[NX_SOFTWARE_SIZE];
   struct nx_heartbeat heartbeat;
 
@@ -90,6 +91,7 @@ struct nx_coordinator {
 
   /* The round thread's. */
   struct nx_training_run *run;
+  struct nx_fitness *fitness;
   bool sealed; /* the manifest is */
   struct nx_buffer manifest;
   struct nx_signature manifest_signature;
@@ -200,6 +202,7 @@ enum nx_rpc_status nx_log_open(void *context, struct nx_rpc_call *call,
 int nx_coordinator_tend_identity(struct nx_coordinator *c, struct nx_error *err);
 
 /* session_service.c, round thread */
+void nx_session_send_down(struct nx_stream *stream, const struct nx_session_message *message);
 void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message);
 /* Ends every session with a word; members come back by themselves. */
 void nx_session_close_all(struct nx_coordinator *c, const char *text);

@@ -2,12 +2,13 @@
 #include <stdio.h>
 
 #include "coordinator/coordinator_internal.h"
+#include "coordinator/fitness.h"
 
 #define PLANS_TOLD 16 /* of those submitted last, to a member that connects */
 
 /* --- down ----------------------------------------------------------------------------- */
 
-static void send_down(struct nx_stream *stream, const struct nx_session_message *message) {
+void nx_session_send_down(struct nx_stream *stream, const struct nx_session_message *message) {
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {.cap = NX_MESSAGE_CAP_MAIN};
   struct nx_error err;
   if (nx_session_down_encode(message, &bytes, &err) < 0) {
@@ -21,7 +22,7 @@ static void send_down(struct nx_stream *stream, const struct nx_session_message 
 void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message) {
   struct nx_coordinator *c = context;
   if (member < 256 && c->seats[member])
-    send_down(c->seats[member], &(struct nx_session_message){.kind = NX_SESSION_KIND_SIGNED,
+    nx_session_send_down(c->seats[member], &(struct nx_session_message){.kind = NX_SESSION_KIND_SIGNED,
                                                              .signed_message = message});
 }
 
@@ -30,7 +31,7 @@ void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, c
   snprintf(message.notice.text, sizeof message.notice.text, "%s", text);
   for (uint32_t id = 1; id < 256; id++)
     if (c->seats[id])
-      send_down(c->seats[id], &message);
+      nx_session_send_down(c->seats[id], &message);
 }
 
 void nx_session_announce_plan(struct nx_coordinator *c, struct nx_stream *stream,
@@ -41,10 +42,10 @@ void nx_session_announce_plan(struct nx_coordinator *c, struct nx_stream *stream
   nx_hash_hex(plan, hex);
   snprintf(message.notice.text, sizeof message.notice.text, "plan %s was submitted: %s", hex, name);
   if (stream)
-    send_down(stream, &message);
+    nx_session_send_down(stream, &message);
   for (uint32_t id = 1; !stream && id < 256; id++)
     if (c->seats[id])
-      send_down(c->seats[id], &message);
+      nx_session_send_down(c->seats[id], &message);
 }
 
 struct announcing {
@@ -124,6 +125,7 @@ static int fill_welcome(struct nx_coordinator *c, struct nx_welcome *welcome, st
   struct nx_store_run run;
   *welcome = (struct nx_welcome){.protocol = NX_PROTOCOL_VERSION,
                                  .software = NX_COORDINATOR_SOFTWARE,
+                                 .hears = NX_HEARS_SITES,
                                  .manifest = nx_buffer_view(&c->manifest),
                                  .manifest_signature = c->manifest_signature,
                                  .manifest_chain = nx_buffer_view(&c->manifest_chain)};
@@ -149,7 +151,7 @@ static int send_welcome(struct nx_coordinator *c, struct nx_stream *stream, stru
   struct nx_session_message message = {.kind = NX_SESSION_KIND_WELCOME};
   int r = fill_welcome(c, &message.welcome, &seals, err);
   if (r == 0)
-    send_down(stream, &message);
+    nx_session_send_down(stream, &message);
   nx_buffer_finish(&seals.bytes);
   struct announcing announcing = {c, stream};
   return r < 0 ? r
@@ -200,11 +202,16 @@ static int greet(struct nx_coordinator *c, struct nx_stream *stream,
     return 0;
   }
   stream->greeted = true;
+  stream->hears = message->hello.hears;
   memcpy(stream->software, message->hello.software, sizeof stream->software);
   c->claimed[stream->member] = message->hello.last_sealed;
   int r = take_seat(c, stream, &err);
-  if (r < 0 || (r = nx_members_ahead(c, &err)) < 0 || (r = send_welcome(c, stream, &err)) < 0 ||
-      (c->run && nx_coordinator_lists(c, stream->member) &&
+  if (r < 0 || (r = nx_members_ahead(c, &err)) < 0 || (r = send_welcome(c, stream, &err)) < 0) {
+    nx_coordinator_fail(c, &err);
+    return r;
+  }
+  nx_fitness_greet(c, stream); /* before its coming opens a round */
+  if ((c->run && nx_coordinator_lists(c, stream->member) &&
        (r = nx_training_run_connected(c->run, stream->member, nx_clock_monotonic(), &err)) < 0)) {
     nx_coordinator_fail(c, &err);
     return r;
@@ -215,7 +222,7 @@ static int greet(struct nx_coordinator *c, struct nx_stream *stream,
 
 static void hear_signed(struct nx_coordinator *c, uint32_t member, struct nx_bytes message) {
   struct nx_error err = {0};
-  if (nx_revisions_hear(c, member, message) || !nx_coordinator_lists(c, member))
+  if (nx_revisions_hear(c, member, message) || nx_fitness_hear(c, member, message) || !nx_coordinator_lists(c, member))
     return;
   if (c->run && nx_training_run_message(c->run, member, message, nx_clock_monotonic(), &err) < 0)
     nx_coordinator_fail(c, &err);
@@ -229,7 +236,7 @@ static void hear(struct nx_coordinator *c, struct nx_stream *stream,
     hear_signed(c, stream->member, message->signed_message);
   } else if (message->kind == NX_SESSION_KIND_HEARTBEAT) {
     stream->heartbeat = message->heartbeat;
-    send_down(stream, message);
+    nx_session_send_down(stream, message);
   } else if (message->kind == NX_SESSION_KIND_NOTICE) {
     NX_LOG(NX_LOG_INFO, "member.notice", NX_U64("member", stream->member),
            NX_STR("text", message->notice.text));

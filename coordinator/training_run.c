@@ -311,8 +311,29 @@ int nx_training_run_connected(struct nx_training_run *run, uint32_t member, int6
 
 int nx_training_run_lost(struct nx_training_run *run, uint32_t member, int64_t now,
                          struct nx_error *err) {
-  run->connected[member & 0xff] = false;
+  run->connected[member & 0xff] = run->asked[member & 0xff] = false;
   return happen(run, &(struct nx_round_event){.type = NX_ROUND_LOST, .member = member}, now, err);
+}
+
+void nx_training_run_asked(struct nx_training_run *run, uint32_t member, const struct nx_hash *plan,
+                           bool cannot, uint32_t unmet) {
+  if (!nx_hash_equal(plan, &run->row.plan_hash))
+    return;
+  run->asked[member & 0xff] = true;
+  run->cannot[member & 0xff] = cannot;
+  run->unmet[member & 0xff] = unmet;
+}
+
+int nx_training_run_fit(struct nx_training_run *run, uint32_t member, const struct nx_hash *plan,
+                        bool cannot, uint32_t unmet, int64_t now, struct nx_error *err) {
+  if (!nx_hash_equal(plan, &run->row.plan_hash))
+    return 0;
+  run->asked[member & 0xff] = false;
+  run->cannot[member & 0xff] = cannot;
+  run->unmet[member & 0xff] = unmet;
+  if (!run->core && run->next_try > now)
+    run->next_try = now;
+  return proceed(run, now, err);
 }
 
 /* A late M11 of the round before is kept for members that must catch up. */

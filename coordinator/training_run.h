@@ -70,6 +70,15 @@ int nx_training_run_uploaded(struct nx_training_run *run, uint32_t member, struc
                              uint64_t bytes, const struct nx_hash *root, int64_t now,
                              struct nx_error *err);
 
+/* The member was asked whether its data fit `plan` (another than the run's is passed over): its
+ * answer is waited for as long as an absent member is, before the first round. What it answered
+ * before holds until then. */
+void nx_training_run_asked(struct nx_training_run *run, uint32_t member, const struct nx_hash *plan,
+                           bool cannot, uint32_t unmet);
+/* It answered: cannot, and which requirements are not met. Who cannot is not invited. */
+int nx_training_run_fit(struct nx_training_run *run, uint32_t member, const struct nx_hash *plan,
+                        bool cannot, uint32_t unmet, int64_t now, struct nx_error *err);
+
 /* Operators. Pause and stop take effect when the present round is sealed or has failed;
  * NX_E_STATE says why not. */
 int nx_training_run_pause(struct nx_training_run *run, struct nx_error *err);

@@ -11,27 +11,58 @@ static const char *kind_name(enum nx_round_kind kind) {
   return kind == NX_ROUND_STATISTICS ? "statistics" : kind == NX_ROUND_TRAIN ? "train" : "evaluate";
 }
 
+/* Appends "words: name, name"; nothing when there are none. */
+static void name_those(const struct nx_training_run *run, const char *words, char kind, char *out,
+                       size_t size) {
+  size_t n = strlen(out);
+  bool first = true;
+  for (size_t i = 0; i < run->config.n_members && n + 1 < size; i++) {
+    const struct nx_round_member *member = &run->config.members[i];
+    uint32_t id = member->id;
+    char unmet[128] = "";
+    bool is = kind == 'a'   ? !run->connected[id]
+              : kind == 'q' ? run->connected[id] && run->asked[id]
+                            : run->connected[id] && run->cannot[id];
+    if (!is)
+      continue;
+    if (kind == 'c')
+      nx_requirements_tell(run->unmet[id], unmet, sizeof unmet);
+    snprintf(out + n, size - n, "%s%s%s%s%s%s", first ? (n ? "; " : "") : ", ", first ? words : "",
+             member->name, kind == 'c' ? " (" : "", unmet, kind == 'c' ? ")" : "");
+    n = strlen(out);
+    first = false;
+  }
+}
+
+/* why NULL: it is early; who is not here may still come. */
+static void say_who_is_missing(struct nx_training_run *run, const char *why) {
+  char names[200] = "";
+  name_those(run, "not connected: ", 'a', names, sizeof names);
+  name_those(run, "has not answered: ", 'q', names, sizeof names);
+  name_those(run, "cannot take part: ", 'c', names, sizeof names);
+  nx_training_run_note(run, "waiting%s%s; %s", why ? ": " : "", why ? why : "", names);
+}
+
 /* Who is invited: 0, or 1 when it is better to wait a little longer. */
 static int choose_cohort(struct nx_training_run *run, int64_t now) {
   struct nx_cohort_candidate candidates[NX_STORE_MEMBERS] = {0};
   struct nx_error why = {0};
-  size_t n = run->config.n_members, n_cohort = 0, n_connected = 0;
+  size_t n = run->config.n_members, n_cohort = 0, n_settled = 0;
   for (size_t i = 0; i < n; i++) {
     uint32_t id = run->config.members[i].id;
     candidates[i] = (struct nx_cohort_candidate){
-        .id = id, .connected = run->connected[id], .excluded = run->excluded[id]};
-    n_connected += run->connected[id];
+        .id = id,
+        .connected = run->connected[id] && !run->cannot[id],
+        .excluded = run->excluded[id]};
+    n_settled += run->connected[id] && !run->asked[id];
   }
   int r = nx_cohort_choose(candidates, n, run->plan->aggregation.minimum_members, run->cohort,
                            &n_cohort, &why);
-  if (r == 0 && (n_connected == n || now >= run->gather_until)) {
+  if (r == 0 && (n_settled == n || now >= run->gather_until)) {
     run->n_cohort = (uint32_t)n_cohort;
     return 0;
   }
-  if (now < run->gather_until)
-    nx_training_run_note(run, "waiting for %zu of %zu members", n - n_connected, n);
-  else
-    nx_training_run_note(run, "waiting: %s", why.text);
+  say_who_is_missing(run, now < run->gather_until ? NULL : why.text);
   run->next_try = now + NX_RETRY;
   return 1;
 }

@@ -35,6 +35,7 @@ static bool copy_welcome(struct node_message *message, const struct nx_welcome *
   message->model = welcome->model;
   message->plan = welcome->plan;
   message->first_round = welcome->first_round;
+  message->hears = welcome->hears;
   message->seals = calloc(welcome->n_sealed + 1, sizeof *message->seals);
   if (!message->seals)
     return false;
@@ -62,6 +63,8 @@ static void on_session_event(void *context, const struct nx_session_event *event
     message->kind = kinds[event->type];
     message->notice = event->notice;
     message->spki = event->spki;
+    message->asks = event->asks;
+    message->heard = event->heard;
     snprintf(message->text, sizeof message->text, "%s", event->text ? event->text : "");
     whole = nx_buffer_append(&message->bytes, event->message.data, event->message.size, NULL) == 0;
   }
@@ -269,7 +272,7 @@ static void close_node(struct nx_node *node) {
 
 static int release_when_idle(struct nx_node *node, struct nx_error *err) {
   /* A plan that is being fetched for the round to come would be released right behind it. */
-  if (!node->worker || node->holding || node->idle_since == NX_NEVER ||
+  if (!node->worker || node->holding || node->answering || node->idle_since == NX_NEVER ||
       nx_clock_monotonic() < node->idle_since + IDLE_AFTER)
     return 0;
   node->idle_since = nx_clock_monotonic();

@@ -11,8 +11,6 @@
 #include "crypto/threshold.h"
 #include "node/node_private.h"
 
-#define PLANS_KEPT 1024 /* files in HOME/plans, after which submitted plans are not fetched */
-
 void nx_node_message_destroy(void *memory) {
   struct node_message *message = memory;
   if (!message)
@@ -186,6 +184,7 @@ static int on_connected(struct nx_node *node, const struct node_message *message
   nx_egress_destination(node->egress, &message->spki);
   node->announced_plan = message->plan;
   node->announced_first = message->first_round;
+  node->hub_hears = message->hears;
   if (!message->bytes.size) {
     NX_LOG(NX_LOG_INFO, "federation.waiting",
            NX_STR("for", "the operator to start the first plan: members may still enrol"));
@@ -422,6 +421,8 @@ static int on_job(struct nx_node *node, struct node_message *message, struct nx_
     return on_prepared(node, job, err);
   if (job->kind == JOB_CATCH_UP)
     return on_caught_up(node, job, err);
+  if (job->kind == JOB_ANSWER)
+    return nx_node_answered(node, job, err);
   return nx_node_job_done(node, job, err);
 }
 
@@ -437,21 +438,17 @@ static int plan_told(const char *text, struct nx_hash *plan_out) {
   return nx_hash_from_hex(hex, plan_out, NULL);
 }
 
-/* Whoever floods us with plans fills no disk. */
-static bool may_keep_plan(struct nx_node *node, const struct nx_hash *plan) {
-  char folder[NX_PATH_SIZE], path[NX_PATH_SIZE], hex[NX_HASH_HEX_SIZE];
-  nx_hash_hex(plan, hex);
-  if (nx_path_join(folder, node->options.home, NX_HOME_PLANS, NULL) < 0)
-    return false;
-  return nx_folder_count(folder) < PLANS_KEPT && nx_path_join(path, folder, hex, NULL) == 0 &&
-         !nx_path_exists(path);
+static bool has_plan(const struct nx_node *node, const struct nx_hash *plan) {
+  char name[NX_HASH_HEX_SIZE + 8] = NX_HOME_PLANS "/", path[NX_PATH_SIZE];
+  nx_hash_hex(plan, name + strlen(name));
+  return nx_path_join(path, node->options.home, name, NULL) == 0 && nx_path_exists(path);
 }
 
 static int on_notice(struct nx_node *node, const struct node_message *message,
                      struct nx_error *err) {
   struct nx_hash plan;
   if (plan_told(message->text, &plan) == 0) {
-    struct node_job *job = may_keep_plan(node, &plan) ? nx_node_job(node, JOB_FETCH_PLAN) : NULL;
+    struct node_job *job = has_plan(node, &plan) ? NULL : nx_node_job(node, JOB_FETCH_PLAN);
     if (!job)
       return 0;
     job->round.plan = plan;
@@ -475,6 +472,8 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
     break;
   case NODE_NOTICE:
     r = on_notice(node, message, err);
+    if (r == 0 && !nx_hash_is_zero(&message->asks))
+      r = nx_node_asked(node, &message->asks, err);
     break;
   case NODE_DISCONNECTED:
     NX_LOG(NX_LOG_INFO, "coordinator.lost", NX_STR("why", message->text));

@@ -43,6 +43,7 @@
 #define NX_HOME_SPOOL "spool"
 #define NX_HOME_MODELS "models"
 #define NX_HOME_PLANS "plans"
+#define NX_HOME_ANSWERS "answers" /* to "do your data fit this plan?", a file each */
 #define NX_HOME_AUDIT "audit"
 
 /* What enrolment taught, in federation/federation.yaml. */

@@ -175,6 +175,8 @@ static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *e
     return 0;
   case JOB_FETCH_PLAN:
     return fetch_plan(node, job, err);
+  case JOB_ANSWER:
+    return nx_node_answer(node, job, err);
   case JOB_RELEASE:
     nx_site_work_release(node->work);
     return 0;
@@ -195,6 +197,7 @@ static void destroy_job(struct nx_job *base) {
   struct node_job *job = (struct node_job *)base;
   nx_mask_destroy(job->mask);
   nx_buffer_finish(&job->header);
+  nx_buffer_finish(&job->message);
   free(job->uploads);
   free(job->tiles);
   free(job->cohort);
@@ -276,6 +279,8 @@ static int on_checked(struct nx_node *node, struct node_job *job, struct nx_erro
 }
 
 static int on_released(struct nx_node *node) {
+  if (node->answering)
+    return 0; /* asked meanwhile: that job stands behind this one */
   nx_worker_destroy(nx_steal(&node->worker));
   malloc_trim(0);
   NX_LOG(NX_LOG_DEBUG, "node.idle", NX_STR("memory", "released"));
@@ -312,6 +317,7 @@ int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error
     return on_released(node);
   case JOB_ADOPT:
   case JOB_FETCH_PLAN:
+  case JOB_ANSWER:  /* node_answers.c */
   case JOB_PREPARE: /* node_events.c */
   case JOB_CATCH_UP:
     break;

@@ -39,6 +39,8 @@ struct node_message {
   struct nx_job *job;
   int code;            /* RENEWED */
   struct nx_hash spki; /* CONNECTED */
+  uint32_t hears;      /* CONNECTED */
+  struct nx_hash asks, heard; /* NOTICE */
   struct nx_signature manifest_signature;
   struct nx_buffer chain;
   uint64_t last_sealed, first_round;
@@ -56,6 +58,7 @@ enum node_job_kind {
   JOB_UPLOAD,
   JOB_CHECK,
   JOB_ADOPT,
+  JOB_ANSWER,     /* do our data fit a plan? */
   JOB_FETCH_PLAN, /* that was submitted, for the steward to read */
   JOB_RELEASE
 };
@@ -91,6 +94,7 @@ struct node_job {
   struct nx_site_sum opened;
   struct nx_ledger_charge charge; /* CONSIDER: what the round will charge */
   bool charges;
+  struct nx_buffer message; /* ANSWER: to be sent */
 };
 
 struct nx_node {
@@ -141,6 +145,8 @@ struct nx_node {
   struct nx_hash announced_plan; /* what Welcome said of the present run */
   uint64_t announced_first;
   uint64_t redialled_round; /* the invitation for which we asked anew what was sealed */
+  uint32_t hub_hears;        /* NX_HEARS_… of its Welcome */
+  unsigned answering;        /* JOB_ANSWER under way */
   unsigned holding;         /* jobs that messages wait for */
   struct node_message **held;
   size_t n_held;
@@ -181,6 +187,11 @@ int nx_node_hear_members(struct nx_node *node, const struct node_message *messag
                          struct nx_error *err);
 int nx_node_look_at_members(struct nx_node *node, struct nx_error *err);
 void nx_node_forget_proposal(struct nx_node *node);
+
+/* node_answers.c: what the hub asks about this site's data, and what the steward tells it. */
+int nx_node_asked(struct nx_node *node, const struct nx_hash *plan, struct nx_error *err);
+int nx_node_answer(struct nx_node *node, struct node_job *job, struct nx_error *err);
+int nx_node_answered(struct nx_node *node, struct node_job *job, struct nx_error *err);
 
 /* node_rotation.c: before anything is opened that the identity key signs. */
 int nx_node_finish_rotation(const char *home, uint32_t member, const char *origin,

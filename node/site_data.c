@@ -122,40 +122,43 @@ static int resolve_fold(const struct nx_dataset_options *options, const struct n
                           : person_of_fold(person_of_subjects, &files, fold, out, err);
 }
 
+int nx_site_data_describe(const struct nx_node_config_data *data,
+                          const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
+                          struct nx_pool *pool, bool any_label, struct nx_site_data_options *out,
+                          struct nx_error *err) {
+  *out = (struct nx_site_data_options){
+      .options = {.folder = data->folder,
+                  .allow_identity = data->allow_identifying_headers,
+                  .modality = data->modality,
+                  .species = data->species,
+                  .behaviour = data->behaviour,
+                  .skip_broken = data->broken_files == NX_BROKEN_SKIP,
+                  .any_label = any_label,
+                  .pool = pool}};
+  struct nx_dataset_options *options = &out->options;
+  options->reader = nx_sandbox_reader(out->reader);
+  if (!options->reader)
+    NX_LOG(NX_LOG_WARNING, "reader.missing",
+           NX_STR("effect", "recordings are parsed inside of the node, without a sandbox"));
+  int r = data->held_out_fold ? resolve_fold(options, plan, *data->held_out_fold, out->person, err)
+                              : 0;
+  if (r < 0)
+    return r;
+  out->people[0] = out->person;
+  options->held_out = data->held_out_fold ? out->people : (const char *const *)data->held_out;
+  options->n_held_out = data->held_out_fold ? 1 : data->n_held_out;
+  options->withdrawn = (const char *const *)withdrawals->names;
+  options->n_withdrawn = withdrawals->n;
+  return 0;
+}
+
 static int open_data(const struct nx_node_config_data *data,
                      const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                      struct nx_pool *pool, bool any_label, struct nx_dataset **dataset_out,
                      struct nx_error *err) {
-  char person[NX_SUBJECT_SIZE];
-  const char *people[1] = {person};
-  char reader[NX_PATH_SIZE];
-  struct nx_dataset_options options = {
-      .folder = data->folder,
-      .allow_identity = data->allow_identifying_headers,
-      .reader = nx_sandbox_reader(reader),
-      .modality = data->modality,
-      .species = data->species,
-      .behaviour = data->behaviour,
-      .skip_broken = data->broken_files == NX_BROKEN_SKIP,
-      .any_label = any_label,
-      .pool = pool,
-  };
-  if (!options.reader)
-    NX_LOG(NX_LOG_WARNING, "reader.missing",
-           NX_STR("effect", "recordings are parsed inside of the node, without a sandbox"));
-  if (data->held_out_fold) {
-    int r = resolve_fold(&options, plan, *data->held_out_fold, person, err);
-    if (r < 0)
-      return r;
-    options.held_out = people;
-    options.n_held_out = 1;
-  } else {
-    options.held_out = (const char *const *)data->held_out;
-    options.n_held_out = data->n_held_out;
-  }
-  options.withdrawn = (const char *const *)withdrawals->names;
-  options.n_withdrawn = withdrawals->n;
-  return nx_dataset_open(&options, plan, dataset_out, err);
+  struct nx_site_data_options site;
+  int r = nx_site_data_describe(data, withdrawals, plan, pool, any_label, &site, err);
+  return r < 0 ? r : nx_dataset_open(&site.options, plan, dataset_out, err);
 }
 
 int nx_site_data_open(const struct nx_node_config_data *data,

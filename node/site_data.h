@@ -13,6 +13,18 @@
  * one that does is enough. */
 int nx_site_data_check(const char *folder, bool skip_broken, struct nx_error *err);
 
+/* How the plan's data set would be opened; views of data and withdrawals. What `person` holds are
+ * those held out when node.yaml names a fold, which is counted over all people. any_label: as
+ * nx_site_data_open_any(). */
+struct nx_site_data_options {
+  struct nx_dataset_options options;
+  char reader[4096], person[NX_SUBJECT_SIZE];
+  const char *people[1];
+};
+int nx_site_data_describe(const struct nx_node_config_data *data,
+                          const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
+                          struct nx_pool *pool, bool any_label, struct nx_site_data_options *out,
+                          struct nx_error *err);
 /* The data set of the plan, with the held-out people of node.yaml and without those who withdrew.
  * A fold is counted over all people, so that a withdrawal moves nobody else between training and
  * held-out. pool may be NULL. Errors as nx_dataset_open(). */

@@ -197,6 +197,17 @@ int nx_site_gate_round(struct nx_site_gate *gate, const struct nx_site_round *ro
   return r;
 }
 
+struct nx_site_policy_compatibility nx_site_gate_compatibility(struct nx_site_gate *gate) {
+  struct nx_site_policy_compatibility rule = {.answer = NX_POLICY_ANSWER_NEVER};
+  pthread_mutex_lock(&gate->lock);
+  if (read_policy(gate, NULL) == 0 && gate->policy)
+    rule = gate->policy->compatibility;
+  pthread_mutex_unlock(&gate->lock);
+  if (!rule.plans_per_day)
+    rule.plans_per_day = NX_PLANS_PER_DAY;
+  return rule;
+}
+
 double nx_site_gate_delta(struct nx_site_gate *gate) {
   pthread_mutex_lock(&gate->lock);
   double delta = gate->policy ? nx_budget_delta(&gate->policy->privacy) : NX_EPSILON_DELTA;

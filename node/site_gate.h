@@ -47,6 +47,10 @@ struct nx_site_gate_round {
 int nx_site_gate_round(struct nx_site_gate *gate, const struct nx_site_round *round,
                        const struct nx_site_gate_round *asked, struct nx_error *err);
 
+/* What the coordinator may be told about this site's data; as policy.yaml says now, and nothing while
+ * it is broken. */
+struct nx_site_policy_compatibility nx_site_gate_compatibility(struct nx_site_gate *gate);
+
 /* The delta at which this site tells epsilon. */
 double nx_site_gate_delta(struct nx_site_gate *gate);
 

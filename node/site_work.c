@@ -25,6 +25,7 @@
 #include "node/subject_records.h"
 #include "node/train/private_update.h"
 
+#define PLANS_KEPT 1024 /* files in HOME/plans, after which no plan is fetched that does not run */
 #define MODEL_CAP ((size_t)4 << 30)
 
 struct nx_site_work {
@@ -147,13 +148,25 @@ static int load_plan(struct nx_site_work *work, const struct nx_hash *hash, stru
   return 0;
 }
 
+int nx_site_work_read_plan(struct nx_site_work *work, const struct nx_hash *hash,
+                           struct nx_plan **plan_out, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  char folder[NX_PATH_SIZE], path[NX_PATH_SIZE];
+  int r = nx_path_join(folder, work->cfg.home, NX_HOME_PLANS, err);
+  if (r == 0)
+    r = blob_path(work, NX_HOME_PLANS, hash, "", path, err);
+  /* Whoever floods us with plans fills no disk. */
+  if (r == 0 && !nx_path_exists(path) && nx_folder_count(folder) >= PLANS_KEPT)
+    r = nx_fail(err, NX_E_LIMIT, "%s holds %d plans: take old ones away", folder, PLANS_KEPT);
+  if (r == 0)
+    r = get_blob(work, NX_HOME_PLANS, hash, NX_CONFIG_CAP, &text, err);
+  return r < 0 ? r : nx_plan_parse("plan", nx_buffer_view(&text), plan_out, err);
+}
+
 int nx_site_work_fetch_plan(struct nx_site_work *work, const struct nx_hash *hash,
                             char name_out[NX_POLICY_NAME_SIZE], struct nx_error *err) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
-  int r = get_blob(work, NX_HOME_PLANS, hash, NX_CONFIG_CAP, &text, err);
-  if (r == 0)
-    r = nx_plan_parse("plan", nx_buffer_view(&text), &plan, err);
+  int r = nx_site_work_read_plan(work, hash, &plan, err);
   if (r == 0)
     snprintf(name_out, NX_POLICY_NAME_SIZE, "%s", plan->name);
   return r;

@@ -47,6 +47,9 @@ int nx_site_work_consider(struct nx_site_work *work, const struct nx_site_round 
                           const struct nx_transcript_parameters *parameters,
                           struct nx_ledger_charge *charge_out, bool *charges_out,
                           struct nx_error *err);
+/* Any plan, from HOME/plans or fetched; the current one stays. NX_E_LIMIT: HOME/plans is full. */
+int nx_site_work_read_plan(struct nx_site_work *work, const struct nx_hash *hash,
+                           struct nx_plan **plan_out, struct nx_error *err);
 /* The text of a plan that was submitted, into HOME/plans; its name. */
 int nx_site_work_fetch_plan(struct nx_site_work *work, const struct nx_hash *plan,
                             char name_out[NX_POLICY_NAME_SIZE], struct nx_error *err);

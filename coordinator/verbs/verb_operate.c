@@ -10,6 +10,7 @@
 #include "coordinator/store/run_store.h"
 #include "coordinator/verbs/coordinator_verb.h"
 #include "coordinator/verbs/operator_client.h"
+#include "coordinator/verbs/sites.h"
 
 static const char *kind_name(uint32_t kind) {
   return kind == 1 ? "statistics" : kind == 2 ? "training" : "evaluation";
@@ -88,7 +89,8 @@ static void add_run(cJSON *object, const struct nx_admin_status *s) {
   add_hash(object, "model_sha256", &s->model);
 }
 
-static int print_json(const struct nx_admin_status *s, struct nx_error *err) {
+static int print_json(const struct nx_admin_status *s, const struct nx_sites *sites,
+                      struct nx_error *err) {
   cJSON *object = cJSON_CreateObject();
   cJSON_AddStringToObject(object, "federation", s->federation_name);
   cJSON_AddNumberToObject(object, "nodes", s->n_members);
@@ -98,6 +100,7 @@ static int print_json(const struct nx_admin_status *s, struct nx_error *err) {
   cJSON_AddStringToObject(
       object, "state", s->run_state ? nx_run_state_name((enum nx_run_state)s->run_state) : "none");
   add_run(object, s);
+  nx_sites_json(sites, object);
   char *text = cJSON_Print(object);
   cJSON_Delete(object);
   if (!text)
@@ -111,11 +114,12 @@ static int print_json(const struct nx_admin_status *s, struct nx_error *err) {
 
 struct request {
   const char *method, *reason;
+  struct nx_hash plan; /* status: of which plan sites are told; zero: the present one */
   bool json;
 };
 
 static int ask(const char *home, const struct request *request, struct nx_admin_status *status,
-               struct nx_error *err) {
+               struct nx_sites *sites, struct nx_error *err) {
   _cleanup_(nx_operator_close) struct nx_operator operator_ = {0};
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
   struct nx_admin_request message = {0};
@@ -123,28 +127,37 @@ static int ask(const char *home, const struct request *request, struct nx_admin_
   int r = nx_admin_request_encode(&message, &bytes, err);
   if (r < 0 || (r = nx_operator_open(home, &operator_, err)) < 0)
     return r;
-  return nx_operator_status(&operator_, request->method, nx_buffer_view(&bytes), status, err);
+  r = nx_operator_status(&operator_, request->method, nx_buffer_view(&bytes), status, err);
+  bool whole = r == 0 && !strcmp(request->method, NX_METHOD_ADMIN_STATUS);
+  return whole ? nx_sites_get(&operator_, &request->plan, sites, err) : r;
 }
 
 static int run_simple(int argc, char *const *argv, const char *name, const char *method,
                       struct nx_error *err) {
-  const char *given = NX_COORDINATOR_HOME, *words;
+  _cleanup_(nx_sites_finish) struct nx_sites sites = {0};
+  const char *given = NX_COORDINATOR_HOME, *plan = NULL, *words;
   struct request request = {.method = method};
   const struct nx_option options[] = {{.name = "home", .value = &given},
                                       {.name = "json", .flag = &request.json},
-                                      {.name = "reason", .value = &request.reason}};
+                                      {.name = "reason", .value = &request.reason},
+                                      {.name = "plan", .value = &plan}};
   struct nx_admin_status status;
   char home[NX_PATH_SIZE];
-  size_t n_words, n_options = strcmp(name, "status") ? 3 : 2;
-  if (nx_options_parse(argc, argv, options, n_options, &words, 0, &n_words, err) < 0 ||
-      nx_verb_home(given, home, err) < 0)
+  size_t n_words, n_options = 3;
+  bool is_status = !strcmp(name, "status");
+  const struct nx_option of_status[] = {options[0], options[1], options[3]};
+  if (nx_options_parse(argc, argv, is_status ? of_status : options, n_options, &words, 0, &n_words,
+                       err) < 0 ||
+      nx_verb_home(given, home, err) < 0 ||
+      (plan && nx_hash_from_hex(plan, &request.plan, err) < 0))
     return NX_VERB_USAGE;
-  int r = ask(home, &request, &status, err);
+  int r = ask(home, &request, &status, &sites, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", name);
   if (request.json)
-    return print_json(&status, err);
+    return print_json(&status, &sites, err);
   print_status(&status);
+  nx_sites_print(&sites);
   return 0;
 }
 
@@ -163,10 +176,14 @@ static int run_stop(int argc, char *const *argv, struct nx_error *err) {
 const struct nx_coordinator_verb nx_coordinator_status = {
     .name = "status",
     .summary = "how the federation and its run stand",
-    .help = "usage: neurox-coordinator status [--json]\n\n"
+    .help = "usage: neurox-coordinator status [--json] [--plan SHA256]\n\n"
+            "Which sites can take part in the plan (of the run, or submitted last), and for those\n"
+            "that cannot which of its requirements their data do not meet; sites answer that\n"
+            "themselves, before a run. Counts are rounded down by the site.\n\n"
             "Losses, AUROC and balanced accuracy come out of masked sums: nobody's own figures\n"
             "are known here.\n\n" NX_HELP_COORDINATOR_HOME
-            "  --json          one JSON object, for programs\n",
+            "  --json          one JSON object, for programs\n"
+            "  --plan SHA256   answers about this plan (of the last 16 asked about)\n",
     .run = run_status,
 };
 const struct nx_coordinator_verb nx_coordinator_pause = {
@@ -202,7 +219,7 @@ static int wait_for_members(struct nx_operator *operator_, uint64_t wanted, stru
 }
 
 static int start(const char *home, const char *path, uint64_t wait, struct nx_admin_status *status,
-                 struct nx_error *err) {
+                 struct nx_sites *sites, struct nx_error *err) {
   _cleanup_(nx_operator_close) struct nx_operator operator_ = {0};
   _cleanup_(nx_buffer_finish) struct nx_buffer plan = {0}, request = {0};
   int r = nx_file_read(path, NX_ADMIN_PLAN_CAP, &plan, err);
@@ -212,11 +229,12 @@ static int start(const char *home, const char *path, uint64_t wait, struct nx_ad
   if (r < 0 || (r = nx_operator_open(home, &operator_, err)) < 0 ||
       (wait && (r = wait_for_members(&operator_, wait, err)) < 0))
     return r;
-  return nx_operator_status(&operator_, NX_METHOD_ADMIN_START, nx_buffer_view(&request), status,
-                            err);
+  r = nx_operator_status(&operator_, NX_METHOD_ADMIN_START, nx_buffer_view(&request), status, err);
+  return r < 0 ? r : nx_sites_get(&operator_, NULL, sites, err);
 }
 
 static int run_start(int argc, char *const *argv, struct nx_error *err) {
+  _cleanup_(nx_sites_finish) struct nx_sites sites = {0};
   const char *given = NX_COORDINATOR_HOME, *wait_text = NULL, *path;
   const struct nx_option options[] = {{.name = "home", .value = &given},
                                       {.name = "wait-members", .value = &wait_text}};
@@ -232,10 +250,11 @@ static int run_start(int argc, char *const *argv, struct nx_error *err) {
     nx_fail(err, NX_E_INVALID, "name the plan's file");
     return NX_VERB_USAGE;
   }
-  int r = start(home, path, wait, &status, err);
+  int r = start(home, path, wait, &status, &sites, err);
   if (r < 0)
     return nx_error_prefix(err, r, "start %.200s", path);
   print_status(&status);
+  nx_sites_print(&sites);
   return 0;
 }
 
@@ -246,7 +265,10 @@ const struct nx_coordinator_verb nx_coordinator_start = {
             "Sends the plan exactly as written; its SHA-256 is what members approve. The first\n"
             "start seals the manifest of members. A run is one round of feature statistics, the\n"
             "plan's training rounds, and one round of evaluation, each a secure sum. With the\n"
-            "plan of a paused run, start goes on with it.\n\n" NX_HELP_COORDINATOR_HOME
+            "plan of a paused run, start goes on with it.\n\n"
+            "Sites whose data do not meet what the plan requires are named and not invited; where\n"
+            "too few are left, start says so and nothing begins (submit the plan first: then they\n"
+            "have answered).\n\n" NX_HELP_COORDINATOR_HOME
             "  --wait-members N   wait first until N members are connected\n",
     .run = run_start,
 };

@@ -8,6 +8,7 @@
 #include "common/file.h"
 #include "common/plan_labels.h"
 #include "common/size.h"
+#include "node/dataset/fit.h"
 #include "node/dataset/load.h"
 #include "node/dataset/manifest_hash.h"
 #include "node/dataset/montage.h"
@@ -63,8 +64,8 @@ static int find_channel(const struct nx_loaded *loaded, const char *name) {
 }
 
 /* The first recording's electrodes that every other has too, in its order. */
-static int common_channels(struct nx_dataset *dataset, const struct nx_loaded *loaded, size_t n,
-                           struct nx_error *err) {
+static int common_channels(struct nx_dataset *dataset, const struct nx_plan *plan,
+                           const struct nx_loaded *loaded, size_t n, struct nx_error *err) {
   size_t most = loaded[0].n_channels;
   dataset->names = calloc(most, sizeof *dataset->names);
   dataset->positions = calloc(3 * most, sizeof *dataset->positions);
@@ -80,9 +81,8 @@ static int common_channels(struct nx_dataset *dataset, const struct nx_loaded *l
     memcpy(dataset->names[at], loaded[0].names[c], sizeof *dataset->names);
     nx_montage_position(dataset->names[at], dataset->positions + 3 * at);
   }
-  if (!dataset->summary.n_channels)
-    return nx_fail(err, NX_E_FORMAT, "no electrode is in every recording: use one montage");
-  return 0;
+  return nx_fit_channels(plan, dataset->names[0], sizeof *dataset->names,
+                         dataset->summary.n_channels, err);
 }
 
 /* Under a privacy mechanism one person's recordings must not decide how another's are read:
@@ -175,7 +175,7 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
   dataset->summary.n_recordings = n;
   dataset->summary.rate_hz = job->plan->preprocessing.rate_hz;
   dataset->summary.synthetic = job->files->synthetic;
-  int r = common_channels(dataset, job->loaded, job->n_sources, err);
+  int r = common_channels(dataset, job->plan, job->loaded, job->n_sources, err);
   if (!r && job->plan->privacy != NX_PRIVACY_NONE)
     r = check_same_channels(job->loaded, job->n_sources, err);
   for (size_t i = 0; !r && i < n; i++) {
@@ -201,9 +201,9 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
   if (r < 0)
     return r;
   count(dataset, job->plan);
-  if (!options->any_label && dataset->summary.n_subjects < job->plan->data.minimum_subjects)
-    return nx_fail(err, NX_E_DENIED, "%s has %zu subjects, the plan asks for %u", options->folder,
-                   dataset->summary.n_subjects, job->plan->data.minimum_subjects);
+  if (!options->any_label &&
+      (r = nx_fit_counts(job->plan, options->folder, &dataset->summary, err)) < 0)
+    return r;
   dataset->summary.manifest =
       nx_manifest_hash(job->hashes, job->n_sources, job->plan, dataset->summary.n_subjects);
   return 0;
@@ -228,6 +228,13 @@ static void find_sources(struct job *job) {
       job->first[job->n_sources++] = i;
     job->source[i] = slot;
   }
+}
+
+/* What node.yaml says of this site must not contradict the plan. */
+static int check_kind(const struct nx_dataset_options *options, const struct nx_plan *plan,
+                      struct nx_error *err) {
+  int r = nx_fit_kind("modality", plan->data.modality, options->modality, NULL, err);
+  return r < 0 ? r : nx_fit_kind("species", plan->data.species, options->species, NULL, err);
 }
 
 static int load_all(struct job *job, struct nx_dataset *dataset, struct nx_error *err) {
@@ -265,8 +272,10 @@ int nx_dataset_open(const struct nx_dataset_options *options, const struct nx_pl
   _cleanup_(nx_subjects_finish) struct nx_subject_files files = {0};
   if (!dataset)
     return nx_fail(err, NX_E_NOMEM, "data set: out of memory");
-  int r = plan->modalities ? nx_signal_set_open(options, plan, &dataset->signals, err)
-                           : nx_subjects_list(options, plan, &files, err);
+  int r = check_kind(options, plan, err);
+  if (!r)
+    r = plan->modalities ? nx_signal_set_open(options, plan, &dataset->signals, err)
+                         : nx_subjects_list(options, plan, &files, err);
   if (r < 0)
     return r;
   if (dataset->signals) {

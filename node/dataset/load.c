@@ -137,6 +137,8 @@ static int process(struct nx_recording *recording, const struct nx_tsv *table,
   if ((double)n / rate < plan->window.seconds)
     return nx_fail(err, NX_E_FORMAT, "lasts %g s, one window %g s: take the file out",
                    (double)n / rate, plan->window.seconds);
+  if ((r = nx_look_rate(plan, false, &(struct nx_look){.rate_hz = rate}, err)) < 0)
+    return r;
   if (!nx_size_mul(n, loaded->n_channels, &total) || total > NX_CHAIN_SAMPLES_CAP)
     return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
   _cleanup_free_ double *x = reallocarray(NULL, total, sizeof *x), *y = NULL;
@@ -185,6 +187,72 @@ int nx_load_recording(const char *path, const struct nx_load_options *options,
     return nx_error_prefix(err, r, "%s", path);
   }
   return 0;
+}
+
+/* ---- headers alone --------------------------------------------------------------------------- */
+
+int nx_look_rate(const struct nx_plan *plan, bool filtered, struct nx_look *look,
+                 struct nx_error *err) {
+  const struct nx_plan_preprocessing *p = &plan->preprocessing;
+  double highest = fmax(p->low_pass_hz, fmax(p->high_pass_hz, p->notch_hz));
+  double least = plan->requires ? plan->requires->minimum_rate_hz : 0;
+  look->unmet = NX_REQUIRES_RATE;
+  if (filtered && look->rate_hz <= 2 * highest)
+    return nx_fail(err, NX_E_DENIED, "is sampled at %g Hz, too slowly for a filter at %g Hz",
+                   look->rate_hz, highest);
+  if (look->rate_hz < least)
+    return nx_fail(err, NX_E_DENIED, "is sampled at %g Hz, the plan asks for %g Hz", look->rate_hz,
+                   least);
+  return 0;
+}
+
+static int look_at(const struct nx_recording_info *info, const struct nx_tsv *table,
+                   const struct nx_plan *plan, struct nx_look *look, struct nx_error *err) {
+  struct nx_loaded chosen = {0};
+  uint32_t picks[NX_MONTAGE_CHANNELS];
+  look->unmet = NX_REQUIRES_READABLE;
+  if (info->truncated || info->discontinuous)
+    return nx_fail(err, NX_E_FORMAT, "is cut off or has gaps");
+  look->unmet = NX_REQUIRES_CHANNELS;
+  int r = choose_channels(info, table, &chosen, picks, err);
+  if (r < 0)
+    return r;
+  look->names = calloc(chosen.n_channels, sizeof *look->names);
+  if (!look->names)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  look->n_channels = chosen.n_channels;
+  for (size_t c = 0; c < chosen.n_channels; c++)
+    snprintf(look->names[c], sizeof *look->names, "%s", chosen.names[c]);
+  const struct nx_channel *first = &info->channels[picks[0]];
+  look->rate_hz = first->rate_hz;
+  look->unmet = NX_REQUIRES_READABLE;
+  if ((double)first->n_samples / first->rate_hz < plan->window.seconds)
+    return nx_fail(err, NX_E_FORMAT, "is shorter than one window of %g s", plan->window.seconds);
+  return nx_look_rate(plan, true, look, err);
+}
+
+int nx_load_look(const char *path, const struct nx_load_options *options,
+                 const struct nx_plan *plan, struct nx_look *look_out, struct nx_error *err) {
+  _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
+  _cleanup_(nx_tsv_finish) struct nx_tsv table = {0};
+  *look_out = (struct nx_look){.unmet = NX_REQUIRES_READABLE};
+  int r = options->channels ? nx_tsv_read(options->channels, &table, err) : 0;
+  if (!r)
+    r = options->reader ? nx_recording_open_sandboxed(options->reader, path, &recording, err)
+                        : nx_recording_open(path, &recording, err);
+  if (!r && !options->allow_identity)
+    r = nx_load_check_identity(nx_recording_info(recording), err);
+  if (!r)
+    r = look_at(nx_recording_info(recording), &table, plan, look_out, err);
+  if (r < 0)
+    nx_look_finish(look_out);
+  return r < 0 ? nx_error_prefix(err, r, "%s", path) : 0;
+}
+
+void nx_look_finish(struct nx_look *look) {
+  free(look->names);
+  look->names = NULL;
+  look->n_channels = 0;
 }
 
 void nx_loaded_finish(struct nx_loaded *loaded) {

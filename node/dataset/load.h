@@ -1,6 +1,7 @@
 /* Load: one recording from its file to robust units, as the plan's preprocessing says. */
 #pragma once
 
+#include "common/plan_requires.h"
 #include "node/dataset/dataset.h"
 #include "node/recordings/recording.h"
 
@@ -26,4 +27,19 @@ int nx_load_recording(const char *path, const struct nx_load_options *options,
                       struct nx_error *err);
 /* NX_E_DENIED, with the mend: the header may say who it is. */
 int nx_load_check_identity(const struct nx_recording_info *info, struct nx_error *err);
+/* What a recording's header alone says of it, for this plan (fit.h). */
+struct nx_look {
+  enum nx_requirement unmet; /* when it does not fit: which demand is not met, and err says why */
+  double rate_hz;
+  size_t n_channels;
+  char (*names)[NX_CHANNEL_NAME_SIZE]; /* [n_channels] that would be used */
+  bool has_behaviour;                  /* position or velocity are recorded with it */
+};
+/* Errors as nx_load_recording(), by what the header shows. */
+int nx_load_look(const char *path, const struct nx_load_options *options,
+                 const struct nx_plan *plan, struct nx_look *look_out, struct nx_error *err);
+/* The plan's filters work at this rate, and it is what the plan requires; else NX_E_DENIED. */
+int nx_look_rate(const struct nx_plan *plan, bool filtered, struct nx_look *look,
+                 struct nx_error *err);
+void nx_look_finish(struct nx_look *look);
 void nx_loaded_finish(struct nx_loaded *loaded);

@@ -7,6 +7,7 @@
 
 #include "common/size.h"
 #include "node/dataset/chain.h"
+#include "node/dataset/fit.h"
 #include "node/dataset/load.h"
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
@@ -398,6 +399,17 @@ static int check_lengths(const struct job *job, struct nx_error *err) {
   return 0;
 }
 
+/* What the plan requires of rates and channels. */
+static int check_required(const struct job *job, struct nx_error *err) {
+  _cleanup_free_ char(*names)[NX_CHANNEL_NAME_SIZE] = calloc(job->n + 1, sizeof *names);
+  if (!names)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  for (size_t c = 0; c < job->n; c++)
+    memcpy(names[c], job->info->channels[job->picks[c]].name, sizeof *names);
+  int r = nx_look_rate(job->plan, false, &(struct nx_look){.rate_hz = job->rate_hz}, err);
+  return r < 0 ? r : nx_fit_channels(job->plan, names[0], sizeof *names, job->n, err);
+}
+
 static int process(struct job *job, struct nx_error *err) {
   if (job->info->truncated)
     return nx_fail(err, NX_E_FORMAT, "cut off: copy the file again");
@@ -408,6 +420,8 @@ static int process(struct job *job, struct nx_error *err) {
     r = pick(job, err);
   if (!r)
     r = is_counted(job->modality) ? load_counted(job, err) : load_continuous(job, err);
+  if (!r)
+    r = check_required(job, err);
   if (!r)
     r = check_lengths(job, err);
   if (!r)
@@ -444,6 +458,59 @@ int nx_signal_load(const char *path, const char *reader, const struct nx_plan *p
     return nx_error_prefix(err, r, "%s", path);
   }
   return 0;
+}
+
+/* ---- headers alone --------------------------------------------------------------------------- */
+
+static int look_at(struct job *job, struct nx_look *look, struct nx_error *err) {
+  bool filtered = !is_counted(job->modality) && job->modality != NX_MODALITY_FMRI;
+  if (job->info->truncated || job->info->discontinuous)
+    return nx_fail(err, NX_E_FORMAT, "is cut off or has gaps");
+  for (size_t i = 0; i < job->info->n_channels; i++)
+    look->has_behaviour |= job->info->channels[i].type == NX_CHANNEL_BEHAVIOUR;
+  int r = make_streams(job, err);
+  look->unmet = NX_REQUIRES_CHANNELS;
+  if (!r)
+    r = pick(job, err);
+  if (r < 0)
+    return r;
+  look->names = calloc(job->n, sizeof *look->names);
+  if (!look->names)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  look->n_channels = job->n;
+  for (size_t c = 0; c < job->n; c++)
+    memcpy(look->names[c], job->info->channels[job->picks[c]].name, sizeof *look->names);
+  look->rate_hz = job->rate_hz;
+  look->unmet = NX_REQUIRES_READABLE;
+  for (size_t k = 0; k < job->out->n_streams; k++)
+    job->out->streams[k].n_samples =
+        (size_t)ceil((double)job->n_samples * job->out->streams[k].rate_hz / job->rate_hz);
+  r = check_lengths(job, err);
+  return r < 0 ? r : nx_look_rate(job->plan, filtered, look, err);
+}
+
+int nx_signal_look(const char *path, const struct nx_load_options *options,
+                   const struct nx_plan *plan, enum nx_modality modality, struct nx_look *look_out,
+                   struct nx_error *err) {
+  _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
+  struct nx_loaded_signal unused = {0};
+  *look_out = (struct nx_look){.unmet = NX_REQUIRES_READABLE};
+  int r = options->reader ? nx_recording_open_sandboxed(options->reader, path, &recording, err)
+                          : nx_recording_open(path, &recording, err);
+  struct job job = {.plan = plan,
+                    .modality = modality,
+                    .recording = recording,
+                    .info = recording ? nx_recording_info(recording) : NULL,
+                    .out = &unused};
+  if (!r && !options->allow_identity)
+    r = nx_load_check_identity(job.info, err);
+  if (!r)
+    r = look_at(&job, look_out, err);
+  free(job.picks);
+  nx_loaded_signal_finish(&unused);
+  if (r < 0)
+    nx_look_finish(look_out);
+  return r < 0 ? nx_error_prefix(err, r, "%s", path) : 0;
 }
 
 int nx_signal_load_behaviour(const char *path, const char *reader,

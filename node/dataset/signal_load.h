@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "node/dataset/load.h"
 #include "node/dataset/signal.h"
 #include "node/recordings/recording.h"
 
@@ -49,6 +50,10 @@ struct nx_loaded_signal {
 int nx_signal_load(const char *path, const char *reader, const struct nx_plan *plan,
                    enum nx_modality modality, bool allow_identity,
                    struct nx_loaded_signal *signal_out, struct nx_error *err);
+/* What its header alone says (load.h). Errors as nx_signal_load(), by what the header shows. */
+int nx_signal_look(const char *path, const struct nx_load_options *options,
+                   const struct nx_plan *plan, enum nx_modality modality, struct nx_look *look_out,
+                   struct nx_error *err);
 /* Only the channels of behaviour of any recording, such as a camera's tracking. */
 int nx_signal_load_behaviour(const char *path, const char *reader,
                              struct nx_loaded_signal *signal_out, struct nx_error *err);

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/size.h"
 #include "node/dataset/behaviour.h"
+#include "node/dataset/fit.h"
 #include "node/dataset/manifest_hash.h"
 #include "node/dataset/signal_load.h"
 #include "node/dataset/subjects.h"
@@ -70,17 +71,21 @@ static void load_one(void *context, size_t index, size_t worker) {
 
 /* ---- labels ---------------------------------------------------------------------------------- */
 
-/* 0 or 1, or -1: the word, or the state it means, is no label of the plan. */
-static int label_of(const struct job *job, const char *word) {
-  const char *labels[] = {job->plan->data.negative_label, job->plan->data.positive_label};
+int nx_signal_label(const struct nx_plan *plan, const struct nx_behaviour *behaviour,
+                    const char *word) {
+  const char *labels[] = {plan->data.negative_label, plan->data.positive_label};
   for (int i = 0; *word && i < 2; i++)
     if (!strcasecmp(word, labels[i]))
       return i;
-  int state = job->behaviour && *word ? nx_behaviour_state(job->behaviour, word) : -1;
+  int state = behaviour && *word ? nx_behaviour_state(behaviour, word) : -1;
   for (int i = 0; state >= 0 && i < 2; i++)
-    if (nx_behaviour_state(job->behaviour, labels[i]) == state)
+    if (nx_behaviour_state(behaviour, labels[i]) == state)
       return i;
   return -1;
+}
+
+static int label_of(const struct job *job, const char *word) {
+  return nx_signal_label(job->plan, job->behaviour, word);
 }
 
 /* Position or velocity of a recording: its own channels, or a file of the same clock. */
@@ -298,9 +303,9 @@ static int assemble(struct job *job, struct nx_error *err) {
   if (r < 0)
     return r;
   count(job);
-  if (!job->options->any_label && set->summary.n_subjects < job->plan->data.minimum_subjects)
-    return nx_fail(err, NX_E_DENIED, "%s has %zu subjects, the plan asks for %u",
-                   job->options->folder, set->summary.n_subjects, job->plan->data.minimum_subjects);
+  if (!job->options->any_label &&
+      (r = nx_fit_counts(job->plan, job->options->folder, &set->summary, err)) < 0)
+    return r;
   set->summary.manifest =
       nx_manifest_hash(job->hashes, n_hashes, job->plan, set->summary.n_subjects);
   return 0;
@@ -324,25 +329,11 @@ static int load_all(struct job *job, struct nx_error *err) {
   return assemble(job, err);
 }
 
-/* What the plan says of a site's signals, or the site where the plan leaves it open. */
-static int say(const char *key, const char *plan, const char *site, const char **word_out,
-               struct nx_error *err) {
-  bool open = !strcmp(plan, "any");
-  if (!open && site && strcmp(plan, site) != 0)
-    return nx_fail(err, NX_E_DENIED, "the plan is for %s %s, this site has %s", key, plan, site);
-  *word_out = open ? site : plan;
-  return *word_out ? 0
-                   : nx_fail(err, NX_E_INVALID,
-                             "the plan takes any %s: say in node.yaml which one this site has "
-                             "(data.%s)",
-                             key, key);
-}
-
 static int resolve(struct job *job, struct nx_error *err) {
   const char *modality, *species;
-  int r = say("modality", job->plan->data.modality, job->options->modality, &modality, err);
+  int r = nx_fit_kind("modality", job->plan->data.modality, job->options->modality, &modality, err);
   if (!r)
-    r = say("species", job->plan->data.species, job->options->species, &species, err);
+    r = nx_fit_kind("species", job->plan->data.species, job->options->species, &species, err);
   if (!r && !nx_modality_from_name(modality, &job->modality))
     r = nx_fail(err, NX_E_INVALID, "modality %s: use eeg, meg, ieeg, lfp, spikes, calcium or fmri",
                 modality);

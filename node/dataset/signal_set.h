@@ -21,5 +21,10 @@ const struct nx_dataset_summary *nx_signal_set_summary(const struct nx_signal_se
 const struct nx_dataset_recording *nx_signal_set_recording(const struct nx_signal_set *set,
                                                            size_t index);
 const struct nx_signals *nx_signal_set_signals(const struct nx_signal_set *set, size_t *n_out);
+struct nx_behaviour;
+/* 0 or 1: the word, or the state it means by the vocabulary (NULL: none), is a label of the plan; or
+ * -1. */
+int nx_signal_label(const struct nx_plan *plan, const struct nx_behaviour *behaviour,
+                    const char *word);
 void nx_signal_set_destroy(struct nx_signal_set *set); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_signal_set *, nx_signal_set_destroy)

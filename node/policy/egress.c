@@ -89,6 +89,8 @@ const char *nx_egress_purpose(const char *kind) {
                {"abort", "asks for an abort"},
                {"complaint", "a share that another member dealt is bad"},
                {"refusal", "which rule or trouble keeps this node out"},
+               {"fit", "whether this site's data fit a plan: yes or no to each requirement"},
+               {"withdrawn", "model versions that stand on somebody who withdrew, as the steward said"},
                {"fetch", "asks for a model, a sum or a plan by its hash"},
                {"fetch-tiles", "asks for pieces of uploads, to check the sum"},
                {"renew", "asks for the next certificate"}};

@@ -17,15 +17,24 @@ static void tell_task(const struct nx_plan *plan, FILE *out) {
           plan->preprocessing.rate_hz);
 }
 
+static void tell_names(const char *before, char *const *names, uint32_t n, FILE *out) {
+  for (uint32_t i = 0; i < n; i++)
+    fprintf(out, "%s %s", i ? "," : before, names[i]);
+}
+
 static void tell_data(const struct nx_plan *plan, FILE *out) {
   fprintf(out, "data       a site takes part with at least %" PRIu32 " %s",
           plan->data.minimum_subjects, plan->data.minimum_subjects == 1 ? "subject" : "subjects");
   if (plan->requires) {
-    fprintf(out, "; only the data sets");
-    for (uint32_t i = 0; i < plan->requires->n_data_sets; i++)
-      fprintf(out, "%s %s", i ? "," : "", plan->requires->data_sets[i]);
-    if (plan->requires->minimum_recordings)
-      fprintf(out, "; at least %" PRIu32 " recordings", plan->requires->minimum_recordings);
+    const struct nx_plan_requires *required = plan->requires;
+    tell_names("; only the data sets", required->data_sets, required->n_data_sets, out);
+    if (required->minimum_recordings)
+      fprintf(out, "; at least %" PRIu32 " recordings", required->minimum_recordings);
+    if (required->minimum_channels)
+      fprintf(out, "; at least %" PRIu32 " channels", required->minimum_channels);
+    tell_names("; the channels", required->channels, required->n_channels, out);
+    if (required->minimum_rate_hz > 0)
+      fprintf(out, "; recorded at %g Hz or more", required->minimum_rate_hz);
   }
   fputc('\n', out);
 }

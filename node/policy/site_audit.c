@@ -186,3 +186,26 @@ int nx_site_audit_evidence(struct nx_audit_log *log, const struct nx_site_round 
                          NX_AUDIT_DATA("first", first.data, first.size),
                          NX_AUDIT_DATA("second", second.data, second.size));
 }
+
+int nx_site_audit_fit(struct nx_audit_log *log, const struct nx_fit_message *fit,
+                      struct nx_error *err) {
+  static const char *const verdicts[] = {
+      [NX_FIT_YES] = "yes", [NX_FIT_NO] = "no", [NX_FIT_UNSAID] = "unsaid"};
+  char met[256], unmet[256], subjects[24] = "", recordings[24] = "";
+  nx_requirements_tell(fit->met, met, sizeof met);
+  nx_requirements_tell(fit->unmet, unmet, sizeof unmet);
+  if (fit->counted) {
+    nx_fit_bucket_tell(fit->subjects, subjects);
+    nx_fit_bucket_tell(fit->recordings, recordings);
+  }
+  return NX_AUDIT_APPEND(log, err, "fit.answered", NX_AUDIT_HASH("plan", &fit->plan),
+                         NX_AUDIT_STR("verdict", verdicts[fit->verdict]), NX_AUDIT_STR("met", met),
+                         NX_AUDIT_STR("unmet", unmet), NX_AUDIT_STR("subjects", subjects),
+                         NX_AUDIT_STR("recordings", recordings));
+}
+
+int nx_site_audit_withdrawn_told(struct nx_audit_log *log, size_t n_models,
+                                 const struct nx_hash *message, struct nx_error *err) {
+  return NX_AUDIT_APPEND(log, err, "withdrawn.told", NX_AUDIT_UINT("models", n_models),
+                         NX_AUDIT_HASH("message", message));
+}

@@ -23,6 +23,8 @@
  *   privacy.refunded    round, attempt
  *   privacy.spent       round, dataset, plan_epsilon, plan_delta, plan_steps, epsilon, delta,
  *                       unprotected; epsilons and deltas are strings, "inf": none holds
+ *   fit.answered        plan, verdict, met, unmet, subjects, recordings (rounded; "" when not told)
+ *   withdrawn.told      models, message (how many model versions the hub was told of; SHA-256)
  *   evidence.kept       round, about, first, second
  *
  * Every function returns when its entry is on disk. */
@@ -33,6 +35,7 @@
 #include "node/dataset/dataset.h"
 #include "node/policy/budget.h"
 #include "node/policy/decision.h"
+#include "proto/codec/codec_site.h"
 
 struct nx_site_round {
   uint64_t round;
@@ -96,6 +99,11 @@ int nx_site_audit_refunded(struct nx_audit_log *log, uint64_t round, uint32_t at
 /* After a round: of the plan alone, and of the data set over all plans. */
 int nx_site_audit_spent(struct nx_audit_log *log, const struct nx_site_round *round,
                         const struct nx_budget_account *account, struct nx_error *err);
+/* What the coordinator is told about this site's data, word for word; before it leaves. */
+int nx_site_audit_fit(struct nx_audit_log *log, const struct nx_fit_message *fit,
+                      struct nx_error *err);
+int nx_site_audit_withdrawn_told(struct nx_audit_log *log, size_t n_models,
+                                 const struct nx_hash *message, struct nx_error *err);
 /* Two bodies that cannot both be honest, kept whole. */
 int nx_site_audit_evidence(struct nx_audit_log *log, const struct nx_site_round *round,
                            const char *about, struct nx_bytes first, struct nx_bytes second,

@@ -43,6 +43,18 @@ static const cyaml_schema_field_t limits_fields[] = {
     NUMBER(struct nx_site_policy_limits, rounds_per_day),
     WORDS(struct nx_site_policy_limits, hours), CYAML_FIELD_END};
 
+static const cyaml_strval_t answers[] = {{"always", NX_POLICY_ANSWER_ALWAYS},
+                                         {"never", NX_POLICY_ANSWER_NEVER}};
+static const cyaml_strval_t counts[] = {{"buckets", NX_POLICY_COUNTS_BUCKETS},
+                                        {"none", NX_POLICY_COUNTS_NONE}};
+static const cyaml_schema_field_t compatibility_fields[] = {
+    CYAML_FIELD_ENUM("answer", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL,
+                     struct nx_site_policy_compatibility, answer, answers,
+                     NX_ARRAY_LENGTH(answers)),
+    CYAML_FIELD_ENUM("counts", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL,
+                     struct nx_site_policy_compatibility, counts, counts, NX_ARRAY_LENGTH(counts)),
+    NUMBER(struct nx_site_policy_compatibility, plans_per_day), CYAML_FIELD_END};
+
 static const cyaml_schema_field_t protocol_fields[] = {
     CYAML_FIELD_STRING_PTR("number", CYAML_FLAG_POINTER, struct nx_site_policy_protocol, number, 1,
                            64),
@@ -79,6 +91,7 @@ static const cyaml_schema_field_t policy_fields[] = {
     SECTION(plans),
     SECTION(privacy),
     SECTION(limits),
+    SECTION(compatibility),
     SECTION_POINTER(irb),
     SECTION_POINTER(tell),
     CYAML_FIELD_END};
@@ -201,7 +214,13 @@ int nx_site_policy_write(const char *path, enum nx_approval approval, struct nx_
       "  round_mb: 0            # 10^6 bytes that may leave in one round\n"
       "  day_mb: 0              # and within any 24 hours\n"
       "  rounds_per_day: 0      # rounds joined within any 24 hours\n"
-      "  hours: []              # [\"mon-fri 19:00-06:00\"], local time of this machine\n";
+      "  hours: []              # [\"mon-fri 19:00-06:00\"], local time of this machine\n\n"
+      "# Before a run the coordinator may ask whether the data here fit a plan. It is told yes or no\n"
+      "# to each requirement, and how many people and recordings, rounded down to 5, 10, 20, 50 ...\n"
+      "compatibility:\n"
+      "  answer: always         # never: it is told only that this site does not say\n"
+      "  counts: buckets        # none: yes and no alone\n"
+      "  plans_per_day: 20      # different plans, so that nobody asks until a number is known\n";
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
   const char *word_of_it = approval == NX_APPROVAL_ASK ? "ask" : "auto";
   int r = nx_buffer_append(&text, before, sizeof before - 1, err);

@@ -64,6 +64,16 @@ struct nx_site_policy_irb {
   uint32_t n_protocols;
 };
 
+enum nx_policy_answer { NX_POLICY_ANSWER_ALWAYS, NX_POLICY_ANSWER_NEVER };
+enum nx_policy_counts { NX_POLICY_COUNTS_BUCKETS, NX_POLICY_COUNTS_NONE };
+
+struct nx_site_policy_compatibility { /* whether this site's data fit a plan: what the hub is told */
+  enum nx_policy_answer answer;       /* never: only that this site does not say */
+  enum nx_policy_counts counts;       /* none: yes and no alone */
+  uint32_t plans_per_day;             /* different plans answered within any 24 hours; 0: 20 */
+};
+#define NX_PLANS_PER_DAY 20
+
 struct nx_site_policy_tell {
   char **command; /* program and arguments; run without a shell */
   uint32_t n_command;
@@ -79,6 +89,7 @@ struct nx_site_policy {
   struct nx_site_policy_plans plans;
   struct nx_site_policy_privacy privacy;
   struct nx_site_policy_limits limits;
+  struct nx_site_policy_compatibility compatibility;
   struct nx_site_policy_irb *irb; /* NULL: protocols are not asked for */
   struct nx_site_policy_tell *tell;
 };

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/size.h"
 #include "proto/codec/codec_round.h"
+#include "proto/codec/codec_site.h"
 
 #define SOFTWARE "neurox-node 0.1.0"
 #define BACKOFF_BASE (250 * NX_MILLISECOND)
@@ -77,6 +78,8 @@ static int on_down(struct nx_session *session, struct nx_rpc_call *call, struct 
   else if (message.kind == NX_SESSION_KIND_NOTICE)
     tell(session, &(struct nx_session_event){.type = NX_SESSION_NOTICE,
                                              .notice = message.notice.kind,
+                                             .asks = message.notice.asks,
+                                             .heard = message.notice.heard,
                                              .text = message.notice.text});
   return 0;
 }
@@ -138,6 +141,7 @@ static int send_up(struct nx_rpc_call *call, const struct nx_session_message *me
 static int send_hello(struct nx_session *session, struct nx_rpc_call *call, struct nx_error *err) {
   struct nx_session_message message = {.kind = NX_SESSION_KIND_HELLO};
   message.hello.protocol = NX_PROTOCOL_VERSION;
+  message.hello.hears = NX_HEARS_SITES;
   memcpy(message.hello.federation, session->federation, sizeof session->federation);
   snprintf(message.hello.software, sizeof message.hello.software, "%s", SOFTWARE);
   session->listener.held(session->listener.context, &message.hello.last_sealed,

@@ -40,6 +40,7 @@ struct nx_session_event { /* views live during the call */
   const char *text;
   enum nx_notice_kind notice;
   const struct nx_welcome *welcome;
+  struct nx_hash asks, heard; /* NOTICE: codec_session.h */
   struct nx_hash spki; /* of the certificate that the coordinator proved */
 };
 

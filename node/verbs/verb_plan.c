@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/file.h"
 #include "node/node_config.h"
 #include "node/node_home.h"
 #include "node/policy/decision.h"
@@ -141,6 +142,18 @@ static void show_decision(const struct plan_verb *verb, const struct nx_plan_cho
   }
 }
 
+/* Whether the data here fit, as the hub was told, and why: the reasons stayed here. */
+static void show_answer(const struct plan_verb *verb, const char *hex) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  char folder[NX_PATH_SIZE], path[NX_PATH_SIZE];
+  if (nx_path_join(folder, verb->home, NX_HOME_ANSWERS, NULL) < 0 ||
+      nx_path_join(path, folder, hex, NULL) < 0 || !nx_path_exists(path) ||
+      nx_file_read(path, (size_t)1 << 20, &text, NULL) < 0)
+    return;
+  printf("\nDo the data here fit it? The coordinator asked.\n%.*s", (int)text.size,
+         (const char *)text.data);
+}
+
 static int show(const struct plan_verb *verb, struct nx_error *err) {
   _cleanup_(nx_plan_choice_finish) struct nx_plan_choice choice = {0};
   struct nx_plan_facts facts;
@@ -158,6 +171,7 @@ static int show(const struct plan_verb *verb, struct nx_error *err) {
   printf("plan       %s\nsha256     %s\n", choice.plan->name, hex);
   nx_plan_tell(choice.plan, &facts, &choice.keys, stdout);
   show_decision(verb, &choice);
+  show_answer(verb, hex);
   return show_diff(verb, &choice, err);
 }
 

@@ -42,6 +42,7 @@ int nx_admin_request_encode(const struct nx_admin_request *m, struct nx_buffer *
   if (r < 0)
     return r;
   wire.reason = nx_codec_string(m->reason);
+  wire.plan = nx_codec_hash_field(&m->plan);
   return nx_codec_pack(&wire.base, out, err);
 }
 
@@ -50,7 +51,9 @@ int nx_admin_request_decode(struct nx_bytes bytes, struct nx_arena *arena,
   Neurox__V1__StopRequest *wire;
   int r = nx_codec_unpack(&neurox__v1__stop_request__descriptor, bytes, NX_MESSAGE_CAP_MAIN, arena,
                           "operator's request", &wire, err);
-  return r < 0 ? r : nx_codec_text(wire->reason, out->reason, sizeof out->reason, "reason", err);
+  if (!r)
+    r = nx_codec_text(wire->reason, out->reason, sizeof out->reason, "reason", err);
+  return r < 0 ? r : nx_codec_hash(wire->plan, &out->plan, "operator's request: plan", err);
 }
 
 /* --- status ----------------------------------------------------------------------------- */
@@ -186,6 +189,8 @@ static int check_member(const struct nx_admin_member *m, uint32_t after, int cod
                    after);
   if (m->state < NX_MEMBER_INVITED || m->state > NX_MEMBER_REVOKED)
     return nx_fail(err, code, "member %u: unknown state %u", m->id, m->state);
+  if (m->fit > NX_FIT_UNSAID)
+    return nx_fail(err, code, "member %u: unknown answer %u", m->id, m->fit);
   return 0;
 }
 
@@ -195,7 +200,7 @@ static bool has_identity(const struct nx_admin_member *m) {
 }
 
 static int fill_member(const struct nx_admin_member *m, Neurox__V1__MemberStatus *wire,
-                       struct nx_error *err) {
+                       uint32_t unmet[NX_REQUIREMENTS], struct nx_error *err) {
   int r = nx_codec_check_text(m->name, sizeof m->name, "member: name", err);
   if (!r)
     r = nx_codec_check_text(m->software, sizeof m->software, "member: software", err);
@@ -212,6 +217,12 @@ static int fill_member(const struct nx_admin_member *m, Neurox__V1__MemberStatus
   wire->software = nx_codec_string(m->software);
   wire->done = m->done;
   wire->total = m->total;
+  wire->fit = m->fit;
+  wire->unmet = unmet;
+  wire->n_unmet = nx_requirements_list(m->unmet, unmet);
+  wire->counted = m->counted;
+  wire->subjects = m->subjects;
+  wire->recordings = m->recordings;
   return r;
 }
 
@@ -223,13 +234,19 @@ static int read_member(const Neurox__V1__MemberStatus *wire, struct nx_admin_mem
                                   .last_seen = wire->last_seen,
                                   .last_round = wire->last_round,
                                   .done = wire->done,
-                                  .total = wire->total};
+                                  .total = wire->total,
+                                  .fit = wire->fit,
+                                  .counted = wire->counted,
+                                  .subjects = wire->subjects,
+                                  .recordings = wire->recordings};
   int r = nx_codec_text(wire->name, out->name, sizeof out->name, "member: name", err);
   if (!r)
     r = nx_codec_text(wire->software, out->software, sizeof out->software, "member: software", err);
   if (!r && wire->identity.len)
     r = nx_codec_fixed(wire->identity, out->identity.bytes, sizeof out->identity.bytes,
                        "member: identity", err);
+  if (!r)
+    r = nx_requirements_set(wire->unmet, wire->n_unmet, &out->unmet, err);
   return r < 0 ? r : nx_codec_hash(wire->spki, &out->spki, "member: TLS key", err);
 }
 
@@ -237,20 +254,26 @@ int nx_admin_members_encode(const struct nx_admin_members *m, struct nx_buffer *
                             struct nx_error *err) {
   Neurox__V1__MemberList wire = NEUROX__V1__MEMBER_LIST__INIT;
   Neurox__V1__MemberStatus items[NX_ADMIN_MEMBERS], *pointers[NX_ADMIN_MEMBERS];
+  uint32_t unmet[NX_ADMIN_MEMBERS][NX_REQUIREMENTS];
   uint32_t last = 0;
   if (m->n > NX_ADMIN_MEMBERS)
     return nx_fail(err, NX_E_INVALID, "member list: %zu members; there are at most 255", m->n);
   for (size_t i = 0; i < m->n; i++) {
     int r = check_member(&m->items[i], last, NX_E_INVALID, err);
     if (!r)
-      r = fill_member(&m->items[i], &items[i], err);
+      r = fill_member(&m->items[i], &items[i], unmet[i], err);
     if (r < 0)
       return r;
     pointers[i] = &items[i];
     last = m->items[i].id;
   }
+  int r = nx_codec_check_text(m->plan_name, sizeof m->plan_name, "member list: plan's name", err);
+  if (r < 0)
+    return r;
   wire.members = pointers;
   wire.n_members = m->n;
+  wire.plan = nx_codec_hash_field(&m->plan);
+  wire.plan_name = nx_codec_string(m->plan_name);
   return nx_codec_pack(&wire.base, out, err);
 }
 
@@ -274,8 +297,12 @@ int nx_admin_members_decode(struct nx_bytes bytes, struct nx_arena *arena,
       r = check_member(&items[i], last, NX_E_PROTOCOL, err);
     last = items[i].id;
   }
-  *out = (struct nx_admin_members){items, wire->n_members};
-  return r;
+  *out = (struct nx_admin_members){.items = items, .n = wire->n_members};
+  if (!r)
+    r = nx_codec_hash(wire->plan, &out->plan, "member list: plan", err);
+  return r < 0 ? r
+               : nx_codec_text(wire->plan_name, out->plan_name, sizeof out->plan_name,
+                               "member list: plan's name", err);
 }
 
 /* --- events ----------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "crypto/hash.h"
 #include "crypto/sign.h"
 #include "crypto/transcript.h"
+#include "proto/codec/codec_site.h"
 #include "proto/codec/methods.h"
 
 #define NX_ADMIN_PLAN_CAP ((size_t)1 << 20)
@@ -29,6 +30,7 @@ int nx_admin_start_decode(struct nx_bytes bytes, struct nx_arena *arena, struct 
 /* Request of Pause, Stop, Status, Members and Watch. */
 struct nx_admin_request {
   char reason[NX_ADMIN_TEXT_SIZE]; /* may be empty */
+  struct nx_hash plan;             /* Members: whose answers about it; zero: the present one */
 };
 int nx_admin_request_encode(const struct nx_admin_request *m, struct nx_buffer *out,
                             struct nx_error *err);
@@ -86,10 +88,16 @@ struct nx_admin_member {
   uint64_t last_round;           /* last round whose sum holds its update, 0: none */
   char software[NX_SOFTWARE_SIZE];
   uint64_t done, total; /* of its current work, as its heartbeats say */
+  uint32_t fit;         /* enum nx_fit_verdict about the list's plan; 0: not answered */
+  uint32_t unmet;       /* set of enum nx_requirement */
+  bool counted;         /* subjects, recordings: so many or more */
+  uint32_t subjects, recordings;
 };
 struct nx_admin_members {
   const struct nx_admin_member *items; /* in the arena; sorted by id, strictly ascending */
   size_t n;                            /* at most NX_ADMIN_MEMBERS */
+  struct nx_hash plan;                 /* that `fit` is about; zero: none */
+  char plan_name[NX_ADMIN_NAME_SIZE];
 };
 int nx_admin_members_encode(const struct nx_admin_members *m, struct nx_buffer *out,
                             struct nx_error *err);

@@ -61,10 +61,14 @@ enum nx_message_type {
   NX_MESSAGE_MANIFEST_PROPOSAL = 130, /* coordinator: a ManifestRevision without approvals */
   NX_MESSAGE_MANIFEST_APPROVE = 131,  /* node: the statement about it */
   NX_MESSAGE_MANIFEST_REFUSE = 132,   /* node: the same */
-  NX_MESSAGE_NEW_KEY = 133            /* node: a NewKey */
+  NX_MESSAGE_NEW_KEY = 133,           /* node: a NewKey */
+  /* About a site's data (codec_site.h): */
+  NX_MESSAGE_FIT = 134,      /* node: a Fit */
+  NX_MESSAGE_WITHDRAWN = 135 /* node: a Withdrawn */
 };
 
-/* "M0".."M11", "abort", "complaint", "refusal", "manifest-…", "new-key": what nx_sign() binds; NULL if unknown. */
+/* "M0".."M11", "abort", "complaint", "refusal", "manifest-…", "new-key", "fit", "withdrawn": what
+ * nx_sign() binds; NULL if unknown. */
 const char *nx_message_name(uint32_t type);
 
 struct nx_signed_message {

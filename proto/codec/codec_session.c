@@ -57,6 +57,7 @@ static int encode_hello(const struct nx_hello *m, struct nx_buffer *out, struct 
   hello.software = nx_codec_string(m->software);
   hello.last_sealed = m->last_sealed;
   hello.model = nx_codec_hash_field(&m->model);
+  hello.hears = m->hears;
   up.kind_case = NEUROX__V1__SESSION_UP__KIND_HELLO;
   up.hello = &hello;
   return nx_codec_pack(&up.base, out, err);
@@ -83,6 +84,7 @@ static int encode_welcome(const struct nx_welcome *m, struct nx_buffer *out, str
   welcome.last_sealed = m->last_sealed;
   welcome.model = nx_codec_hash_field(&m->model);
   welcome.plan = nx_codec_hash_field(&m->plan);
+  welcome.hears = m->hears;
   welcome.first_round = m->first_round;
   welcome.sealed = sealed;
   welcome.n_sealed = m->n_sealed;
@@ -104,6 +106,8 @@ static int fill_heartbeat(const struct nx_heartbeat *m, Neurox__V1__Heartbeat *w
 static int fill_notice(const struct nx_notice *m, Neurox__V1__Notice *wire, struct nx_error *err) {
   wire->kind = m->kind;
   wire->text = nx_codec_string(m->text);
+  wire->asks = nx_codec_hash_field(&m->asks);
+  wire->heard = nx_codec_hash_field(&m->heard);
   int r = nx_codec_check_text(m->text, sizeof m->text, "notice: text", err);
   return r < 0 ? r : check_notice(m, NX_E_INVALID, err);
 }
@@ -171,7 +175,8 @@ int nx_session_down_encode(const struct nx_session_message *message, struct nx_b
 /* --- from the wire ---------------------------------------------------------------------- */
 
 static int decode_hello(const Neurox__V1__Hello *wire, struct nx_hello *out, struct nx_error *err) {
-  *out = (struct nx_hello){.protocol = wire->protocol, .last_sealed = wire->last_sealed};
+  *out = (struct nx_hello){
+      .protocol = wire->protocol, .last_sealed = wire->last_sealed, .hears = wire->hears};
   int r =
       nx_codec_text(wire->software, out->software, sizeof out->software, "hello: software", err);
   if (r < 0 || wire->protocol != NX_PROTOCOL_VERSION)
@@ -206,6 +211,7 @@ static int decode_welcome(const Neurox__V1__Welcome *wire, struct nx_arena *aren
     return r;
   out->last_sealed = wire->last_sealed;
   out->first_round = wire->first_round;
+  out->hears = wire->hears;
   out->manifest = nx_codec_view(wire->manifest);
   out->manifest_chain = nx_codec_view(wire->manifest_chain);
   if (out->manifest.size)
@@ -239,6 +245,10 @@ static int decode_notice(const Neurox__V1__Notice *wire, struct nx_notice *out,
                          struct nx_error *err) {
   *out = (struct nx_notice){.kind = wire->kind};
   int r = nx_codec_text(wire->text, out->text, sizeof out->text, "notice: text", err);
+  if (!r)
+    r = nx_codec_hash(wire->asks, &out->asks, "notice: the plan it asks about", err);
+  if (!r)
+    r = nx_codec_hash(wire->heard, &out->heard, "notice: what was heard", err);
   return r < 0 ? r : check_notice(out, NX_E_PROTOCOL, err);
 }
 

@@ -33,6 +33,7 @@ struct nx_hello {
   char software[NX_SOFTWARE_SIZE];
   uint64_t last_sealed; /* round, 0: none */
   struct nx_hash model; /* zero: none */
+  uint32_t hears;       /* NX_HEARS_… of codec_site.h */
 };
 
 struct nx_welcome {
@@ -43,6 +44,7 @@ struct nx_welcome {
   struct nx_bytes manifest_chain; /* manifest_chain.h; empty while the founders are the members */
   uint64_t last_sealed;          /* round of the federation, 0: none */
   struct nx_hash model;          /* after it; zero: none */
+  uint32_t hears;                /* NX_HEARS_… */
   struct nx_hash plan;           /* SHA-256 of the plan's bytes, to fetch as a blob; zero: none */
   uint64_t first_round;          /* of the run of that plan; 0: none */
   const struct nx_bytes *sealed; /* encoded SignedMessages of type M11 about last_sealed */
@@ -64,9 +66,11 @@ enum nx_notice_kind {
   NX_NOTICE_DRAINING = 5 /* the coordinator restarts: come back */
 };
 
-struct nx_notice { /* for people; decides nothing */
+struct nx_notice {
   uint32_t kind;
-  char text[NX_NOTICE_SIZE];
+  char text[NX_NOTICE_SIZE]; /* for people; decides nothing */
+  struct nx_hash asks;       /* do your data meet what this plan requires? zero: nothing */
+  struct nx_hash heard;      /* of a SignedMessage that is on disk now; zero: none */
 };
 
 struct nx_session_message {

@@ -24,6 +24,10 @@ const char *nx_message_name(uint32_t type) {
     return NX_MEMBERS_REFUSE;
   case NX_MESSAGE_NEW_KEY:
     return "new-key";
+  case NX_MESSAGE_FIT:
+    return "fit";
+  case NX_MESSAGE_WITHDRAWN:
+    return "withdrawn";
   default:
     return NULL;
   }
