@@ -269,6 +269,7 @@ static int open_home(struct nx_coordinator *c, const char *home, struct nx_error
   char path[NX_PATH_SIZE];
   int r = nx_federation_open(home, &c->federation, err);
   if (r < 0 || (r = nx_folder_lock(home, &c->lock_fd, err)) < 0 ||
+      (r = nx_federation_unlock(c->federation, err)) < 0 ||
       (r = nx_path_join(path, home, "blobs", err)) < 0 ||
       (r = nx_model_registry_init(&c->registry, path, err)) < 0 ||
       (r = nx_path_join(path, home, "audit", err)) < 0 ||
@@ -426,6 +427,9 @@ static int serve(struct nx_coordinator *c, const char *home, const struct nx_ser
   nx_rpc_on_refused_handshake(nx_callers_tell_handshake, c);
   if ((r = open_main_port(c, err)) < 0)
     return r;
+  if (!c->federation->is_protected)
+    NX_LOG(NX_LOG_INFO, "key.plain", NX_STR("file", NX_FEDERATION_IDENTITY),
+           NX_STR("do", "neurox-coordinator key protect, where others may come to this disk"));
   NX_LOG(NX_LOG_INFO, "serving", NX_STR("federation", c->federation->row.name),
          NX_STR("address", c->federation->config->address));
   printf("serving %s on %s\n", c->federation->row.name, c->federation->config->address);

@@ -30,6 +30,8 @@ static const cyaml_schema_field_t fields[] = {
                      keep_uploads_days),
     CYAML_FIELD_UINT("keep_models_days", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
                      keep_models_days),
+    CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                           struct nx_coordinator_config, passphrase_file, 1, NX_PATH_SIZE - 1),
     CYAML_FIELD_UINT("certificate_seconds", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
                      certificate_seconds),
     CYAML_FIELD_END,
@@ -122,7 +124,10 @@ static void put(FILE *out, const struct nx_coordinator_config *c) {
       "# Whatever happens, this is how many days things lie here. Each deletion is an entry of\n"
       "# the audit log. 0: no such limit.\n"
       "keep_uploads_days: %u    # masked uploads\n"
-      "keep_models_days: %u      # models and sums of past rounds; a run's last model stays\n",
+      "keep_models_days: %u      # models and sums of past rounds; a run's last model stays\n\n"
+      "# Where the passphrase of a protected identity.key is (neurox-coordinator key --help), one\n"
+      "# line, mode 0600. Without: the systemd credential neurox-passphrase, or the terminal.\n"
+      "# passphrase_file: /etc/neurox/passphrase\n",
       c->invitation_hours, c->certificate_days, c->threads, c->attempts, keep[c->keep_uploads].str,
       c->keep_uploads_days, c->keep_models_days);
 }

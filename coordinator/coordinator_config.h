@@ -31,6 +31,7 @@ struct nx_coordinator_config {
   enum nx_keep_uploads keep_uploads;
   uint32_t keep_uploads_days;   /* masked uploads go at the latest after these; 0: keep_uploads */
   uint32_t keep_models_days;    /* models and sums of past rounds; 0: for ever */
+  char *passphrase_file;        /* of a protected identity.key, from the home folder, or NULL */
   uint32_t certificate_seconds; /* instead of certificate_days, when not 0: for drills */
 };
 

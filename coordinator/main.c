@@ -14,6 +14,7 @@ static const struct nx_coordinator_verb *const verbs[] = {
     &nx_coordinator_people,  &nx_coordinator_revoke, &nx_coordinator_ca,
     &nx_coordinator_log,     &nx_coordinator_revise, &nx_coordinator_backup,
     &nx_coordinator_import,
+    &nx_coordinator_key,
 };
 
 static void print_help(FILE *out) {

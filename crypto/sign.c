@@ -1,14 +1,13 @@
 #include "crypto/sign.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "common/file.h"
 #include "crypto/hash.h"
+#include "crypto/key_file.h"
 #include "crypto/secret.h"
 
 #define SIGN_PREFIX "NX-SA1/"
@@ -41,53 +40,43 @@ int nx_identity_create(const struct nx_entropy *entropy, struct nx_identity **id
   return r < 0 ? nx_error_prefix(err, r, "create an identity key") : 0;
 }
 
-int nx_identity_save(const struct nx_identity *identity, const char *path, struct nx_error *err) {
+int nx_identity_save(const struct nx_identity *identity, const char *path,
+                     const struct nx_passphrase *passphrase, struct nx_error *err) {
   char text[FILE_SIZE + 1];
   memcpy(text, FILE_PREFIX, sizeof FILE_PREFIX - 1);
   nx_hex_encode(identity->secret_key, crypto_sign_SEEDBYTES, text + sizeof FILE_PREFIX - 1);
   text[FILE_SIZE - 1] = '\n';
-  int r = nx_file_create(path, nx_bytes(text, FILE_SIZE), 0600, err);
+  int r = nx_key_file_create(path, nx_bytes(text, FILE_SIZE), passphrase, err);
   sodium_memzero(text, sizeof text);
   return r < 0 ? nx_error_prefix(err, r, "save the identity key") : 0;
 }
 
-static int parse_identity(const struct nx_buffer *file, struct nx_secret *seed,
+static int parse_identity(const char *path, const struct nx_key *file, struct nx_secret *seed,
                           struct nx_error *err) {
   size_t prefix = sizeof FILE_PREFIX - 1;
-  if (file->size != FILE_SIZE || memcmp(file->data, FILE_PREFIX, prefix) ||
-      file->data[FILE_SIZE - 1] != '\n')
-    return nx_fail(err, NX_E_FORMAT, "not an identity key file");
+  if (file->size != FILE_SIZE || memcmp(file->bytes, FILE_PREFIX, prefix) ||
+      file->bytes[FILE_SIZE - 1] != '\n')
+    return nx_fail(err, NX_E_FORMAT, "%s: not an identity key file", path);
   char hex[2 * crypto_sign_SEEDBYTES + 1];
-  memcpy(hex, file->data + prefix, sizeof hex - 1);
+  memcpy(hex, file->bytes + prefix, sizeof hex - 1);
   hex[sizeof hex - 1] = 0;
   int r = nx_hex_decode(hex, seed->bytes, sizeof seed->bytes, err);
   sodium_memzero(hex, sizeof hex);
   return r;
 }
 
-static int refuse_readable_by_others(const char *path, struct nx_error *err) {
-  struct stat status;
-  if (stat(path, &status))
-    return nx_fail_errno(err, errno, "open %s", path);
-  if (status.st_mode & 077)
-    return nx_fail(err, NX_E_DENIED, "%s can be read by others (mode %03o): chmod 600 it", path,
-                   (unsigned)status.st_mode & 0777);
-  return 0;
-}
-
-int nx_identity_load(const char *path, struct nx_identity **identity_out, struct nx_error *err) {
-  _cleanup_(nx_buffer_wipe) struct nx_buffer file = {0};
+int nx_identity_load(const char *path, struct nx_unlock *unlock, struct nx_identity **identity_out,
+                     struct nx_error *err) {
+  _cleanup_(nx_key_finish) struct nx_key file = {0};
   _cleanup_(nx_secret_wipe) struct nx_secret seed;
   int r = nx_crypto_init(err);
   if (r == 0)
-    r = refuse_readable_by_others(path, err);
+    r = nx_key_file_read(path, unlock, &file, err);
   if (r == 0)
-    r = nx_file_read(path, FILE_SIZE, &file, err);
-  if (r == 0)
-    r = parse_identity(&file, &seed, err);
+    r = parse_identity(path, &file, &seed, err);
   if (r == 0)
     r = identity_of_seed(&seed, identity_out, err);
-  return r < 0 ? nx_error_prefix(err, r, "load the identity key %s", path) : 0;
+  return r < 0 ? nx_error_prefix(err, r, "load the identity key") : 0;
 }
 
 const struct nx_public_key *nx_identity_public(const struct nx_identity *identity) {

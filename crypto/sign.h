@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "common/rng.h"
+#include "crypto/passphrase.h"
 
 #define NX_PUBLIC_KEY_SIZE 32
 #define NX_SIGNATURE_SIZE 64
@@ -27,10 +28,14 @@ struct nx_identity;
 
 int nx_identity_create(const struct nx_entropy *entropy, struct nx_identity **identity_out,
                        struct nx_error *err);
-/* Writes the seed, mode 0600, whole or not at all; NX_E_EXISTS rather than overwrite. */
-int nx_identity_save(const struct nx_identity *identity, const char *path, struct nx_error *err);
-/* NX_E_NOT_FOUND, NX_E_FORMAT, or NX_E_DENIED when others could read the file. */
-int nx_identity_load(const char *path, struct nx_identity **identity_out, struct nx_error *err);
+/* Writes the seed, mode 0600, whole or not at all; NX_E_EXISTS rather than overwrite. As it is, or
+ * under a passphrase when there is one (key_file.h). */
+int nx_identity_save(const struct nx_identity *identity, const char *path,
+                     const struct nx_passphrase *passphrase, struct nx_error *err);
+/* NX_E_NOT_FOUND, NX_E_FORMAT, or NX_E_DENIED: others could read the file, or its passphrase is
+ * wrong or not to be had. unlock may be NULL where no file is protected. */
+int nx_identity_load(const char *path, struct nx_unlock *unlock, struct nx_identity **identity_out,
+                     struct nx_error *err);
 const struct nx_public_key *nx_identity_public(const struct nx_identity *identity);
 void nx_identity_destroy(struct nx_identity *identity); /* wipes; NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_identity *, nx_identity_destroy)

@@ -10,6 +10,7 @@ static const struct nx_verb *const verbs[] = {
     &nx_verb_evaluate, &nx_verb_compare, &nx_verb_check,   &nx_verb_deidentify,
     &nx_verb_subjects, &nx_verb_ledger,  &nx_verb_egress,  &nx_verb_preview,
     &nx_verb_embed,    &nx_verb_predict,
+    &nx_verb_key,
 };
 
 static void print_help(FILE *out) {

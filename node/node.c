@@ -148,20 +148,17 @@ static int check_own_certificate(const struct nx_node *node, struct nx_error *er
 
 static int open_keys(struct nx_node *node, struct nx_error *err) {
   const char *home = node->options.home;
-  char path[NX_PATH_SIZE];
   int r = nx_home_read(home, NX_HOME_CA, PEM_CAP, &node->ca, err);
   if (r == 0)
     r = nx_home_read(home, NX_HOME_TLS_CERTIFICATE, PEM_CAP, &node->certificate, err);
   if (r == 0)
-    r = nx_home_read(home, NX_HOME_TLS_KEY, PEM_CAP, &node->key, err);
+    r = nx_home_key(home, NX_HOME_TLS_KEY, &node->unlock, &node->key, err);
   if (r == 0)
     r = nx_certificate_spki(nx_buffer_view(&node->certificate), &node->spki, err);
   if (r == 0)
     r = check_own_certificate(node, err);
   if (r == 0)
-    r = nx_path_join(path, home, NX_HOME_IDENTITY, err);
-  if (r == 0)
-    r = nx_identity_load(path, &node->identity, err);
+    r = nx_home_identity(home, NX_HOME_IDENTITY, &node->unlock, &node->identity, err);
   return r;
 }
 
@@ -200,7 +197,8 @@ static int open_files(struct nx_node *node, struct nx_error *err) {
     r = nx_site_data_check(node->config->data.folder,
                            node->config->data.broken_files == NX_BROKEN_SKIP, err);
   if (r == 0)
-    r = nx_node_finish_rotation(home, node->federation->member, node->config->name, err);
+    r = nx_node_finish_rotation(home, node->federation->member, node->config->name,
+                                &node->unlock, err);
   if (r == 0)
     r = open_keys(node, err);
   if (r == 0)
@@ -257,6 +255,7 @@ static void close_node(struct nx_node *node) {
   nx_journal_close(node->journal);
   nx_audit_log_destroy(node->audit);
   nx_identity_destroy(node->identity);
+  nx_unlock_finish(&node->unlock);
   nx_buffer_finish(&node->ca);
   nx_buffer_finish(&node->certificate);
   nx_buffer_wipe(&node->key);
@@ -330,6 +329,9 @@ static int run(struct nx_node *node, struct nx_error *err) {
   int e = pthread_create(&signals, NULL, wait_for_signal, node);
   if (e)
     return nx_fail_errno(err, e, "start a thread");
+  if (!node->unlock.passphrase)
+    NX_LOG(NX_LOG_INFO, "key.plain", NX_STR("file", NX_HOME_IDENTITY),
+           NX_STR("do", "neurox-node key protect, where others may come to this disk"));
   NX_LOG(NX_LOG_INFO, "node.started", NX_STR("name", node->config->name),
          NX_U64("member", node->federation->member), NX_STR("federation", node->federation->name),
          NX_STR("coordinator", node->config->coordinator));

@@ -54,6 +54,8 @@ static const cyaml_schema_field_t node_fields[] = {
     CYAML_FIELD_UINT("upload_kb_per_s", CYAML_FLAG_OPTIONAL, struct nx_node_config,
                      upload_kb_per_s),
     CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct nx_node_config, threads),
+    CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                           struct nx_node_config, passphrase_file, 1, NX_PATH_SIZE - 1),
     CYAML_FIELD_MAPPING("data", CYAML_FLAG_DEFAULT, struct nx_node_config, data, data_fields),
     CYAML_FIELD_STRING_PTR("policy", CYAML_FLAG_POINTER, struct nx_node_config, policy, 1,
                            NX_PATH_SIZE - 1),
@@ -201,6 +203,12 @@ static void put_config(FILE *out, const struct nx_node_config *config) {
   put_quoted(out, config->coordinator);
   fprintf(out, "\nupload_kb_per_s: %u       # 0: as fast as it goes\n", config->upload_kb_per_s);
   fprintf(out, "threads: %u               # for training; 0: one per processor\n", config->threads);
+  fputs("# Where the passphrase of protected keys is (neurox-node key --help), one line, mode 0600.\n"
+        "# Without: the systemd credential neurox-passphrase, or the terminal.\n",
+        out);
+  fputs(config->passphrase_file ? "passphrase_file: " : "# passphrase_file: ", out);
+  put_quoted(out, config->passphrase_file ? config->passphrase_file : "/etc/neurox/passphrase");
+  putc('\n', out);
   put_data(out, &config->data);
   fputs("\n# What may run here, in a file of its own; read again before every round.\npolicy: ",
         out);
@@ -221,6 +229,8 @@ int nx_node_config_write(const char *path, const struct nx_node_config *config,
   int r = check(path, config, err);
   if (r == 0)
     r = refuse_control_characters("name", config->name, err);
+  if (r == 0 && config->passphrase_file)
+    r = refuse_control_characters("passphrase_file", config->passphrase_file, err);
   if (r == 0 && config->data.name)
     r = refuse_control_characters("data.name", config->data.name, err);
   if (r == 0)

@@ -125,8 +125,7 @@ static int pin(struct nx_node *node, const struct node_message *message, struct 
                                         .spki = node->spki};
   char path[NX_PATH_SIZE];
   memcpy(expected.federation, node->federation_id, sizeof node->federation_id);
-  if (nx_path_join(path, node->options.home, NX_HOME_NEXT_IDENTITY, NULL) == 0 &&
-      nx_identity_load(path, &next, NULL) == 0)
+  if (nx_home_identity(node->options.home, NX_HOME_NEXT_IDENTITY, &node->unlock, &next, NULL) == 0)
     expected.next_key = nx_identity_public(next);
   nx_pinned_finish(&node->pinned);
   int r = nx_path_join(path, node->options.home, NX_HOME_MANIFEST, err);

@@ -75,6 +75,17 @@ NX_DEFINE_CLEANUP(struct nx_home_federation *, nx_home_federation_destroy)
 int nx_home_policy_path(const char *home, const char *name, char out[NX_PATH_SIZE],
                         struct nx_error *err);
 
+/* Private keys, protected or not. The passphrase is found as node.yaml says (passphrase_file, from
+ * HOME unless it is absolute), as a systemd credential, or at the terminal; unlock keeps it. */
+struct nx_unlock;
+struct nx_identity;
+int nx_home_identity(const char *home, const char *name, struct nx_unlock *unlock,
+                     struct nx_identity **identity_out, struct nx_error *err);
+int nx_home_key(const char *home, const char *name, struct nx_unlock *unlock,
+                struct nx_buffer *key_out, struct nx_error *err);
+/* Only says where the passphrase is: what nx_home_identity() does first. */
+int nx_home_unlock(const char *home, struct nx_unlock *unlock, struct nx_error *err);
+
 /* Reads HOME/name whole; the same hint when HOME is no node's. */
 int nx_home_read(const char *home, const char *name, size_t cap, struct nx_buffer *out,
                  struct nx_error *err);

@@ -113,7 +113,7 @@ static int send_new_key(struct nx_node *node, struct nx_error *err) {
   if (node->sent_new_key || !path_of(node, NX_HOME_NEXT_IDENTITY, path) || !nx_path_exists(path))
     return 0;
   node->sent_new_key = true;
-  if (nx_identity_load(path, &next, &why) < 0) {
+  if (nx_home_identity(node->options.home, NX_HOME_NEXT_IDENTITY, &node->unlock, &next, &why) < 0) {
     NX_LOG(NX_LOG_WARNING, "members.no_new_key", NX_STR("why", why.text));
     return 0;
   }

@@ -102,6 +102,7 @@ struct nx_node {
   struct nx_node_config *config;
   struct nx_home_federation *federation;
   struct nx_identity *identity;
+  struct nx_unlock unlock; /* how the keys were opened */
   struct nx_audit_log *audit;       /* any thread */
   struct nx_privacy_ledger *ledger; /* any thread */
   struct nx_ledger_charge charge;   /* of the round that was considered last */
@@ -195,7 +196,7 @@ int nx_node_answered(struct nx_node *node, struct node_job *job, struct nx_error
 
 /* node_rotation.c: before anything is opened that the identity key signs. */
 int nx_node_finish_rotation(const char *home, uint32_t member, const char *origin,
-                            struct nx_error *err);
+                            struct nx_unlock *unlock, struct nx_error *err);
 
 /* node_actions.c: carries out node->actions. */
 int nx_node_carry_out(struct nx_node *node, struct nx_error *err);

@@ -116,15 +116,14 @@ static int rotate(const char *home, const char *origin, const struct nx_identity
 }
 
 int nx_node_finish_rotation(const char *home, uint32_t member, const char *origin,
-                            struct nx_error *err) {
+                            struct nx_unlock *unlock, struct nx_error *err) {
   _cleanup_(nx_identity_destroyp) struct nx_identity *old = NULL, *next = NULL;
   char path[NX_PATH_SIZE];
   int r = path_of(home, NX_HOME_NEXT_IDENTITY, path, err);
   if (r < 0 || !nx_path_exists(path))
     return r;
-  if ((r = nx_identity_load(path, &next, err)) < 0 ||
-      (r = path_of(home, NX_HOME_IDENTITY, path, err)) < 0 ||
-      (r = nx_identity_load(path, &old, err)) < 0)
+  if ((r = nx_home_identity(home, NX_HOME_NEXT_IDENTITY, unlock, &next, err)) < 0 ||
+      (r = nx_home_identity(home, NX_HOME_IDENTITY, unlock, &old, err)) < 0)
     return r;
   if (!is_accepted(home, member, next))
     return 0;

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "crypto/certificate.h"
+#include "crypto/key_file.h"
 
 #define PEM_END "-----END CERTIFICATE-----\n"
 
@@ -42,7 +43,8 @@ static int replace_file(const char *folder, const char *name, struct nx_bytes by
 
 /* --- the root, on its stick ------------------------------------------------------------------ */
 
-static int write_root(const char *folder, const struct pair *root, struct nx_error *err) {
+static int write_root(const char *folder, const struct pair *root,
+                      const struct nx_passphrase *passphrase, struct nx_error *err) {
   static const char words[] =
       "The root of a federation's trust. Whoever holds root.key can make certificates for\n"
       "anybody. Keep two copies offline, in two buildings; it is needed to renew the issuing\n"
@@ -54,7 +56,7 @@ static int write_root(const char *folder, const struct pair *root, struct nx_err
                          folder)
                : nx_fail_errno(err, errno, "create folder %s", folder);
   int r = nx_path_join(path, folder, "root.key", err);
-  if (r < 0 || (r = nx_certificate_save_key(path, nx_buffer_view(&root->key), err)) < 0 ||
+  if (r < 0 || (r = nx_key_file_create(path, nx_buffer_view(&root->key), passphrase, err)) < 0 ||
       (r = nx_path_join(path, folder, "root.pem", err)) < 0 ||
       (r = nx_file_create(path, nx_buffer_view(&root->certificate), 0644, err)) < 0 ||
       (r = nx_path_join(path, folder, "README", err)) < 0)
@@ -62,8 +64,12 @@ static int write_root(const char *folder, const struct pair *root, struct nx_err
   return nx_file_create(path, nx_bytes(words, sizeof words - 1), 0644, err);
 }
 
-static int read_root(const char *folder, struct pair *root, struct nx_error *err) {
-  int r = read_file(folder, "root.key", &root->key, err);
+static int read_root(const char *folder, struct nx_unlock *unlock, struct pair *root,
+                     struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  int r = nx_path_join(path, folder, "root.key", err);
+  if (r == 0)
+    r = nx_key_file_read_buffer(path, unlock, &root->key, err);
   if (r == 0)
     r = read_file(folder, "root.pem", &root->certificate, err);
   return r < 0 ? nx_error_prefix(err, r, "the root") : 0;
@@ -103,7 +109,7 @@ int nx_authority_create(const char *home, const char *root_folder, const char *n
   int r =
       nx_certificate_make_ca(name, now_seconds(), NX_ROOT_DAYS, &root.key, &root.certificate, err);
   if (r < 0 || (r = make_issuer(&root, nx_bytes(NULL, 0), issuer_days, &issuer, err)) < 0 ||
-      (r = write_root(root_folder, &root, err)) < 0 ||
+      (r = write_root(root_folder, &root, NULL, err)) < 0 ||
       (r = replace_file(home, "ca/ca.pem", nx_buffer_view(&root.certificate), 0644, err)) < 0)
     return r;
   return write_issuer(home, &issuer, err);
@@ -139,11 +145,11 @@ static int check_is_first(const char *home, const struct pair *root, struct nx_b
 }
 
 int nx_authority_renew_issuer(const char *home, const char *root_folder, uint32_t days,
-                              struct nx_error *err) {
+                              struct nx_unlock *unlock, struct nx_error *err) {
   _cleanup_(pair_finish) struct pair root = {0}, issuer = {0};
   _cleanup_(nx_buffer_finish) struct nx_buffer roots = {0}, old = {0};
   struct nx_bytes first = {0}, crosses = {0};
-  int r = read_root(root_folder, &root, err);
+  int r = read_root(root_folder, unlock, &root, err);
   if (r < 0 || (r = check_is_first(home, &root, &roots, err)) < 0 ||
       (r = read_file(home, "ca/issuer.pem", &old, err)) < 0 ||
       (r = split(nx_buffer_view(&old), &first, &crosses, err)) < 0 ||
@@ -160,13 +166,14 @@ static void name_next(const char *name, char out[NX_CERTIFICATE_NAME_SIZE]) {
 }
 
 int nx_authority_rotate_root(const char *home, const char *root_folder, const char *next_folder,
-                             const char *name, uint32_t issuer_days, struct nx_error *err) {
+                             const char *name, uint32_t issuer_days, struct nx_unlock *unlock,
+                             struct nx_error *err) {
   _cleanup_(pair_finish) struct pair root = {0}, next = {0}, issuer = {0};
   _cleanup_(nx_buffer_finish) struct nx_buffer roots = {0}, cross = {0}, both = {0};
   char next_name[NX_CERTIFICATE_NAME_SIZE];
   struct nx_bytes first = {0}, rest = {0};
   name_next(name, next_name);
-  int r = read_root(root_folder, &root, err);
+  int r = read_root(root_folder, unlock, &root, err);
   if (r < 0 || (r = check_is_first(home, &root, &roots, err)) < 0 ||
       (r = split(nx_buffer_view(&roots), &first, &rest, err)) < 0)
     return r;
@@ -182,7 +189,7 @@ int nx_authority_rotate_root(const char *home, const char *root_folder, const ch
       (r = make_issuer(&next, nx_buffer_view(&cross), issuer_days, &issuer, err)) < 0 ||
       (r = nx_buffer_append(&both, next.certificate.data, next.certificate.size, err)) < 0 ||
       (r = nx_buffer_append(&both, first.data, first.size, err)) < 0 ||
-      (r = write_root(next_folder, &next, err)) < 0 ||
+      (r = write_root(next_folder, &next, unlock->passphrase, err)) < 0 ||
       (r = replace_file(home, "ca/ca.pem", nx_buffer_view(&both), 0644, err)) < 0)
     return r;
   return write_issuer(home, &issuer, err);

@@ -149,8 +149,8 @@ static int make_identity(const char *home, struct nx_store_federation *row, stru
   _cleanup_(nx_identity_destroyp) struct nx_identity *identity = NULL;
   char path[NX_PATH_SIZE];
   int r = nx_identity_create(&nx_entropy_system, &identity, err);
-  if (r < 0 || (r = nx_path_join(path, home, "identity.key", err)) < 0 ||
-      (r = nx_identity_save(identity, path, err)) < 0)
+  if (r < 0 || (r = nx_path_join(path, home, NX_FEDERATION_IDENTITY, err)) < 0 ||
+      (r = nx_identity_save(identity, path, NULL, err)) < 0)
     return r;
   row->identity = *nx_identity_public(identity);
   return 0;
@@ -312,15 +312,33 @@ static int open_parts(struct nx_federation *f, struct nx_error *err) {
       (r = nx_path_join(path, f->home, "store.sqlite", err)) < 0 ||
       (r = nx_run_store_open(path, &f->store, err)) < 0 ||
       (r = nx_run_store_federation(f->store, &f->row, err)) < 0 ||
-      (r = nx_path_join(path, f->home, "identity.key", err)) < 0 ||
-      (r = nx_identity_load(path, &f->identity, err)) < 0 ||
       (r = read_authority(f->home, &f->ca_certificate, &f->issuer_key, &f->issuer, err)) < 0 ||
       (r = read_home(f->home, "tls/coordinator.key", &f->tls_key, err)) < 0 ||
       (r = read_home(f->home, "tls/coordinator.pem", &f->tls_certificate, err)) < 0)
     return r;
+  return 0;
+}
+
+int nx_federation_find_passphrase(const struct nx_federation *f, struct nx_unlock *unlock,
+                                  struct nx_error *err) {
+  const char *file = f->config->passphrase_file;
+  if (!file)
+    return 0;
+  return file[0] == '/' ? nx_path_join(unlock->file, "", file + 1, err)
+                        : nx_path_join(unlock->file, f->home, file, err);
+}
+
+int nx_federation_unlock(struct nx_federation *f, struct nx_error *err) {
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0};
+  char path[NX_PATH_SIZE];
+  int r = nx_path_join(path, f->home, NX_FEDERATION_IDENTITY, err);
+  if (r < 0 || (r = nx_federation_find_passphrase(f, &unlock, err)) < 0 ||
+      (r = nx_identity_load(path, &unlock, &f->identity, err)) < 0)
+    return r;
   const struct nx_public_key *own = nx_identity_public(f->identity);
   if (memcmp(own, &f->row.identity, sizeof *own))
-    return nx_fail(err, NX_E_CRYPTO, "%s/identity.key is not the key of this federation", f->home);
+    return nx_fail(err, NX_E_CRYPTO, "%s is not the key of this federation", path);
+  f->is_protected = unlock.passphrase != NULL;
   return 0;
 }
 

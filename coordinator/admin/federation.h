@@ -22,6 +22,8 @@
 #include "crypto/certificate.h"
 #include "crypto/sign.h"
 
+#define NX_FEDERATION_IDENTITY "identity.key"
+
 struct nx_federation_request {
   const char *home;                  /* must not exist, or be an empty folder */
   const char *name;                  /* 1..64 characters */
@@ -40,7 +42,8 @@ struct nx_federation {
   struct nx_coordinator_config *config;
   struct nx_run_store *store;
   struct nx_store_federation row; /* id, name, keys */
-  struct nx_identity *identity;
+  struct nx_identity *identity; /* NULL before nx_federation_unlock() */
+  bool is_protected;            /* it was under a passphrase */
   pthread_mutex_t authority_lock;            /* guards the next three */
   struct nx_buffer ca_certificate;           /* PEM: the roots */
   struct nx_buffer issuer_key, issuer;       /* PEM: the issuing key, its certificate and crosses */
@@ -51,6 +54,12 @@ struct nx_federation {
  * may; the one that serves takes the folder's lock besides. */
 int nx_federation_open(const char *home, struct nx_federation **federation_out,
                        struct nx_error *err);
+/* Opens the identity key besides, which only who serves needs: with the passphrase that
+ * coordinator.yaml's passphrase_file has, systemd's credential, or the terminal. */
+int nx_federation_unlock(struct nx_federation *federation, struct nx_error *err);
+/* Where its passphrase is, if coordinator.yaml says so. */
+int nx_federation_find_passphrase(const struct nx_federation *federation, struct nx_unlock *unlock,
+                                  struct nx_error *err);
 void nx_federation_close(struct nx_federation *federation); /* wipes keys; NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_federation *, nx_federation_close)
 

@@ -26,7 +26,7 @@ extern const struct nx_coordinator_verb nx_coordinator_init, nx_coordinator_invi
     nx_coordinator_stop, nx_coordinator_status, nx_coordinator_watch, nx_coordinator_members,
     nx_coordinator_export, nx_coordinator_revoke, nx_coordinator_grant, nx_coordinator_people,
     nx_coordinator_ca, nx_coordinator_log, nx_coordinator_revise, nx_coordinator_backup,
-    nx_coordinator_import;
+    nx_coordinator_import, nx_coordinator_key;
 
 #define NX_HELP_COORDINATOR_HOME                                                                   \
   "  --home DIR      the federation's folder (default " NX_COORDINATOR_HOME ")\n"

@@ -20,6 +20,8 @@ static const cyaml_schema_field_t fields[] = {
     TEXT(role, 16),
     TEXT(name, 64),
     TEXT(address, 299),
+    CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                           struct nx_credential, passphrase_file, 1, NX_PATH_SIZE - 1),
     CYAML_FIELD_END,
 };
 
@@ -43,6 +45,19 @@ int nx_credential_load(const char *folder, struct nx_credential **credential_out
                    path, credential->neurox_credential);
   *credential_out = nx_steal(&credential);
   return 0;
+}
+
+int nx_credential_passphrase(const char *folder, struct nx_unlock *unlock, struct nx_error *err) {
+  _cleanup_(nx_credential_destroyp) struct nx_credential *credential = NULL;
+  char path[NX_PATH_SIZE];
+  int r = nx_path_join(path, folder, NX_CREDENTIAL_FILE, err);
+  if (r < 0 || !nx_path_exists(path) || (r = nx_credential_load(folder, &credential, err)) < 0)
+    return r;
+  const char *file = credential->passphrase_file;
+  if (!file)
+    return 0;
+  return file[0] == '/' ? nx_path_join(unlock->file, "", file + 1, err)
+                        : nx_path_join(unlock->file, folder, file, err);
 }
 
 /* --- making one ---------------------------------------------------------------------------- */
@@ -110,7 +125,7 @@ static int write_folder(const struct nx_federation *f, const struct nx_store_gra
     r = write_part(folder, "ca.pem", nx_buffer_view(&f->ca_certificate), 0644, err);
   if (r == 0)
     r = write_part(folder, "certificate.pem", nx_buffer_view(&parts->certificate), 0644, err);
-  return r < 0 ? r : write_part(folder, "key.pem", nx_buffer_view(&parts->key), 0600, err);
+  return r < 0 ? r : write_part(folder, NX_CREDENTIAL_KEY, nx_buffer_view(&parts->key), 0600, err);
 }
 
 static void remove_folder(const char *folder) {

@@ -7,6 +7,7 @@
 #include "coordinator/address.h"
 #include "coordinator/coordinator_config.h"
 #include "coordinator/verbs/credential.h"
+#include "crypto/key_file.h"
 #include "proto/rpc/rpc_server.h"
 
 #define PATIENCE (30 * NX_SECOND) /* for an answer */
@@ -17,6 +18,17 @@ static int read_part(const char *home, const char *name, struct nx_buffer *out,
   char path[NX_PATH_SIZE];
   int r = nx_path_join(path, home, name, err);
   return r < 0 ? r : nx_file_read(path, KEY_CAP, out, err);
+}
+
+/* A person's key may be under a passphrase: credential.yaml can say where that is. */
+static int read_key(const char *home, const char *name, struct nx_buffer *out,
+                    struct nx_error *err) {
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0};
+  char path[NX_PATH_SIZE];
+  int r = nx_credential_passphrase(home, &unlock, err);
+  if (r == 0)
+    r = nx_path_join(path, home, name, err);
+  return r < 0 ? r : nx_key_file_read_buffer(path, &unlock, out, err);
 }
 
 /* Where the coordinator listens, seen from this machine. */
@@ -75,7 +87,7 @@ int nx_operator_open(const char *home, struct nx_operator *out, struct nx_error 
   int r = find_caller(home, out->target, &files, err);
   if (r < 0 || (r = read_part(home, files.ca, &ca, err)) < 0 ||
       (r = read_part(home, files.certificate, &certificate, err)) < 0 ||
-      (r = read_part(home, files.key, &key, err)) < 0)
+      (r = read_key(home, files.key, &key, err)) < 0)
     return r;
   nx_rpc_library_start();
   struct nx_rpc_client_config config = {.target = out->target,

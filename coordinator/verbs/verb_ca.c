@@ -11,6 +11,7 @@ struct request {
   const char *root, *next;
   uint32_t days;
   bool force;
+  struct nx_unlock *unlock; /* of the root */
 };
 
 static void print_end(const char *what, struct nx_bytes certificate) {
@@ -39,7 +40,7 @@ static int show(const struct request *request, struct nx_error *err) {
 }
 
 static int renew_issuer(const struct request *request, struct nx_error *err) {
-  int r = nx_authority_renew_issuer(request->home, request->root, request->days, err);
+  int r = nx_authority_renew_issuer(request->home, request->root, request->days, request->unlock, err);
   return r < 0 ? r : show(request, err);
 }
 
@@ -50,7 +51,7 @@ static int rotate_root(const struct request *request, struct nx_error *err) {
   int r = nx_federation_open(request->home, &f, err);
   if (r < 0 ||
       (r = nx_authority_rotate_root(request->home, request->root, request->next, f->config->name,
-                                    request->days, err)) < 0 ||
+                                    request->days, request->unlock, err)) < 0 ||
       (r = show(request, err)) < 0)
     return r;
   printf(
@@ -101,11 +102,14 @@ static const struct {
 
 static int run_ca(int argc, char *const *argv, struct nx_error *err) {
   const char *given = NX_COORDINATOR_HOME, *days_text = NULL, *word;
-  struct request request = {.days = NX_ISSUER_DAYS};
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0};
+  const char *passphrase_file = "";
+  struct request request = {.days = NX_ISSUER_DAYS, .unlock = &unlock};
   const struct nx_option options[] = {{.name = "home", .value = &given},
                                       {.name = "root", .value = &request.root},
                                       {.name = "next", .value = &request.next},
                                       {.name = "days", .value = &days_text},
+                                      {.name = "passphrase-file", .value = &passphrase_file},
                                       {.name = "force", .flag = &request.force}};
   char inside[NX_PATH_SIZE];
   uint64_t days = NX_ISSUER_DAYS;
@@ -117,6 +121,7 @@ static int run_ca(int argc, char *const *argv, struct nx_error *err) {
       (days_text && nx_option_number("days", days_text, 1, NX_ROOT_DAYS, &days, err) < 0))
     return NX_VERB_USAGE;
   request.days = (uint32_t)days;
+  snprintf(unlock.file, sizeof unlock.file, "%s", passphrase_file);
   request.root = request.root ? request.root : inside;
   for (size_t i = 0; n_words && i < NX_ARRAY_LENGTH(actions); i++)
     if (!strcmp(actions[i].name, word)) {
@@ -143,6 +148,7 @@ const struct nx_coordinator_verb nx_coordinator_ca = {
         "log.\n\n" NX_HELP_COORDINATOR_HOME
         "  --root DIR      the root's folder (default HOME/root)\n"
         "  --next DIR      a new folder for the next root\n"
+        "  --passphrase-file FILE   of a root that is under a passphrase (default: asked for)\n"
         "  --days N        of the issuing certificate (default 180)\n"
         "  --force         retire the old root though a member would be locked out\n",
     .run = run_ca,

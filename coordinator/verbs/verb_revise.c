@@ -56,7 +56,9 @@ static int propose(struct nx_federation *f, const char *change, const char *name
                               : !strcmp(change, "remove") ? NX_CHANGE_REMOVE
                                                           : NX_CHANGE_KEY;
   struct nx_hash hash;
-  int r = nx_revision_propose(f, kind, name, &hash, err);
+  int r = nx_federation_unlock(f, err); /* it is signed */
+  if (r == 0)
+    r = nx_revision_propose(f, kind, name, &hash, err);
   if (r < 0)
     return nx_error_prefix(err, r, "revise: %s %.64s", change, name);
   r = print_state(f, err);

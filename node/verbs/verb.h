@@ -23,7 +23,8 @@ struct nx_verb {
 extern const struct nx_verb nx_verb_init, nx_verb_run, nx_verb_members, nx_verb_plan,
     nx_verb_inspect, nx_verb_synth, nx_verb_cut, nx_verb_evaluate, nx_verb_compare, nx_verb_renew;
 extern const struct nx_verb nx_verb_check, nx_verb_deidentify, nx_verb_subjects, nx_verb_ledger,
-    nx_verb_egress, nx_verb_preview, nx_verb_embed, nx_verb_predict;
+    nx_verb_egress, nx_verb_preview, nx_verb_embed, nx_verb_predict,
+    nx_verb_key;
 
 /* Words common to verbs that work on a node's own folder. */
 #define NX_HELP_HOME "  --home DIR      the node's folder (default " NX_NODE_HOME ")\n"

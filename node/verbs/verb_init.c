@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "crypto/certificate.h"
+#include "crypto/key_file.h"
 #include "node/node_home.h"
 #include "node/policy/site_audit.h"
 #include "node/policy/site_policy.h"
@@ -19,6 +20,9 @@ struct init {
   char building[NX_PATH_SIZE], data_folder[NX_PATH_SIZE];
   struct nx_invitation *invitation;
   struct nx_identity *identity;
+  const char *passphrase_file; /* or NULL */
+  bool protect;                /* the keys, under a passphrase */
+  struct nx_unlock unlock;
   struct nx_buffer key; /* PEM, secret */
   struct nx_enrolled enrolled;
 };
@@ -26,6 +30,7 @@ struct init {
 static void finish(struct init *init) {
   nx_invitation_destroy(init->invitation);
   nx_identity_destroy(init->identity);
+  nx_unlock_finish(&init->unlock);
   nx_buffer_wipe(&init->key);
   nx_enrolled_finish(&init->enrolled);
 }
@@ -44,13 +49,13 @@ static int make_keys(struct init *init, struct nx_error *err) {
   if (r == 0)
     r = nx_path_join(path, init->building, NX_HOME_TLS_KEY, err);
   if (r == 0)
-    r = nx_certificate_save_key(path, nx_buffer_view(&init->key), err);
+    r = nx_key_file_create(path, nx_buffer_view(&init->key), init->unlock.passphrase, err);
   if (r == 0)
     r = nx_identity_create(&nx_entropy_system, &init->identity, err);
   if (r == 0)
     r = nx_path_join(path, init->building, NX_HOME_IDENTITY, err);
   if (r == 0)
-    r = nx_identity_save(init->identity, path, err);
+    r = nx_identity_save(init->identity, path, init->unlock.passphrase, err);
   return r;
 }
 
@@ -63,6 +68,7 @@ static int write_config(struct init *init, struct nx_error *err) {
   config.data.name = (char *)init->data_set;
   config.data.held_out_fold = init->fold ? &init->fold_number : NULL;
   config.policy = (char *)NX_HOME_POLICY;
+  config.passphrase_file = (char *)init->passphrase_file;
   int r = nx_path_join(path, init->building, NX_HOME_CONFIG, err);
   if (r == 0)
     r = nx_node_config_write(path, &config, err);
@@ -143,6 +149,12 @@ static void tell(const struct init *init) {
          init->home, init->home);
 }
 
+static int choose_passphrase(struct init *init, struct nx_error *err) {
+  if (init->passphrase_file)
+    snprintf(init->unlock.file, sizeof init->unlock.file, "%s", init->passphrase_file);
+  return nx_unlock_choose(&init->unlock, "this node's keys", err);
+}
+
 static int initialise(struct init *init, struct nx_error *err) {
   int r = nx_enrol_read_invitation(init->invitation_path, init->fingerprint,
                                    nx_clock_unix() / NX_SECOND, &init->invitation, err);
@@ -153,6 +165,8 @@ static int initialise(struct init *init, struct nx_error *err) {
     r = absolute_data(init, err);
   if (r == 0)
     r = nx_site_data_check(init->data_folder, false, err);
+  if (r == 0 && (init->protect || init->passphrase_file))
+    r = choose_passphrase(init, err);
   if (r == 0)
     r = nx_home_begin(init->home, init->building, err);
   if (r < 0)
@@ -174,6 +188,8 @@ static int parse(int argc, char *const *argv, struct init *init, struct nx_error
       {.name = "fold", .value = &init->fold},
       {.name = "approval", .value = &init->approval},
       {.name = "data-set", .value = &init->data_set},
+      {.name = "passphrase-file", .value = &init->passphrase_file},
+      {.name = "protect", .flag = &init->protect},
   };
   uint64_t fold = 0;
   size_t n_words;
@@ -182,6 +198,8 @@ static int parse(int argc, char *const *argv, struct init *init, struct nx_error
   if (r == 0 && init->fold)
     r = nx_option_number("fold", init->fold, 0, 100000, &fold, err);
   init->fold_number = (uint32_t)fold;
+  if (r == 0 && init->passphrase_file && init->passphrase_file[0] != '/')
+    r = nx_fail(err, NX_E_INVALID, "--passphrase-file: a whole path, from /");
   if (r == 0 && (!n_words || !init->fingerprint || !init->data))
     r = nx_fail(err, NX_E_INVALID, "the invitation file, --fingerprint and --data are needed");
   if (r == 0 && strcmp(init->approval, "auto") && strcmp(init->approval, "ask"))
@@ -209,6 +227,8 @@ const struct nx_verb nx_verb_init = {
         "nothing: after a failure nothing is left, and init can be repeated.\n\n"
         "  --data DIR      this site's EDF recordings; read, never written, never sent\n"
         "  --fold H        hold out the H-th person (in order of name, from 0) for scoring\n"
+        "  --protect       put the keys under a passphrase, asked for here (neurox-node key --help)\n"
+        "  --passphrase-file FILE   the same, with the passphrase in this file; node.yaml names it\n"
         "  --data-set NAME what plans that are for named data sets call this one\n"
         "  --approval ask  a plan waits for `neurox-node plan approve` (the default); auto: any\n"
         "                  plan within policy.yaml runs unasked\n"

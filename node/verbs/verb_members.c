@@ -123,6 +123,7 @@ static bool names(const char *text, const struct nx_hash *hash) {
 static int answer(struct view *view, bool approve, const char *text, struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
   _cleanup_(nx_identity_destroyp) struct nx_identity *identity = NULL;
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0};
   char path[NX_PATH_SIZE];
   int r = read_proposal(view, err);
   if (r < 0)
@@ -133,9 +134,7 @@ static int answer(struct view *view, bool approve, const char *text, struct nx_e
                    "%.64s is not the hash of what is proposed (at least %d digits of it): see "
                    "neurox-node members --pending",
                    text, LEAST_DIGITS);
-  r = nx_path_join(path, view->home, NX_HOME_IDENTITY, err);
-  if (r == 0)
-    r = nx_identity_load(path, &identity, err);
+  r = nx_home_identity(view->home, NX_HOME_IDENTITY, &unlock, &identity, err);
   if (r == 0)
     r = nx_proposal_answer(&view->proposal, identity, view->federation->member, approve, &bytes,
                            err);
@@ -151,7 +150,18 @@ static int answer(struct view *view, bool approve, const char *text, struct nx_e
 /* ---- members new-key
  * -------------------------------------------------------------------------------- */
 
+/* Under the passphrase of the present one, when that has one. */
+static int create_key(const char *home, const char *path, struct nx_unlock *unlock,
+                      struct nx_identity **next, struct nx_error *err) {
+  _cleanup_(nx_identity_destroyp) struct nx_identity *present = NULL;
+  int r = nx_home_identity(home, NX_HOME_IDENTITY, unlock, &present, err);
+  if (r == 0)
+    r = nx_identity_create(&nx_entropy_system, next, err);
+  return r < 0 ? r : nx_identity_save(*next, path, unlock->passphrase, err);
+}
+
 static int make_new_key(struct view *view, struct nx_error *err) {
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0};
   _cleanup_(nx_identity_destroyp) struct nx_identity *next = NULL;
   const struct nx_manifest_member *me = nx_pinned_find(&view->pinned, view->federation->member);
   struct nx_manifest_member member;
@@ -161,13 +171,9 @@ static int make_new_key(struct view *view, struct nx_error *err) {
   int r = nx_path_join(path, view->home, NX_HOME_NEXT_IDENTITY, err);
   if (r < 0)
     return r;
-  if (nx_path_exists(path)) {
-    r = nx_identity_load(path, &next, err);
-  } else {
-    r = nx_identity_create(&nx_entropy_system, &next, err);
-    if (r == 0)
-      r = nx_identity_save(next, path, err);
-  }
+  r = nx_path_exists(path)
+          ? nx_home_identity(view->home, NX_HOME_NEXT_IDENTITY, &unlock, &next, err)
+          : create_key(view->home, path, &unlock, &next, err);
   if (r < 0)
     return r;
   member = *me;

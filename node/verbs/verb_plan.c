@@ -24,14 +24,12 @@ struct plan_verb {
 };
 
 static int open_home(struct plan_verb *verb, struct nx_error *err) {
-  char path[NX_PATH_SIZE];
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0};
   int r = nx_path_join(verb->approvals, verb->home, NX_HOME_APPROVALS, err);
   if (r == 0)
     r = nx_path_join(verb->plans, verb->home, NX_HOME_PLANS, err);
   if (r == 0)
-    r = nx_path_join(path, verb->home, NX_HOME_IDENTITY, err);
-  if (r == 0)
-    r = nx_identity_load(path, &verb->identity, err);
+    r = nx_home_identity(verb->home, NX_HOME_IDENTITY, &unlock, &verb->identity, err);
   if (r == NX_E_NOT_FOUND)
     return nx_fail(err, r,
                    "%s is no node's folder: run neurox-node init first, or name it with "

@@ -30,6 +30,7 @@ static int path_in(const struct preview_verb *verb, const char *name, char out[N
 }
 
 static int open_site(struct preview_verb *verb, struct nx_error *err) {
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0};
   char path[NX_PATH_SIZE];
   int r = path_in(verb, NX_HOME_CONFIG, path, err);
   if (r == 0)
@@ -39,9 +40,7 @@ static int open_site(struct preview_verb *verb, struct nx_error *err) {
   if (r == 0)
     r = nx_site_policy_load(path, &verb->policy, err);
   if (r == 0)
-    r = path_in(verb, NX_HOME_IDENTITY, path, err);
-  if (r == 0)
-    r = nx_identity_load(path, &verb->identity, err);
+    r = nx_home_identity(verb->home, NX_HOME_IDENTITY, &unlock, &verb->identity, err);
   if (r == 0)
     r = path_in(verb, NX_HOME_PLANS, path, err);
   return r < 0 ? r : nx_plan_choose(path, verb->which, &verb->choice, err);

@@ -17,6 +17,7 @@ struct renewal {
   struct nx_invitation *invitation;
   struct nx_home_federation *federation;
   struct nx_identity *identity;
+  struct nx_unlock unlock;
   struct nx_buffer key; /* PEM, secret */
   struct nx_enrolled enrolled;
   int lock;
@@ -26,6 +27,7 @@ static void finish(struct renewal *renewal) {
   nx_invitation_destroy(renewal->invitation);
   nx_home_federation_destroy(renewal->federation);
   nx_identity_destroy(renewal->identity);
+  nx_unlock_finish(&renewal->unlock);
   nx_buffer_wipe(&renewal->key);
   nx_enrolled_finish(&renewal->enrolled);
   if (renewal->lock >= 0)
@@ -33,13 +35,12 @@ static void finish(struct renewal *renewal) {
 }
 
 static int read_home(struct renewal *renewal, struct nx_error *err) {
-  char path[NX_PATH_SIZE];
   int r = nx_home_read_federation(renewal->home, &renewal->federation, err);
   if (r < 0 || (r = nx_folder_lock(renewal->home, &renewal->lock, err)) < 0 ||
-      (r = nx_home_read(renewal->home, NX_HOME_TLS_KEY, PEM_CAP, &renewal->key, err)) < 0 ||
-      (r = nx_path_join(path, renewal->home, NX_HOME_IDENTITY, err)) < 0)
+      (r = nx_home_key(renewal->home, NX_HOME_TLS_KEY, &renewal->unlock, &renewal->key, err)) < 0)
     return r;
-  return nx_identity_load(path, &renewal->identity, err);
+  return nx_home_identity(renewal->home, NX_HOME_IDENTITY, &renewal->unlock, &renewal->identity,
+                          err);
 }
 
 static int check_federation(const struct renewal *renewal, struct nx_error *err) {

@@ -21,7 +21,7 @@ static int make(void **state) {
   snprintf(file, sizeof file, "%s/site.invitation", folder);
   struct nx_federation_request request = {.home = home, .name = "lab", .address = "127.0.0.1:0"};
   assert_int_equal(nx_federation_create(&request, NULL), 0);
-  return nx_federation_open(home, &federation, NULL);
+  return nx_federation_open(home, &federation, NULL) || nx_federation_unlock(federation, NULL);
 }
 
 static int unmake(void **state) {

@@ -58,6 +58,7 @@ static void home_is_whole_and_its_keys_are_private(void **state) {
     assert_int_equal(status.st_mode & 0777, 0600);
   }
   assert_int_equal(nx_federation_open(home, &f, NULL), 0);
+  assert_int_equal(nx_federation_unlock(f, NULL), 0);
   assert_string_equal(f->config->name, "Test lab: #1");
   assert_int_equal(nx_certificate_verify(nx_buffer_view(&f->ca_certificate),
                                          nx_buffer_view(&f->tls_certificate),

@@ -63,6 +63,7 @@ static int make(void **state) {
   struct nx_federation_request request = {.home = folder, .name = "lab", .address = "127.0.0.1:0"};
   assert_int_equal(nx_federation_create(&request, NULL), 0);
   assert_int_equal(nx_federation_open(folder, &federation, NULL), 0);
+  assert_int_equal(nx_federation_unlock(federation, NULL), 0);
   for (uint32_t i = 0; i < MEMBERS; i++)
     enrol(i);
   assert_int_equal(nx_manifest_seal(federation, NULL), 0);

@@ -76,17 +76,17 @@ static void identity_file_is_private_and_never_overwritten(void **state) {
   _cleanup_(nx_identity_destroyp) struct nx_identity *b = NULL;
   assert_non_null(mkdtemp(folder));
   nx_path_join(path, folder, "identity.key", NULL);
-  assert_int_equal(nx_identity_load(path, &b, NULL), NX_E_NOT_FOUND);
-  assert_int_equal(nx_identity_save(a, path, NULL), 0);
-  assert_int_equal(nx_identity_save(a, path, NULL), NX_E_EXISTS);
+  assert_int_equal(nx_identity_load(path, NULL, &b, NULL), NX_E_NOT_FOUND);
+  assert_int_equal(nx_identity_save(a, path, NULL, NULL), 0);
+  assert_int_equal(nx_identity_save(a, path, NULL, NULL), NX_E_EXISTS);
   assert_int_equal(stat(path, &status), 0);
   assert_int_equal(status.st_mode & 0777, 0600);
-  assert_int_equal(nx_identity_load(path, &b, NULL), 0);
+  assert_int_equal(nx_identity_load(path, NULL, &b, NULL), 0);
   assert_memory_equal(nx_identity_public(a), nx_identity_public(b), NX_PUBLIC_KEY_SIZE);
   chmod(path, 0644);
   struct nx_identity *none = NULL;
   struct nx_error err = {0};
-  assert_int_equal(nx_identity_load(path, &none, &err), NX_E_DENIED);
+  assert_int_equal(nx_identity_load(path, NULL, &none, &err), NX_E_DENIED);
   assert_non_null(strstr(err.text, "chmod 600"));
   unlink(path);
   rmdir(folder);
@@ -108,7 +108,7 @@ static void a_damaged_identity_file_is_refused_without_quoting_it(void **state) 
     struct nx_identity *none = NULL;
     struct nx_error err = {0};
     write_text(path, bad[i]);
-    assert_true(nx_identity_load(path, &none, &err) < 0);
+    assert_true(nx_identity_load(path, NULL, &none, &err) < 0);
     assert_null(none);
     assert_null(strstr(err.text, "0102"));
   }
