@@ -421,7 +421,7 @@ static void arm(struct liar *liar, const char *site, const char *hub, const char
       nx_node_config_load(path, &config, &err) < 0 ||
       nx_home_read_federation(site, &federation, &err) < 0 ||
       nx_path_join(path, site, NX_HOME_IDENTITY, &err) < 0 ||
-      nx_identity_load(path, &liar->identity, &err) < 0)
+      nx_identity_load(path, NULL, &liar->identity, &err) < 0)
     give_up(site, &err);
   liar->member = federation->member;
   if (!recording_read(recording, &liar->recording, &err) || !liar->recording.n)
