@@ -27,8 +27,9 @@ int nx_filter_butterworth4(enum nx_filter_kind kind, double low_hz, double high_
 /* sosfiltfilt in place with scipy's default odd padding (for one section that is filtfilt).
  * NX_E_INVALID when n is not more than the padding. */
 int nx_filter_zero_phase(const struct nx_sos *sos, double *x, size_t n, struct nx_error *err);
-/* The same for x[n_channels][n] and several filters one after the other: eight channels at a
- * time, each bit for bit as alone, on every processor. */
+/* The same for x[n_channels][n] and several filters one after the other: sixteen channels at a
+ * time, each bit for bit as alone, on every processor. Where the recording is long, ways back begin
+ * where what they began with has died away to 1e-13 (stream.h). */
 int nx_filter_zero_phase_all(const struct nx_sos *stages, size_t n_stages, double *x,
                              size_t n_channels, size_t n, struct nx_error *err);
 
@@ -41,6 +42,9 @@ size_t nx_resample_length(size_t n, size_t up, size_t down);
 /* resample_poly(x, up, down), padtype "constant"; out holds nx_resample_length() values. */
 int nx_resample(const double *x, size_t n, size_t up, size_t down, double *out,
                 struct nx_error *err);
+/* The same for x[n_channels][n]. */
+int nx_resample_all(const double *x, size_t n_channels, size_t n, size_t up, size_t down,
+                    double *out, struct nx_error *err);
 /* up / down for two rates, both within 1e-6 relative and at most 10000; NX_E_UNSUPPORTED
  * when there is no such fraction. */
 int nx_resample_ratio(double from_hz, double to_hz, size_t *up_out, size_t *down_out,

@@ -13,6 +13,7 @@
 #define CORRELATION_LIMIT 0.4
 #define SHARE_LIMIT 0.01
 #define NOISE_HZ 50
+#define TOGETHER 16 /* channels filtered at once */
 
 struct work {
   const double *x;
@@ -117,24 +118,31 @@ static int judge_correlation(struct work *w, struct nx_error *err) {
   return 0;
 }
 
+/* slow: x below 50 Hz; what is left of x is overwritten into it. */
+static double noise_of(struct work *w, const double *x, double *slow) {
+  double median, below, above;
+  nx_robust_scale(slow, w->n, w->scratch, &median, &below);
+  for (size_t i = 0; i < w->n; i++)
+    slow[i] = x[i] - slow[i];
+  nx_robust_scale(slow, w->n, w->scratch, &median, &above);
+  return below > 0 ? above / below : 0;
+}
+
 static int judge_noise(struct work *w, struct nx_error *err) {
   struct nx_sos low;
   if (w->rate_hz <= 2 * NOISE_HZ + 1 || w->n < 100)
     return 0;
   int r = nx_filter_butterworth4(NX_FILTER_LOW_PASS, 0, NOISE_HZ, w->rate_hz, &low, err);
-  _cleanup_free_ double *slow = reallocarray(NULL, w->n, sizeof *slow);
+  size_t together = NX_MIN((size_t)TOGETHER, w->n_channels);
+  _cleanup_free_ double *slow = reallocarray(NULL, together * w->n, sizeof *slow);
   if (!slow)
     return nx_fail(err, NX_E_NOMEM, "quality: out of memory");
-  for (size_t c = 0; !r && c < w->n_channels; c++) {
-    const double *x = w->x + c * w->n;
-    double median, below, above;
-    memcpy(slow, x, w->n * sizeof *slow);
-    r = nx_filter_zero_phase(&low, slow, w->n, err);
-    nx_robust_scale(slow, w->n, w->scratch, &median, &below);
-    for (size_t i = 0; i < w->n; i++)
-      slow[i] = x[i] - slow[i];
-    nx_robust_scale(slow, w->n, w->scratch, &median, &above);
-    w->row[c] = below > 0 ? above / below : 0;
+  for (size_t first = 0; !r && first < w->n_channels; first += together) {
+    size_t here = NX_MIN(together, w->n_channels - first);
+    memcpy(slow, w->x + first * w->n, here * w->n * sizeof *slow);
+    r = nx_filter_zero_phase_all(&low, 1, slow, here, w->n, err);
+    for (size_t c = 0; !r && c < here; c++)
+      w->row[first + c] = noise_of(w, w->x + (first + c) * w->n, slow + c * w->n);
   }
   if (r < 0)
     return r;

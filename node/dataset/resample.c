@@ -5,7 +5,7 @@
 
 #include "common/cleanup.h"
 #include "common/size.h"
-#include "node/dataset/preprocess.h"
+#include "node/dataset/resample_bank.h"
 
 #define RATIO_CAP 10000
 
@@ -62,129 +62,38 @@ static double *polyphase(const double *h, size_t half, size_t up, size_t n_taps)
   return bank;
 }
 
-/* Eight sums at once: one would wait for itself. */
-#define LANES 8
-typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
-
-static inline __attribute__((always_inline)) double dot(const double *a, const double *b,
-                                                        size_t n) {
-  lanes sums = {0}, x, y;
-  double sum = 0;
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    memcpy(&x, a + i, sizeof x);
-    memcpy(&y, b + i, sizeof y);
-    sums += x * y;
+int nx_resample_bank_make(size_t up, size_t down, struct nx_resample_bank *bank_out,
+                          struct nx_error *err) {
+  size_t g = common_divisor(up, down);
+  memset(bank_out, 0, sizeof *bank_out);
+  if (up == 0 || down == 0 || up / g > RATIO_CAP || down / g > RATIO_CAP)
+    return nx_fail(err, NX_E_INVALID, "cannot resample by %zu/%zu", up, down);
+  struct nx_resample_bank bank = {.up = up / g, .down = down / g};
+  size_t rate = NX_MAX(bank.up, bank.down);
+  if (rate > 1) {
+    bank.half = 10 * rate;
+    bank.n_taps = 2 * bank.half / bank.up + 1;
+    _cleanup_free_ double *h = kaiser_low_pass(bank.half, rate, (double)bank.up);
+    bank.taps = h ? polyphase(h, bank.half, bank.up, bank.n_taps) : NULL;
+    if (!bank.taps)
+      return nx_fail(err, NX_E_NOMEM, "resample: out of memory");
   }
-  for (; i < n; i++)
-    sum += a[i] * b[i];
-  for (size_t k = 0; k < LANES; k++)
-    sum += sums[k];
-  return sum;
+  *bank_out = bank;
+  return 0;
 }
 
-struct bank {
-  const double *taps;
-  size_t n_taps, half, up, down;
-};
-
-/* Which taps meet which samples in output m. */
-struct place {
-  const double *taps;
-  size_t first, n; /* of the samples */
-};
-
-static inline __attribute__((always_inline)) struct place place_of(const struct bank *bank,
-                                                                   size_t m, size_t n) {
+struct nx_resample_place nx_resample_place_of(const struct nx_resample_bank *bank, size_t m,
+                                              size_t n) {
   size_t t = m * bank->down + bank->half, last = t / bank->up, n_taps = bank->n_taps;
   size_t j = last + 1 >= n_taps ? 0 : n_taps - 1 - last; /* first tap inside of x */
   size_t end = last < n ? n_taps : n_taps - (last - n + 1);
-  return (struct place){bank->taps + t % bank->up * n_taps + j, last + 1 + j - n_taps, end - j};
+  return (struct nx_resample_place){bank->taps + t % bank->up * n_taps + j, last + 1 + j - n_taps,
+                                    end - j, last};
 }
 
-static inline __attribute__((always_inline)) void
-convolve_any(const double *x, size_t n, const struct bank *bank, double *out, size_t n_out) {
-  for (size_t m = 0; m < n_out; m++) {
-    struct place place = place_of(bank, m, n);
-    out[m] = dot(place.taps, x + place.first, place.n);
-  }
-}
-
-#if defined(__x86_64__)
-/* The eight sums of dot() in two registers of AVX2: the same bits. */
-typedef double quad __attribute__((vector_size(LANES / 2 * sizeof(double))));
-
-static inline __attribute__((always_inline)) double dot_quads(const double *a, const double *b,
-                                                              size_t n) {
-  quad low = {0}, high = {0}, x, y;
-  double sum = 0;
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    memcpy(&x, a + i, sizeof x);
-    memcpy(&y, b + i, sizeof y);
-    low += x * y;
-    memcpy(&x, a + i + LANES / 2, sizeof x);
-    memcpy(&y, b + i + LANES / 2, sizeof y);
-    high += x * y;
-  }
-  for (; i < n; i++)
-    sum += a[i] * b[i];
-  for (size_t k = 0; k < LANES; k++)
-    sum += k < LANES / 2 ? low[k] : high[k - LANES / 2];
-  return sum;
-}
-
-__attribute__((target("avx2"))) static void
-convolve_avx2(const double *x, size_t n, const struct bank *bank, double *out, size_t n_out) {
-  for (size_t m = 0; m < n_out; m++) {
-    struct place place = place_of(bank, m, n);
-    out[m] = dot_quads(place.taps, x + place.first, place.n);
-  }
-}
-
-/* The same sums in wider registers; without contraction the same bits, too. */
-__attribute__((target("avx512f"))) static void
-convolve_avx512(const double *x, size_t n, const struct bank *bank, double *out, size_t n_out) {
-  convolve_any(x, n, bank, out, n_out);
-}
-#endif
-
-static void convolve(const double *x, size_t n, const struct bank *bank, double *out,
-                     size_t n_out) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) {
-    convolve_avx512(x, n, bank, out, n_out);
-    return;
-  }
-  if (__builtin_cpu_supports("avx2")) {
-    convolve_avx2(x, n, bank, out, n_out);
-    return;
-  }
-#endif
-  convolve_any(x, n, bank, out, n_out);
-}
-
-int nx_resample(const double *x, size_t n, size_t up, size_t down, double *out,
-                struct nx_error *err) {
-  size_t g = common_divisor(up, down);
-  up /= g;
-  down /= g;
-  if (up == 0 || down == 0 || up > RATIO_CAP || down > RATIO_CAP || n > SIZE_MAX / RATIO_CAP / 2)
-    return nx_fail(err, NX_E_INVALID, "cannot resample %zu samples by %zu/%zu", n, up, down);
-  size_t n_out = nx_resample_length(n, up, down), rate = NX_MAX(up, down), half = 10 * rate;
-  if (rate == 1) {
-    for (size_t i = 0; i < n; i++)
-      out[i] = x[i];
-    return 0;
-  }
-  size_t n_taps = 2 * half / up + 1;
-  _cleanup_free_ double *h = kaiser_low_pass(half, rate, (double)up);
-  _cleanup_free_ double *bank = h ? polyphase(h, half, up, n_taps) : NULL;
-  if (!bank)
-    return nx_fail(err, NX_E_NOMEM, "resample: out of memory");
-  const struct bank filters = {bank, n_taps, half, up, down};
-  convolve(x, n, &filters, out, n_out);
-  return 0;
+void nx_resample_bank_finish(struct nx_resample_bank *bank) {
+  free(bank->taps);
+  memset(bank, 0, sizeof *bank);
 }
 
 int nx_resample_ratio(double from_hz, double to_hz, size_t *up_out, size_t *down_out,

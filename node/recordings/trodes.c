@@ -12,6 +12,7 @@
 
 #define HEADER_CAP 4096
 #define FILE_CAP ((size_t)256 << 20)
+#define GAPS_MOST 64 /* of the grid's places for each frame */
 #define FIELDS 16
 
 struct field {
@@ -109,6 +110,8 @@ static int describe(struct nx_recording *recording, const uint8_t *records, size
     return nx_fail(err, NX_E_FORMAT, "its frames have no rate");
   double rate = 1 / step;
   t->n_samples = (uint64_t)floor(span * rate + 1e-9) + 1;
+  if (t->n_samples / GAPS_MOST > n)
+    return nx_fail(err, NX_E_FORMAT, "nearly all of it is gaps: cut the file into stretches");
   t->values = calloc(n_fields * t->n_samples, sizeof *t->values);
   if (!t->values)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
