@@ -38,6 +38,7 @@ struct nx_stream {
   /* A member's session: round thread. */
   bool greeted;
   uint32_t hears; /* NX_HEARS_… */
+  uint32_t protocol;
   char software[NX_SOFTWARE_SIZE];
   struct nx_heartbeat heartbeat;
 

@@ -4,11 +4,12 @@
 #include "coordinator/admin/enrolment.h"
 #include "coordinator/coordinator_internal.h"
 #include "proto/codec/codec_enrol.h"
+#include "proto/codec/codec_session.h"
 
 #define REFUSALS_TOLD 20 /* in the logs, while the port is open */
 
 static int check_version(const struct nx_enrol_request *request, struct nx_error *err) {
-  if (request->protocol == NX_PROTOCOL_VERSION)
+  if (nx_protocol_agree(request->protocol, 0))
     return 0;
   return nx_fail(err, NX_E_UNSUPPORTED,
                  "%s speaks protocol %u, this coordinator (%s) speaks %u: update the older one",

@@ -119,11 +119,11 @@ static void view_seals(struct seals *seals) {
 }
 
 /* What a member must know to take part: who the others are, and what was sealed last. */
-static int fill_welcome(struct nx_coordinator *c, struct nx_welcome *welcome, struct seals *seals,
-                        struct nx_error *err) {
+static int fill_welcome(struct nx_coordinator *c, uint32_t protocol, struct nx_welcome *welcome,
+                        struct seals *seals, struct nx_error *err) {
   struct nx_store_sealed last;
   struct nx_store_run run;
-  *welcome = (struct nx_welcome){.protocol = NX_PROTOCOL_VERSION,
+  *welcome = (struct nx_welcome){.protocol = protocol,
                                  .software = NX_COORDINATOR_SOFTWARE,
                                  .hears = NX_HEARS_SITES,
                                  .manifest = nx_buffer_view(&c->manifest),
@@ -149,7 +149,7 @@ static int fill_welcome(struct nx_coordinator *c, struct nx_welcome *welcome, st
 static int send_welcome(struct nx_coordinator *c, struct nx_stream *stream, struct nx_error *err) {
   struct seals seals = {.coordinator = c};
   struct nx_session_message message = {.kind = NX_SESSION_KIND_WELCOME};
-  int r = fill_welcome(c, &message.welcome, &seals, err);
+  int r = fill_welcome(c, stream->protocol, &message.welcome, &seals, err);
   if (r == 0)
     nx_session_send_down(stream, &message);
   nx_buffer_finish(&seals.bytes);
@@ -166,10 +166,12 @@ static int check_hello(struct nx_coordinator *c, const struct nx_session_message
   const struct nx_hello *hello = &message->hello;
   if (message->kind != NX_SESSION_KIND_HELLO)
     return nx_fail(err, NX_E_PROTOCOL, "a session begins with Hello");
-  if (hello->protocol != NX_PROTOCOL_VERSION)
+  if (!nx_protocol_agree(hello->protocol, hello->newest))
     return nx_fail(err, NX_E_UNSUPPORTED,
-                   "%s speaks protocol %u, this coordinator (%s) speaks %u: update the older one",
-                   hello->software, hello->protocol, NX_COORDINATOR_SOFTWARE, NX_PROTOCOL_VERSION);
+                   "%s speaks protocol %u, this coordinator (%s) speaks %u to %u: update the older "
+                   "one",
+                   hello->software, hello->protocol, NX_COORDINATOR_SOFTWARE, NX_PROTOCOL_OLDEST,
+                   NX_PROTOCOL_VERSION);
   if (memcmp(hello->federation, c->federation->row.id, sizeof hello->federation))
     return nx_fail(err, NX_E_DENIED,
                    "this is the coordinator of another federation: check the node's address");
@@ -203,6 +205,7 @@ static int greet(struct nx_coordinator *c, struct nx_stream *stream,
   }
   stream->greeted = true;
   stream->hears = message->hello.hears;
+  stream->protocol = nx_protocol_agree(message->hello.protocol, message->hello.newest);
   memcpy(stream->software, message->hello.software, sizeof stream->software);
   c->claimed[stream->member] = message->hello.last_sealed;
   int r = take_seat(c, stream, &err);

@@ -2,6 +2,7 @@
  *
  *   node                    transport      round thread             files thread
  *    header ───────────────► copy ───────► may it? which spool? ─┐
+ *    ◄── what is held of it (protocol 2, an upload that broke) ───┤
  *    chunk, chunk, … ──────► copy ─────────────────────────────► write, hash
  *                                          into the round ◄───── whole, on disk
  *    ◄──────────────────────────────────── receipt
@@ -111,7 +112,28 @@ static void find_whole(struct nx_coordinator *c, struct nx_stream *stream,
   }
 }
 
-static int read_header(struct nx_stream *stream, struct nx_bytes bytes, struct nx_error *err) {
+/* Files thread: what is here of it already, so that it need not come again. */
+static void take_up(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
+  struct nx_upload_receipt held = {0};
+  struct nx_error err = {0};
+  (void)c, (void)bytes;
+  if (atomic_load(&stream->closed) || !nx_stream_is_welcome(stream))
+    return;
+  if (nx_upload_writer_take_up(stream->writer, &held.accepted, &held.root, &err) < 0 ||
+      nx_upload_receipt_encode(&held, &message, &err) < 0) {
+    nx_stream_refuse(stream, &err);
+    return;
+  }
+  if (held.accepted)
+    NX_LOG(NX_LOG_INFO, "upload.taken_up", NX_U64("member", stream->member),
+           NX_U64("held", held.accepted), NX_U64("bytes", stream->announced.bytes));
+  nx_stream_send(stream, &message);
+  nx_rpc_call_receive(stream->call);
+}
+
+static int read_header(struct nx_stream *stream, struct nx_bytes bytes, bool *resume_out,
+                       struct nx_error *err) {
   _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   struct nx_upload_part part;
   int r = nx_arena_create(4 * NX_UPLOAD_CHUNK_CAP, &arena, err);
@@ -119,6 +141,7 @@ static int read_header(struct nx_stream *stream, struct nx_bytes bytes, struct n
     return r;
   if (!part.is_header)
     return nx_fail(err, NX_E_PROTOCOL, "an upload begins with its header");
+  *resume_out = part.resume;
   return nx_buffer_append(&stream->header, part.header.data, part.header.size, err);
 }
 
@@ -126,7 +149,8 @@ static int read_header(struct nx_stream *stream, struct nx_bytes bytes, struct n
 static void take_header(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
   const struct nx_upload_spool *spool = NULL;
   struct nx_error err = {0};
-  int r = read_header(stream, bytes, &err);
+  bool resume = false;
+  int r = read_header(stream, bytes, &resume, &err);
   if (r == 0)
     r = c->run
             ? nx_training_run_check_upload(c->run, stream->member, nx_buffer_view(&stream->header),
@@ -138,7 +162,9 @@ static void take_header(struct nx_coordinator *c, struct nx_stream *stream, stru
   }
   if (r == 0)
     r = nx_upload_writer_create(spool, stream->member, &stream->writer, &err);
-  if (r == 0)
+  if (r == 0 && resume)
+    nx_task_post(c->files_box, stream, nx_bytes(NULL, 0), take_up);
+  else if (r == 0)
     nx_rpc_call_receive(stream->call);
   else if (r == NX_E_EXISTS && spool)
     find_whole(c, stream, spool, &err);

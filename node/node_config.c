@@ -53,6 +53,8 @@ static const cyaml_schema_field_t node_fields[] = {
                            260),
     CYAML_FIELD_UINT("upload_kb_per_s", CYAML_FLAG_OPTIONAL, struct nx_node_config,
                      upload_kb_per_s),
+    CYAML_FIELD_UINT("download_kb_per_s", CYAML_FLAG_OPTIONAL, struct nx_node_config,
+                     download_kb_per_s),
     CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct nx_node_config, threads),
     CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                            struct nx_node_config, passphrase_file, 1, NX_PATH_SIZE - 1),
@@ -202,6 +204,8 @@ static void put_config(FILE *out, const struct nx_node_config *config) {
   fputs("\ncoordinator: ", out);
   put_quoted(out, config->coordinator);
   fprintf(out, "\nupload_kb_per_s: %u       # 0: as fast as it goes\n", config->upload_kb_per_s);
+  fprintf(out, "download_kb_per_s: %u     # the same, for models and sums\n",
+          config->download_kb_per_s);
   fprintf(out, "threads: %u               # for training; 0: one per processor\n", config->threads);
   fputs("# Where the passphrase of protected keys is (neurox-node key --help), one line, mode 0600.\n"
         "# Without: the systemd credential neurox-passphrase, or the terminal.\n",

@@ -37,6 +37,7 @@ struct nx_node_config {
   char *name;               /* this member, as the other stewards see it */
   char *coordinator;        /* host:port of the main service */
   uint32_t upload_kb_per_s; /* 0: as fast as it goes */
+  uint32_t download_kb_per_s;
   uint32_t threads;         /* for training; 0: one per processor */
   char *passphrase_file;    /* what protected keys are opened with, from the node's folder, or NULL */
   struct nx_node_config_data data;

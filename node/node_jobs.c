@@ -83,7 +83,7 @@ static void drill_in_upload(void *context, uint64_t done, uint64_t total) {
 static int upload(struct nx_node *node, struct node_job *job, struct nx_error *err) {
   char spool[NX_PATH_SIZE];
   nx_node_spool_path(node, job->round.round, job->round.attempt, spool);
-  const struct nx_upload_job send = {
+  struct nx_upload_job send = {
       .header = nx_buffer_view(&job->header),
       .spool = spool,
       .bytes = job->bytes,
@@ -96,6 +96,7 @@ static int upload(struct nx_node *node, struct node_job *job, struct nx_error *e
   int r = nx_site_audit_upload(node->audit, &job->round, job->bytes, &job->root, &job->destination,
                                err);
   for (unsigned i = 0; r == 0; i++) {
+    send.resume = nx_session_protocol(node->session) >= 2;
     r = nx_send_upload(nx_session_client(node->session), &send, err);
     if ((r != NX_E_PEER && r != NX_E_TIMEOUT) || nx_node_stop_asked(node))
       return r;

@@ -102,7 +102,7 @@ static int blob_path(const struct nx_site_work *work, const char *folder,
 /* The blob from HOME/folder if it is there and whole, else from the coordinator, kept. */
 static int get_blob(struct nx_site_work *work, const char *folder, const struct nx_hash *hash,
                     size_t cap, struct nx_buffer *out, struct nx_error *err) {
-  char path[NX_PATH_SIZE];
+  char path[NX_PATH_SIZE], part[NX_PATH_SIZE];
   int r = blob_path(work, folder, hash, "", path, err);
   if (r < 0)
     return r;
@@ -113,7 +113,10 @@ static int get_blob(struct nx_site_work *work, const char *folder, const struct 
       return 0;
   }
   out->size = 0;
-  r = nx_fetch_blob(work->cfg.client, hash, cap, &work->cfg.stop, out, err);
+  if ((r = blob_path(work, folder, hash, ".part", part, err)) < 0)
+    return r;
+  const struct nx_fetch how = {work->cfg.stop, part, work->cfg.node->download_kb_per_s};
+  r = nx_fetch_blob(work->cfg.client, hash, cap, &how, out, err);
   return r < 0 ? r : nx_file_replace(path, nx_buffer_view(out), 0600, err);
 }
 
@@ -550,11 +553,15 @@ int nx_site_work_check(struct nx_site_work *work, const struct nx_site_check *ch
   const struct nx_transcript_parameters *p = &check->parameters;
   _cleanup_(nx_buffer_finish) struct nx_buffer sum = {0};
   size_t lanes, aux, size;
+  char part[NX_PATH_SIZE];
   if (!nx_size_mul(4, p->n_lanes, &lanes) || !nx_size_mul(8, p->n_aux, &aux) ||
       !nx_size_add(lanes, aux, &size) || check->sum_bytes != size || p->n_aux < NX_AUX_COMMON)
     return nx_fail(err, NX_E_PROTOCOL, "the announced sum has the wrong size");
   sum.cap = size + 1;
-  int r = nx_fetch_blob(work->cfg.client, &check->sum, size, &work->cfg.stop, &sum, err);
+  int r = blob_path(work, NX_HOME_SPOOL, &check->sum, ".part", part, err);
+  const struct nx_fetch how = {work->cfg.stop, part, work->cfg.node->download_kb_per_s};
+  if (r == 0)
+    r = nx_fetch_blob(work->cfg.client, &check->sum, size, &how, &sum, err);
   if (r == 0)
     r = check_tiles(work, check, nx_buffer_view(&sum), err);
   if (r == 0)

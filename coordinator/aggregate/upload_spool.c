@@ -13,6 +13,7 @@
 #include "common/size.h"
 
 #define NAME_SIZE 32
+#define PIECE ((size_t)64 << 10)
 
 static int path_of(const struct nx_upload_spool *spool, uint32_t member, const char *ending,
                    char out[NX_PATH_SIZE], struct nx_error *err) {
@@ -45,6 +46,40 @@ static int remove_files(const char *folder, const char *ending, struct nx_error 
   return r;
 }
 
+/* What came of an upload whose stream is over: kept unless more is kept already. */
+static void keep_part(const char *part, const char *kept) {
+  struct stat came, before;
+  if (stat(part, &came))
+    return;
+  bool more = came.st_size > 0 && (stat(kept, &before) || before.st_size < came.st_size);
+  if (!more || rename(part, kept))
+    unlink(part);
+}
+
+/* The member of a "ID.N.part", or 0. */
+static uint32_t member_of_part(const char *name) {
+  char *rest;
+  unsigned long member = strtoul(name, &rest, 10);
+  return *rest == '.' && member < 256 && ends_with(name, ".part") ? (uint32_t)member : 0;
+}
+
+/* The process that wrote them is gone. */
+static int keep_parts(const struct nx_upload_spool *spool, struct nx_error *err) {
+  char part[NX_PATH_SIZE], kept[NX_PATH_SIZE];
+  DIR *dir = opendir(spool->folder);
+  if (!dir)
+    return nx_fail_errno(err, errno, "open folder %s", spool->folder);
+  int r = 0;
+  for (struct dirent *entry; r == 0 && (entry = readdir(dir));) {
+    uint32_t member = member_of_part(entry->d_name);
+    if (member && (r = nx_path_join(part, spool->folder, entry->d_name, err)) == 0 &&
+        (r = path_of(spool, member, ".kept", kept, err)) == 0)
+      keep_part(part, kept);
+  }
+  closedir(dir);
+  return r;
+}
+
 static int attempt_folder(char out[NX_PATH_SIZE], const char *folder, uint64_t round,
                           uint32_t attempt, struct nx_error *err) {
   char name[48];
@@ -61,7 +96,7 @@ int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint
   if (r < 0 || (r = nx_folder_create(folder, 0700, err)) < 0 ||
       (r = nx_folder_create(spool->folder, 0700, err)) < 0)
     return r;
-  if ((r = remove_files(spool->folder, ".part", err)) < 0)
+  if ((r = keep_parts(spool, err)) < 0)
     return r;
   /* What a process that was killed put here counts from now on. */
   char inside[NX_PATH_SIZE];
@@ -81,6 +116,8 @@ struct nx_upload_writer {
   struct nx_sha256 tile; /* of the tile that is coming in */
   size_t n_leaves;
   struct nx_hash *leaves; /* [n_tiles] */
+  bool taken_up;          /* and nothing written since */
+  bool wrong;             /* not worth keeping */
 };
 
 /* Streams of one member that overlap, since one is half dead, must not share a file. */
@@ -144,8 +181,90 @@ static int write_all(int fd, struct nx_bytes bytes, const char *path, struct nx_
   return 0;
 }
 
+/* The most that another stream of this member brought, open for reading; -1: nothing. */
+static int open_kept(const struct nx_upload_writer *writer, uint64_t *size_out) {
+  char path[NX_PATH_SIZE];
+  int best = -1;
+  DIR *dir = opendir(writer->spool.folder);
+  *size_out = 0;
+  for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    struct stat status;
+    bool kept =
+        ends_with(entry->d_name, ".kept") && strtoul(entry->d_name, NULL, 10) == writer->member;
+    if ((!kept && member_of_part(entry->d_name) != writer->member) ||
+        nx_path_join(path, writer->spool.folder, entry->d_name, NULL) < 0 ||
+        !strcmp(path, writer->part))
+      continue;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && fstat(fd, &status) == 0 && (uint64_t)status.st_size > *size_out) {
+      *size_out = (uint64_t)status.st_size;
+      int worse = best;
+      best = fd;
+      fd = worse;
+    }
+    if (fd >= 0)
+      close(fd);
+  }
+  if (dir)
+    closedir(dir);
+  return best;
+}
+
+/* Bytes 0 … size of another file become the beginning of this one. */
+static int copy_beginning(struct nx_upload_writer *writer, int from, uint64_t size,
+                          struct nx_sha256 *hash, struct nx_error *err) {
+  _cleanup_free_ uint8_t *piece = malloc(PIECE);
+  int r = piece ? 0 : nx_fail(err, NX_E_NOMEM, "take up an upload");
+  while (r == 0 && writer->size < size) {
+    ssize_t n = pread(from, piece, (size_t)NX_MIN((uint64_t)PIECE, size - writer->size),
+                      (off_t)writer->size);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return nx_fail_errno(err, n ? errno : EIO, "read what was kept of an upload");
+    struct nx_bytes bytes = nx_bytes(piece, (size_t)n);
+    nx_sha256_update(hash, bytes.data, bytes.size);
+    if ((r = write_all(writer->fd, bytes, writer->part, err)) == 0)
+      hash_tiles(writer, bytes);
+  }
+  return r;
+}
+
+/* As if nothing had come. */
+static int begin_again(struct nx_upload_writer *writer, struct nx_error *err) {
+  if (ftruncate(writer->fd, 0) || lseek(writer->fd, 0, SEEK_SET) < 0)
+    return nx_fail_errno(err, errno, "write %s", writer->part);
+  writer->size = 0;
+  writer->n_leaves = 0;
+  return 0;
+}
+
+int nx_upload_writer_take_up(struct nx_upload_writer *writer, uint64_t *held_out,
+                             struct nx_hash *hash_out, struct nx_error *err) {
+  size_t tile = nx_upload_tile_size(writer->spool.layout.ring_bits);
+  struct nx_sha256 hash;
+  uint64_t size;
+  _cleanup_fd_ int from = open_kept(writer, &size);
+  nx_sha256_init(&hash);
+  size = NX_MIN(size, (uint64_t)writer->spool.size - 1);
+  size -= size % tile;
+  int r = from >= 0 ? copy_beginning(writer, from, size, &hash, err) : 0;
+  if (r < 0) /* a disk that cannot read it back is no reason to refuse it anew */
+    r = begin_again(writer, err);
+  *held_out = writer->size;
+  *hash_out = writer->size ? nx_sha256_final(&hash) : nx_sha256("", 0);
+  writer->taken_up = writer->size > 0;
+  return r;
+}
+
 int nx_upload_writer_write(struct nx_upload_writer *writer, uint64_t offset, struct nx_bytes bytes,
                            struct nx_error *err) {
+  if (offset == 0 && writer->taken_up) { /* its sender has other bytes there */
+    int r = begin_again(writer, err);
+    if (r < 0)
+      return r;
+  }
+  writer->taken_up = false;
   if (offset != writer->size)
     return nx_fail(err, NX_E_PROTOCOL, "upload of member %u: bytes at %llu instead of %llu",
                    writer->member, (unsigned long long)offset, (unsigned long long)writer->size);
@@ -179,27 +298,41 @@ static int settle(struct nx_upload_writer *writer, struct nx_error *err) {
   return nx_file_sync_folder_of(path, err);
 }
 
+static void forget_kept(const struct nx_upload_writer *writer) {
+  char kept[NX_PATH_SIZE];
+  if (path_of(&writer->spool, writer->member, ".kept", kept, NULL) == 0)
+    unlink(kept);
+}
+
 int nx_upload_writer_commit(struct nx_upload_writer *writer, const struct nx_hash *expected,
                             struct nx_error *err) {
   if (writer->size != writer->spool.size)
     return nx_fail(err, NX_E_PROTOCOL, "upload of member %u ended at %llu of %zu bytes",
                    writer->member, (unsigned long long)writer->size, writer->spool.size);
   struct nx_hash root = nx_merkle_root(writer->leaves, writer->n_leaves);
-  if (!nx_hash_equal(&root, expected))
+  if (!nx_hash_equal(&root, expected)) {
+    writer->wrong = true;
     return nx_fail(err, NX_E_CRYPTO, "upload of member %u does not have the root it signed",
                    writer->member);
+  }
   int r = settle(writer, err);
-  if (r == 0)
+  if (r == 0) {
     writer->part[0] = 0;
+    forget_kept(writer);
+  }
   return r;
 }
 
 void nx_upload_writer_destroy(struct nx_upload_writer *writer) {
   if (!writer)
     return;
-  if (writer->fd >= 0) {
+  char kept[NX_PATH_SIZE];
+  if (writer->fd >= 0)
     close(writer->fd);
-    if (writer->part[0])
+  if (writer->fd >= 0 && writer->part[0]) {
+    if (!writer->wrong && path_of(&writer->spool, writer->member, ".kept", kept, NULL) == 0)
+      keep_part(writer->part, kept);
+    else
       unlink(writer->part);
   }
   free(writer->leaves);
@@ -301,6 +434,9 @@ int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t
   static const char *const endings[] = {"", ".leaves"};
   char path[NX_PATH_SIZE];
   bool kept[256] = {false};
+  int removed = remove_files(spool->folder, ".kept", err);
+  if (removed < 0)
+    return removed;
   for (size_t i = 0; i < n; i++)
     kept[members[i]] = true;
   for (uint32_t id = 1; id < 256; id++)

@@ -2,7 +2,8 @@
  *
  *   uploads/ROUND-ATTEMPT/ ID           whole, hashed, on disk
  *                          ID.leaves    its Merkle leaves, for proofs
- *                          ID.N.part    one that is coming in; gone after a restart
+ *                          ID.N.part    one that is coming in
+ *                          ID.kept      what came of one before its stream broke
  *
  * Bytes are hashed as they come, tile by tile, so that an upload of any size takes a few
  * kilobytes of memory. What lies here is noise without the masks. A spool is shared by
@@ -22,7 +23,8 @@ struct nx_upload_spool {
   size_t n_tiles; /* of every upload */
 };
 
-/* folder: of all uploads; makes its subfolder when missing and clears ".part" files. The
+/* folder: of all uploads; makes its subfolder when missing; what
+ * was coming in when a process ended is kept for its sender to go on from. The
  * layout must have passed nx_upload_layout_check(). Nothing to release. */
 int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint64_t round,
                          uint32_t attempt, const struct nx_upload_layout *layout,
@@ -37,8 +39,14 @@ struct nx_upload_writer;
  * (compare its root: nx_upload_spool_root). */
 int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
                             struct nx_upload_writer **writer_out, struct nx_error *err);
-/* The next bytes; offset must be what was written so far, else NX_E_PROTOCOL; beyond the
- * layout's size NX_E_LIMIT. A full disk is NX_E_IO and says so. */
+/* Takes over what an earlier stream of the member brought, up to the last whole tile but never
+ * everything: *held_out bytes whose SHA-256 is in *hash_out. The sender compares that with its own
+ * and goes on from there, or begins again at 0; what was kept is believed by nobody else. Before
+ * the first write. */
+int nx_upload_writer_take_up(struct nx_upload_writer *writer, uint64_t *held_out,
+                             struct nx_hash *hash_out, struct nx_error *err);
+/* The next bytes; offset must be what was written so far, or 0 right after bytes were taken up,
+ * else NX_E_PROTOCOL; beyond the layout's size NX_E_LIMIT. A full disk is NX_E_IO and says so. */
 int nx_upload_writer_write(struct nx_upload_writer *writer, uint64_t offset, struct nx_bytes bytes,
                            struct nx_error *err);
 uint64_t nx_upload_writer_size(const struct nx_upload_writer *writer);
@@ -46,7 +54,8 @@ uint64_t nx_upload_writer_size(const struct nx_upload_writer *writer);
  * on disk under its own name when this returns 0. */
 int nx_upload_writer_commit(struct nx_upload_writer *writer, const struct nx_hash *expected,
                             struct nx_error *err);
-/* Removes the part of an upload that was not committed; NULL is fine. */
+/* Keeps the part of an upload that was not committed, unless it is known to be wrong; NULL is
+ * fine. */
 void nx_upload_writer_destroy(struct nx_upload_writer *writer);
 NX_DEFINE_CLEANUP(struct nx_upload_writer *, nx_upload_writer_destroy)
 
@@ -64,7 +73,7 @@ int nx_upload_spool_map(const struct nx_upload_spool *spool, uint32_t member,
                         const uint8_t **bytes_out, struct nx_error *err);
 void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes);
 
-/* Removes the whole uploads of all other members. */
+/* Removes the whole uploads of all other members, and all that was kept of broken ones. */
 int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t *members, size_t n,
                               struct nx_error *err);
 /* Removes the folder ROUND-ATTEMPT and what is in it; none is fine. */

@@ -43,7 +43,7 @@ static int make_request(const struct nx_invitation *invitation, struct nx_bytes 
                         const struct nx_identity *identity, struct nx_buffer *bytes,
                         struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer csr = {0};
-  struct nx_enrol_request request = {.protocol = NX_PROTOCOL_VERSION,
+  struct nx_enrol_request request = {.protocol = NX_PROTOCOL_OLDEST,
                                      .identity = *nx_identity_public(identity)};
   snprintf(request.software, sizeof request.software, "%s", SOFTWARE);
   int r = nx_hex_decode(invitation->federation, request.federation, sizeof request.federation, err);

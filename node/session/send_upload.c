@@ -55,12 +55,12 @@ static void pace(const struct nx_upload_job *job, int64_t began, uint64_t done) 
 }
 
 static int send_chunks(const struct nx_upload_job *job, struct nx_transfer *stream, int fd,
-                       struct nx_error *err) {
+                       uint64_t begin, struct nx_error *err) {
   _cleanup_free_ uint8_t *chunk = malloc(NX_CHUNK_SIZE);
   int64_t began = nx_clock_monotonic();
   if (!chunk)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
-  for (uint64_t at = 0; at < job->bytes;) {
+  for (uint64_t at = begin; at < job->bytes;) {
     size_t size = (size_t)NX_MIN((uint64_t)NX_CHUNK_SIZE, job->bytes - at);
     int r = read_chunk(fd, at, chunk, size, err);
     if (r == 0)
@@ -71,45 +71,86 @@ static int send_chunks(const struct nx_upload_job *job, struct nx_transfer *stre
     at += size;
     if (job->sent)
       job->sent(job->context, at, job->bytes);
-    pace(job, began, at);
+    pace(job, began, at - begin);
   }
   return 0;
 }
 
-static int receive_receipt(const struct nx_upload_job *job, struct nx_transfer *stream,
+static int receive_receipt(struct nx_transfer *stream, struct nx_upload_receipt *out,
                            struct nx_error *err) {
   _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
-  struct nx_upload_receipt receipt;
   int r = nx_arena_create((size_t)1 << 20, &arena, err);
   if (r == 0)
     r = nx_transfer_receive(stream, &message, err);
   if (r == NX_TRANSFER_END)
     return nx_fail(err, NX_E_PEER, "no receipt came");
-  if (r == 0)
-    r = nx_upload_receipt_decode(nx_buffer_view(&message), arena, &receipt, err);
-  if (r < 0)
-    return r;
-  if (receipt.accepted != job->bytes)
+  return r < 0 ? r : nx_upload_receipt_decode(nx_buffer_view(&message), arena, out, err);
+}
+
+static int check_receipt(const struct nx_upload_job *job, const struct nx_upload_receipt *receipt,
+                         struct nx_error *err) {
+  if (receipt->accepted != job->bytes)
     return nx_fail(err, NX_E_PEER, "only %llu of %llu bytes were taken",
-                   (unsigned long long)receipt.accepted, (unsigned long long)job->bytes);
-  if (!nx_hash_equal(&receipt.root, &job->root))
+                   (unsigned long long)receipt->accepted, (unsigned long long)job->bytes);
+  if (!nx_hash_equal(&receipt->root, &job->root))
     return nx_fail(err, NX_E_PROTOCOL, "the coordinator acknowledged another upload");
   return 0;
+}
+
+/* Where to go on: behind what the coordinator holds, if those are the spool's bytes. */
+static int find_beginning(int fd, const struct nx_upload_receipt *held, uint64_t *begin_out,
+                          struct nx_error *err) {
+  _cleanup_free_ uint8_t *chunk = malloc(NX_CHUNK_SIZE);
+  struct nx_sha256 hash;
+  if (!chunk)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  nx_sha256_init(&hash);
+  for (uint64_t at = 0; at < held->accepted;) {
+    size_t size = (size_t)NX_MIN((uint64_t)NX_CHUNK_SIZE, held->accepted - at);
+    int r = read_chunk(fd, at, chunk, size, err);
+    if (r < 0)
+      return r;
+    nx_sha256_update(&hash, chunk, size);
+    at += size;
+  }
+  struct nx_hash ours = nx_sha256_final(&hash);
+  *begin_out = nx_hash_equal(&ours, &held->root) ? held->accepted : 0;
+  return 0;
+}
+
+/* 1: the coordinator has all of it already. */
+static int ask_what_is_held(const struct nx_upload_job *job, struct nx_transfer *stream, int fd,
+                            uint64_t *begin_out, struct nx_error *err) {
+  struct nx_upload_receipt held;
+  int r = receive_receipt(stream, &held, err);
+  if (r < 0)
+    return r;
+  if (held.accepted < job->bytes)
+    return find_beginning(fd, &held, begin_out, err);
+  return (r = check_receipt(job, &held, err)) < 0 ? r : 1;
 }
 
 static int converse(struct nx_rpc_client *client, const struct nx_upload_job *job, int fd,
                     struct nx_error *err) {
   _cleanup_(nx_transfer_closep) struct nx_transfer *stream = NULL;
+  struct nx_upload_receipt receipt;
+  uint64_t begin = 0;
   int r = nx_transfer_open(client, NX_METHOD_ROUND_UPLOAD, PATIENCE, &job->stop, &stream, err);
   if (r == 0)
-    r = send_part(stream, &(struct nx_upload_part){.is_header = true, .header = job->header}, err);
+    r = send_part(
+        stream,
+        &(struct nx_upload_part){.is_header = true, .resume = job->resume, .header = job->header},
+        err);
+  if (r == 0 && job->resume && (r = ask_what_is_held(job, stream, fd, &begin, err)) > 0)
+    return 0;
   if (r == 0)
-    r = send_chunks(job, stream, fd, err);
+    r = send_chunks(job, stream, fd, begin, err);
   if (r < 0)
     return r;
   nx_transfer_end(stream); /* or the coordinator has it all already: NX_TRANSFER_END */
-  return receive_receipt(job, stream, err);
+  r = receive_receipt(stream, &receipt, err);
+  return r < 0 ? r : check_receipt(job, &receipt, err);
 }
 
 int nx_send_upload(struct nx_rpc_client *client, const struct nx_upload_job *job,

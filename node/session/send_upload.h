@@ -1,5 +1,6 @@
 /* Send upload: streams a spooled, masked vector to the coordinator, paced, until all of it is
- * acknowledged. Only the spool's bytes are ever sent: a repeat is byte-identical. */
+ * acknowledged; where a stream broke before, from what the coordinator proves to hold. Only the
+ * spool's bytes are ever sent: a repeat is byte-identical. */
 #pragma once
 
 #include "crypto/hash.h"
@@ -11,6 +12,7 @@ struct nx_upload_job {
   uint64_t bytes; /* of the spool; checked */
   struct nx_hash root;
   uint32_t kb_per_s; /* 0: as fast as it goes */
+  bool resume;       /* protocol 2: ask what is there already, and go on behind it */
   struct nx_stop stop;
   /* Told after every chunk, for fire drills and progress. May be NULL. */
   void (*sent)(void *context, uint64_t done, uint64_t total);

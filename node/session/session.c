@@ -32,6 +32,7 @@ struct nx_session {
   int64_t last_heard;
   uint64_t heartbeats;
   unsigned failures; /* in a row */
+  uint32_t protocol; /* of the last welcome; 0: none came yet */
 };
 
 /* ---- what comes (transport's thread) --------------------------------------------------- */
@@ -43,15 +44,17 @@ static void tell(struct nx_session *session, const struct nx_session_event *even
 static int on_welcome(struct nx_session *session, struct nx_rpc_call *call,
                       const struct nx_welcome *welcome, struct nx_error *err) {
   struct nx_session_event event = {.type = NX_SESSION_CONNECTED, .welcome = welcome};
-  if (welcome->protocol != NX_PROTOCOL_VERSION)
+  if (!nx_protocol_agree(welcome->protocol, 0))
     return nx_fail(err, NX_E_UNSUPPORTED,
-                   "the coordinator (%s) speaks protocol %u, this node %u: update the older one",
-                   welcome->software, welcome->protocol, NX_PROTOCOL_VERSION);
+                   "the coordinator (%s) speaks protocol %u, this node %u to %u: update the older "
+                   "one",
+                   welcome->software, welcome->protocol, NX_PROTOCOL_OLDEST, NX_PROTOCOL_VERSION);
   int r = nx_rpc_call_peer_spki(call, event.spki.bytes, err);
   if (r < 0)
     return r;
   pthread_mutex_lock(&session->lock);
   session->welcomed = true;
+  session->protocol = welcome->protocol;
   session->failures = 0;
   pthread_mutex_unlock(&session->lock);
   tell(session, &event);
@@ -140,8 +143,9 @@ static int send_up(struct nx_rpc_call *call, const struct nx_session_message *me
 
 static int send_hello(struct nx_session *session, struct nx_rpc_call *call, struct nx_error *err) {
   struct nx_session_message message = {.kind = NX_SESSION_KIND_HELLO};
-  message.hello.protocol = NX_PROTOCOL_VERSION;
   message.hello.hears = NX_HEARS_SITES;
+  message.hello.protocol = NX_PROTOCOL_OLDEST;
+  message.hello.newest = NX_PROTOCOL_VERSION;
   memcpy(message.hello.federation, session->federation, sizeof session->federation);
   snprintf(message.hello.software, sizeof message.hello.software, "%s", SOFTWARE);
   session->listener.held(session->listener.context, &message.hello.last_sealed,
@@ -296,6 +300,13 @@ void nx_session_redial(struct nx_session *session) {
   if (call)
     nx_rpc_call_cancel(call);
   nx_rpc_call_unref(call);
+}
+
+uint32_t nx_session_protocol(struct nx_session *session) {
+  pthread_mutex_lock(&session->lock);
+  uint32_t protocol = session->protocol;
+  pthread_mutex_unlock(&session->lock);
+  return protocol;
 }
 
 struct nx_rpc_client *nx_session_client(struct nx_session *session) {

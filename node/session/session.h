@@ -63,6 +63,8 @@ int nx_session_create(const struct nx_session_config *cfg,
 int nx_session_send(struct nx_session *session, struct nx_bytes message, struct nx_error *err);
 /* Hangs up and dials again, to be told anew what was sealed last. */
 void nx_session_redial(struct nx_session *session);
+/* What the coordinator chose when it last said Welcome; 0 before. Any thread. */
+uint32_t nx_session_protocol(struct nx_session *session);
 /* For calls on the same channel; valid until destroy. */
 struct nx_rpc_client *nx_session_client(struct nx_session *session);
 /* Stops, joins, frees; no event is told afterwards. NULL is fine. Not from the listener. */

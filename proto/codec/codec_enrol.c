@@ -2,6 +2,7 @@
 
 #include "enrol.pb-c.h"
 #include "proto/codec/codec_round.h"
+#include "proto/codec/codec_session.h"
 #include "proto/codec/codec_support.h"
 
 static int check_pem(struct nx_bytes pem, const char *what, int code, struct nx_error *err) {
@@ -38,7 +39,7 @@ int nx_enrol_request_decode(struct nx_bytes bytes, struct nx_arena *arena,
   *out = (struct nx_enrol_request){.protocol = wire->protocol};
   r = nx_codec_text(wire->software, out->software, sizeof out->software, "enrolment: software",
                     err);
-  if (r < 0 || wire->protocol != NX_PROTOCOL_VERSION)
+  if (r < 0 || !nx_protocol_agree(wire->protocol, 0))
     return r;
   r = nx_codec_fixed(wire->federation, out->federation, sizeof out->federation,
                      "enrolment: federation", err);

@@ -13,7 +13,7 @@
 #define NX_MEMBER_NAME_SIZE 65
 
 struct nx_enrol_request {
-  uint32_t protocol; /* another than NX_PROTOCOL_VERSION: only `software` is filled besides */
+  uint32_t protocol; /* one that is not spoken here: only `software` is filled besides */
   char software[NX_SOFTWARE_SIZE];
   uint8_t federation[NX_FEDERATION_ID_SIZE];
   uint8_t token[NX_ENROL_TOKEN_SIZE];

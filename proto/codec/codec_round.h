@@ -34,7 +34,8 @@
 #include "crypto/threshold.h"
 #include "crypto/transcript.h"
 
-#define NX_PROTOCOL_VERSION 1u
+#define NX_PROTOCOL_VERSION 2u           /* 2: uploads resume */
+#define NX_PROTOCOL_OLDEST 1u            /* that is still spoken: the one before, at least */
 #define NX_COORDINATOR 0u                /* `signer` of the coordinator's messages */
 #define NX_SIGNED_CAP ((size_t)12 << 20) /* largest SignedMessage: the M4 of 255 members */
 #define NX_REASON_SIZE 256               /* a sentence inside a message, final 0 included */
@@ -297,6 +298,7 @@ int nx_refusal_decode(struct nx_bytes body, struct nx_arena *arena, struct nx_re
 
 struct nx_upload_part { /* first the header, then chunks in order of offset */
   bool is_header;
+  bool resume;            /* header: what is held is to be told before anything is sent */
   struct nx_bytes header; /* an encoded SignedMessage of type M5 */
   uint64_t offset;
   struct nx_bytes data; /* 1..NX_UPLOAD_CHUNK_CAP bytes */
@@ -306,6 +308,8 @@ int nx_upload_part_encode(const struct nx_upload_part *m, struct nx_buffer *out,
 int nx_upload_part_decode(struct nx_bytes bytes, struct nx_arena *arena, struct nx_upload_part *out,
                           struct nx_error *err);
 
+/* Twice where the header asked to resume: first what was held, as far as it goes, and the SHA-256
+ * of those bytes in `root`. */
 struct nx_upload_receipt {
   uint64_t accepted; /* bytes the coordinator holds; all of them when it is complete */
   struct nx_hash root;

@@ -1,5 +1,6 @@
 #include "proto/codec/codec_session.h"
 
+#include "common/size.h"
 #include "proto/codec/codec_round.h"
 #include "proto/codec/codec_support.h"
 #include "proto/codec/manifest_chain.h"
@@ -53,6 +54,7 @@ static int encode_hello(const struct nx_hello *m, struct nx_buffer *out, struct 
   if (r < 0)
     return r;
   hello.protocol = m->protocol;
+  hello.newest = m->newest;
   hello.federation = nx_codec_field(m->federation, sizeof m->federation);
   hello.software = nx_codec_string(m->software);
   hello.last_sealed = m->last_sealed;
@@ -174,12 +176,19 @@ int nx_session_down_encode(const struct nx_session_message *message, struct nx_b
 
 /* --- from the wire ---------------------------------------------------------------------- */
 
+uint32_t nx_protocol_agree(uint32_t oldest, uint32_t newest) {
+  uint32_t both = NX_MIN(NX_MAX(oldest, newest), NX_PROTOCOL_VERSION);
+  return both < oldest || both < NX_PROTOCOL_OLDEST ? 0 : both;
+}
+
 static int decode_hello(const Neurox__V1__Hello *wire, struct nx_hello *out, struct nx_error *err) {
-  *out = (struct nx_hello){
-      .protocol = wire->protocol, .last_sealed = wire->last_sealed, .hears = wire->hears};
+  *out = (struct nx_hello){.protocol = wire->protocol,
+                           .newest = wire->newest,
+                           .last_sealed = wire->last_sealed,
+                           .hears = wire->hears};
   int r =
       nx_codec_text(wire->software, out->software, sizeof out->software, "hello: software", err);
-  if (r < 0 || wire->protocol != NX_PROTOCOL_VERSION)
+  if (r < 0 || !nx_protocol_agree(wire->protocol, wire->newest))
     return r;
   r = nx_codec_fixed(wire->federation, out->federation, sizeof out->federation, "hello: federation",
                      err);
@@ -207,7 +216,7 @@ static int decode_welcome(const Neurox__V1__Welcome *wire, struct nx_arena *aren
   *out = (struct nx_welcome){.protocol = wire->protocol};
   int r =
       nx_codec_text(wire->software, out->software, sizeof out->software, "welcome: software", err);
-  if (r < 0 || wire->protocol != NX_PROTOCOL_VERSION)
+  if (r < 0 || !nx_protocol_agree(wire->protocol, 0))
     return r;
   out->last_sealed = wire->last_sealed;
   out->first_round = wire->first_round;

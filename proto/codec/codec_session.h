@@ -25,10 +25,15 @@ enum nx_session_kind {
   NX_SESSION_KIND_NOTICE     /* both */
 };
 
-/* When `protocol` is not NX_PROTOCOL_VERSION nothing but it and `software` is looked at or
- * filled, so that the receiver can say which program is too old. */
+/* The newest protocol that this program and another, which speaks oldest … newest, both know; 0:
+ * there is none. `newest` 0 is the other's way to say that `oldest` is its only one. */
+uint32_t nx_protocol_agree(uint32_t oldest, uint32_t newest);
+
+/* When there is no protocol that both speak nothing but these numbers and `software` is looked at
+ * or filled, so that the receiver can say which program is too old. */
 struct nx_hello {
-  uint32_t protocol;
+  uint32_t protocol; /* the oldest that the node speaks */
+  uint32_t newest;   /* 0: no other */
   uint8_t federation[NX_FEDERATION_ID_SIZE];
   char software[NX_SOFTWARE_SIZE];
   uint64_t last_sealed; /* round, 0: none */
@@ -37,18 +42,18 @@ struct nx_hello {
 };
 
 struct nx_welcome {
-  uint32_t protocol;
+  uint32_t protocol; /* spoken from here on */
   char software[NX_SOFTWARE_SIZE];
   struct nx_bytes manifest; /* exact bytes; empty while members are still invited */
   struct nx_signature manifest_signature;
   struct nx_bytes manifest_chain; /* manifest_chain.h; empty while the founders are the members */
-  uint64_t last_sealed;          /* round of the federation, 0: none */
-  struct nx_hash model;          /* after it; zero: none */
-  uint32_t hears;                /* NX_HEARS_… */
-  struct nx_hash plan;           /* SHA-256 of the plan's bytes, to fetch as a blob; zero: none */
-  uint64_t first_round;          /* of the run of that plan; 0: none */
-  const struct nx_bytes *sealed; /* encoded SignedMessages of type M11 about last_sealed */
-  size_t n_sealed;               /* at most 255 */
+  uint64_t last_sealed;           /* round of the federation, 0: none */
+  struct nx_hash model;           /* after it; zero: none */
+  uint32_t hears;                 /* NX_HEARS_… */
+  struct nx_hash plan;            /* SHA-256 of the plan's bytes, to fetch as a blob; zero: none */
+  uint64_t first_round;           /* of the run of that plan; 0: none */
+  const struct nx_bytes *sealed;  /* encoded SignedMessages of type M11 about last_sealed */
+  size_t n_sealed;                /* at most 255 */
 };
 
 struct nx_heartbeat {

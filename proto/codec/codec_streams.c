@@ -14,6 +14,7 @@ int nx_upload_part_encode(const struct nx_upload_part *m, struct nx_buffer *out,
   if (m->is_header) {
     wire.part_case = NEUROX__V1__UPLOAD_PART__PART_HEADER;
     wire.header = nx_codec_field(m->header.data, m->header.size);
+    wire.resume = m->resume;
   } else {
     chunk.offset = m->offset;
     chunk.data = nx_codec_field(m->data.data, m->data.size);
@@ -34,6 +35,7 @@ int nx_upload_part_decode(struct nx_bytes bytes, struct nx_arena *arena, struct 
   switch (wire->part_case) {
   case NEUROX__V1__UPLOAD_PART__PART_HEADER:
     out->is_header = true;
+    out->resume = wire->resume;
     out->header = nx_bytes(wire->header.data, wire->header.len);
     return 0;
   case NEUROX__V1__UPLOAD_PART__PART_CHUNK:

@@ -60,7 +60,7 @@ done
 for k in 0 1 2 3; do wait_for 20 grep -q coordinator.connected "$work/site-$k.log"; done
 
 # Rounds of a few seconds, and little patience.
-small_plan 60 | sed -e 's/^  phase_seconds: .*/  phase_seconds: 5/' -e 's/^  training_seconds: .*/  training_seconds: 10/' >"$work/plan.yaml"
+small_plan 4000 | sed -e 's/^  phase_seconds: .*/  phase_seconds: 5/' -e 's/^  training_seconds: .*/  training_seconds: 10/' >"$work/plan.yaml"
 "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1 || cat "$work/start.log"
 last_sealed() { sed -n 's/.*round.sealed round=\([0-9]*\) .*/\1/p' "$work/$1.log" | tail -n 1; }
 has_sealed() { [ "$(last_sealed "$1")" -ge "$2" ]; } # SITE ROUND

@@ -630,6 +630,16 @@ void sim_coordinator_step(struct sim *sim, const struct nx_round_event *event) {
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+/* Behind what an earlier stream brought, if the node has the same bytes there. */
+static size_t go_on_at(struct nx_upload_writer *writer, struct nx_bytes bytes) {
+  uint64_t held;
+  struct nx_hash hash;
+  if (nx_upload_writer_take_up(writer, &held, &hash, NULL) < 0 || held > bytes.size)
+    return 0;
+  struct nx_hash ours = nx_sha256(bytes.data, held);
+  return nx_hash_equal(&ours, &hash) ? (size_t)held : 0;
+}
+
 /* Into the spool, in pieces, as it comes. NX_E_CRYPTO: damaged, the node tries again. */
 static int spool_upload(struct sim *sim, const struct sim_node *node, struct nx_bytes bytes,
                         const struct nx_hash *root) {
@@ -637,7 +647,8 @@ static int spool_upload(struct sim *sim, const struct sim_node *node, struct nx_
   int r = nx_upload_writer_create(&sim->coordinator.spool, node->id, &writer, NULL);
   if (r == NX_E_EXISTS)
     return 0; /* a life before took it */
-  for (size_t offset = 0; r == 0 && offset < bytes.size;) {
+  size_t offset = r == 0 ? go_on_at(writer, bytes) : 0;
+  while (r == 0 && offset < bytes.size) {
     size_t n = NX_MIN(bytes.size - offset, (size_t)32768);
     r = nx_upload_writer_write(writer, offset, nx_bytes(bytes.data + offset, n), NULL);
     offset += n;

@@ -4,6 +4,7 @@
  *
  *   node         bad-share bad-release two-votes other-upload flipped-chunk long-upload low-order
  *   coordinator  swapped-key two-sets thin-certificate false-model
+ *   either       older: no lie, it speaks the protocol before this one only
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "node/session/send_upload.h"
 #include "node/session/session.h"
 #include "proto/codec/codec_round.h"
+#include "proto/codec/codec_session.h"
 
 static bool attacks(const char *name) {
   const char *attack = getenv("NEUROX_ATTACK");
@@ -36,6 +38,27 @@ int __real_nx_signed_message_make(const struct nx_identity *identity, uint32_t s
 int __wrap_nx_signed_message_make(const struct nx_identity *identity, uint32_t signer,
                                   uint32_t type, struct nx_bytes body, struct nx_bytes detached,
                                   struct nx_buffer *out, struct nx_error *err);
+
+/* --- versions ----------------------------------------------------------------------------------
+ */
+
+int __real_nx_session_up_encode(const struct nx_session_message *message, struct nx_buffer *out,
+                                struct nx_error *err);
+int __wrap_nx_session_up_encode(const struct nx_session_message *message, struct nx_buffer *out,
+                                struct nx_error *err);
+int __wrap_nx_session_up_encode(const struct nx_session_message *message, struct nx_buffer *out,
+                                struct nx_error *err) {
+  struct nx_session_message said = *message;
+  if (said.kind == NX_SESSION_KIND_HELLO && attacks("older"))
+    said.hello.newest = 0;
+  return __real_nx_session_up_encode(&said, out, err);
+}
+
+uint32_t __real_nx_protocol_agree(uint32_t oldest, uint32_t newest);
+uint32_t __wrap_nx_protocol_agree(uint32_t oldest, uint32_t newest);
+uint32_t __wrap_nx_protocol_agree(uint32_t oldest, uint32_t newest) {
+  return __real_nx_protocol_agree(oldest, attacks("older") ? 0 : newest);
+}
 
 /* --- bodies --------------------------------------------------------------------------------- */
 

@@ -127,14 +127,81 @@ static void short_long_and_misplaced_streams_are_refused(void **state) {
   assert_int_equal(count_parts(), 1);
 }
 
-static void part_of_a_killed_upload_is_cleared(void **state) {
+/* Brings bytes [0, n) and breaks off. */
+static void break_off(uint32_t member, size_t n) {
+  struct nx_upload_writer *writer = NULL;
+  assert_int_equal(nx_upload_writer_create(&spool, member, &writer, NULL), 0);
+  assert_int_equal(nx_upload_writer_write(writer, 0, nx_bytes(bytes, n), NULL), 0);
+  nx_upload_writer_destroy(writer);
+}
+
+/* Goes on where the last stream broke; returns where that was. */
+static uint64_t go_on(uint32_t member) {
+  _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
+  struct nx_hash hash, ours;
+  uint64_t held;
+  assert_int_equal(nx_upload_writer_create(&spool, member, &writer, NULL), 0);
+  assert_int_equal(nx_upload_writer_take_up(writer, &held, &hash, NULL), 0);
+  assert_true(held < spool.size);
+  ours = nx_sha256(bytes, held);
+  uint64_t begin = nx_hash_equal(&hash, &ours) ? held : 0;
+  assert_int_equal(
+      nx_upload_writer_write(writer, begin, nx_bytes(bytes + begin, spool.size - begin), NULL), 0);
+  assert_int_equal(nx_upload_writer_commit(writer, &root, NULL), 0);
+  return begin;
+}
+
+static void broken_upload_goes_on_from_its_last_whole_tile(void **state) {
+  (void)state;
+  struct nx_hash read;
+  assert_int_equal(go_on(1), 0); /* nothing was there */
+  break_off(2, 60000);
+  break_off(2, 20000); /* less than is kept */
+  assert_int_equal(go_on(2), 2 * 24576);
+  assert_false(exists("2.kept"));
+  break_off(3, spool.size); /* all of it, only nobody said so */
+  assert_int_equal(go_on(3), (spool.size - 1) / 24576 * 24576);
+  for (uint32_t member = 1; member <= 3; member++) {
+    assert_int_equal(nx_upload_spool_root(&spool, member, &read, NULL), 0);
+    assert_true(nx_hash_equal(&read, &root));
+  }
+}
+
+static void kept_bytes_that_rotted_are_sent_anew(void **state) {
+  (void)state;
+  bytes[100] ^= 1;
+  break_off(4, 60000);
+  bytes[100] ^= 1;
+  assert_int_equal(go_on(4), 0);
+}
+
+static void upload_goes_on_beside_a_half_dead_stream(void **state) {
+  (void)state;
+  struct nx_upload_writer *half_dead = NULL;
+  assert_int_equal(nx_upload_writer_create(&spool, 5, &half_dead, NULL), 0);
+  assert_int_equal(nx_upload_writer_write(half_dead, 0, nx_bytes(bytes, 50000), NULL), 0);
+  assert_int_equal(go_on(5), 2 * 24576);
+  nx_upload_writer_destroy(half_dead);
+}
+
+static void what_was_kept_goes_with_the_set(void **state) {
+  (void)state;
+  break_off(6, 60000);
+  assert_true(exists("6.kept"));
+  assert_int_equal(nx_upload_spool_keep_only(&spool, (const uint8_t[]){6}, 1, NULL), 0);
+  assert_false(exists("6.kept"));
+}
+
+static void part_of_a_killed_upload_is_kept_for_its_sender(void **state) {
   (void)state;
   char path[160];
   snprintf(path, sizeof path, "%s/7-2/5.0.part", folder);
-  fclose(fopen(path, "w"));
+  assert_int_equal(nx_file_replace(path, nx_bytes(bytes, 30000), 0600, NULL), 0);
   assert_int_equal(send(2, 9999, NULL), 0);
   assert_int_equal(nx_upload_spool_init(&spool, folder, 7, 2, &layout, NULL), 0);
   assert_false(exists("5.0.part"));
+  assert_true(exists("5.kept"));
+  assert_int_equal(go_on(5), 24576);
   assert_true(exists("2"));
 }
 
@@ -178,7 +245,11 @@ int main(void) {
       TEST(every_tile_has_its_proof),
       TEST(flipped_bit_is_refused_and_leaves_nothing),
       TEST(short_long_and_misplaced_streams_are_refused),
-      TEST(part_of_a_killed_upload_is_cleared),
+      TEST(part_of_a_killed_upload_is_kept_for_its_sender),
+      TEST(broken_upload_goes_on_from_its_last_whole_tile),
+      TEST(kept_bytes_that_rotted_are_sent_anew),
+      TEST(upload_goes_on_beside_a_half_dead_stream),
+      TEST(what_was_kept_goes_with_the_set),
       TEST(failing_disk_is_one_clear_error_and_leaves_nothing),
       TEST(overlapping_streams_do_not_mix),
   };

@@ -58,7 +58,7 @@ static void example_loads(void **state) {
 static void wrong_keys_are_named_with_their_line(void **state) {
   (void)state;
   refuses("held_out:", "held_oud:", NX_E_FORMAT, "held_oud");
-  refuses("threads: 0", "threads: many", NX_E_FORMAT, "node.yaml:9");
+  refuses("threads: 0", "threads: many", NX_E_FORMAT, "node.yaml:10");
   refuses("coordinator: hub", "#coordinator: hub", NX_E_FORMAT, "coordinator");
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "common/arena.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "node/session/fetch_blob.h"
 #include "node/session/send_upload.h"
@@ -24,8 +25,15 @@ struct fixture {
   /* how the server behaves */
   bool held, lies, wrong_root;
   unsigned cuts; /* streams that it cuts after one chunk */
+  bool keeps;    /* what came of a stream that was cut */
+  /* how the node does */
+  bool resume;
+  uint32_t kb_per_s;
   /* what it saw */
   struct nx_buffer received;
+  bool streamed;
+  uint64_t asked_from;
+  uint64_t from; /* first offset of the last stream */
 };
 
 static void send_receipt(struct fixture *f, struct nx_rpc_call *call) {
@@ -38,6 +46,15 @@ static void send_receipt(struct fixture *f, struct nx_rpc_call *call) {
   nx_rpc_call_finish(call, NX_RPC_OK, NULL);
 }
 
+static void tell_what_is_held(struct fixture *f, struct nx_rpc_call *call) {
+  const struct nx_upload_receipt held = {.accepted = f->received.size,
+                                         .root = nx_sha256(f->received.data, f->received.size)};
+  struct nx_buffer message = {0};
+  f->streamed = false;
+  assert_int_equal(nx_upload_receipt_encode(&held, &message, NULL), 0);
+  nx_rpc_call_send(call, &message, NULL);
+}
+
 static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
   struct fixture *f = context;
   struct nx_upload_part part;
@@ -46,12 +63,22 @@ static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes mes
     nx_rpc_call_finish(call, NX_RPC_INVALID_ARGUMENT, "a broken part");
   } else if (part.is_header && f->held) {
     send_receipt(f, call);
+  } else if (part.is_header && part.resume) {
+    tell_what_is_held(f, call);
+    nx_rpc_call_receive(call);
   } else if (!part.is_header && f->cuts) {
     f->cuts--;
     f->received.size = 0;
+    if (f->keeps)
+      nx_buffer_append(&f->received, part.data.data, part.data.size, NULL);
     nx_rpc_call_finish(call, NX_RPC_UNAVAILABLE, "cut");
   } else {
     if (!part.is_header) {
+      if (!f->streamed)
+        f->from = part.offset;
+      f->streamed = true;
+      if (part.offset == 0)
+        f->received.size = 0;
       assert_int_equal(part.offset, f->received.size);
       nx_buffer_append(&f->received, part.data.data, part.data.size, NULL);
     }
@@ -81,6 +108,7 @@ static void on_blob_request(void *context, struct nx_rpc_call *call, struct nx_b
     nx_rpc_call_finish(call, NX_RPC_NOT_FOUND, "there is no such blob");
     return;
   }
+  f->asked_from = request.offset;
   for (uint64_t at = request.offset; at < SIZE;) {
     size_t n = SIZE - at < NX_CHUNK_SIZE ? SIZE - at : NX_CHUNK_SIZE;
     struct nx_blob_chunk chunk = {.total = SIZE, .offset = at, .data = nx_bytes(f->bytes + at, n)};
@@ -143,8 +171,12 @@ static int teardown(void **state) {
 }
 
 static int upload(struct fixture *f, struct nx_error *err) {
-  struct nx_upload_job job = {
-      .header = nx_bytes("a signed M5", 11), .spool = f->spool, .bytes = SIZE, .root = f->root};
+  struct nx_upload_job job = {.header = nx_bytes("a signed M5", 11),
+                              .spool = f->spool,
+                              .bytes = SIZE,
+                              .root = f->root,
+                              .kb_per_s = f->kb_per_s,
+                              .resume = f->resume};
   return nx_send_upload(f->client, &job, err);
 }
 
@@ -164,6 +196,45 @@ static void broken_upload_is_repeated_byte_for_byte(void **state) {
   assert_int_equal(upload(f, &err), NX_E_PEER);
   assert_int_equal(upload(f, &err), 0);
   assert_memory_equal(f->received.data, f->bytes, SIZE);
+}
+
+static void broken_upload_goes_on_where_it_broke(void **state) {
+  struct fixture *f = *state;
+  struct nx_error err = {0};
+  f->resume = f->keeps = true;
+  f->cuts = 1;
+  assert_int_equal(upload(f, &err), NX_E_PEER);
+  assert_int_equal(f->received.size, NX_CHUNK_SIZE);
+  assert_int_equal(upload(f, &err), 0);
+  assert_int_equal(f->from, NX_CHUNK_SIZE);
+  assert_int_equal(f->received.size, SIZE);
+  assert_memory_equal(f->received.data, f->bytes, SIZE);
+}
+
+static void what_is_held_and_is_not_ours_is_sent_anew(void **state) {
+  struct fixture *f = *state;
+  struct nx_error err = {0};
+  f->resume = true;
+  nx_buffer_append(&f->received, f->bytes, 1000, NULL);
+  f->received.data[500] ^= 1;
+  assert_int_equal(upload(f, &err), 0);
+  assert_int_equal(f->from, 0);
+  assert_memory_equal(f->received.data, f->bytes, SIZE);
+}
+
+static void transfers_keep_below_the_line_s_share(void **state) {
+  struct fixture *f = *state;
+  struct nx_error err = {0};
+  struct nx_buffer out = {0};
+  const struct nx_fetch how = {.kb_per_s = 2000};
+  f->kb_per_s = 2000;
+  int64_t began = nx_clock_monotonic();
+  assert_int_equal(upload(f, &err), 0);
+  assert_true(nx_clock_monotonic() - began >= 350 * NX_MILLISECOND); /* 700 kB at 2 MB/s */
+  began = nx_clock_monotonic();
+  assert_int_equal(nx_fetch_blob(f->client, &f->hash, SIZE, &how, &out, &err), 0);
+  assert_true(nx_clock_monotonic() - began >= 250 * NX_MILLISECOND); /* all but the last chunk */
+  nx_buffer_finish(&out);
 }
 
 static void upload_that_is_there_already_ends_early(void **state) {
@@ -217,6 +288,30 @@ static void blob_goes_on_where_the_line_was_cut(void **state) {
   nx_buffer_finish(&out);
 }
 
+/* Another process began it. */
+static void blob_goes_on_from_the_file_of_a_process_that_ended(void **state) {
+  struct fixture *f = *state;
+  struct nx_error err = {0};
+  struct nx_buffer out = {0};
+  char part[96];
+  snprintf(part, sizeof part, "%s.part", f->spool);
+  const struct nx_fetch how = {.part = part};
+  assert_int_equal(nx_file_replace(part, nx_bytes(f->bytes, 300000), 0600, NULL), 0);
+  assert_int_equal(nx_fetch_blob(f->client, &f->hash, SIZE, &how, &out, &err), 0);
+  assert_int_equal(f->asked_from, 300000);
+  assert_memory_equal(out.data, f->bytes, SIZE);
+  assert_false(nx_path_exists(part));
+  out.size = 0; /* a file that rotted */
+  f->bytes[7] ^= 1;
+  assert_int_equal(nx_file_replace(part, nx_bytes(f->bytes, 300000), 0600, NULL), 0);
+  f->bytes[7] ^= 1;
+  assert_int_equal(nx_fetch_blob(f->client, &f->hash, SIZE, &how, &out, &err), 0);
+  assert_int_equal(f->asked_from, 0);
+  assert_memory_equal(out.data, f->bytes, SIZE);
+  assert_false(nx_path_exists(part));
+  nx_buffer_finish(&out);
+}
+
 static void blobs_that_lie_are_large_or_absent_are_refused(void **state) {
   struct fixture *f = *state;
   struct nx_error err = {0};
@@ -235,11 +330,15 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(all_bytes_of_the_spool_arrive),
       TEST(broken_upload_is_repeated_byte_for_byte),
+      TEST(broken_upload_goes_on_where_it_broke),
+      TEST(what_is_held_and_is_not_ours_is_sent_anew),
+      TEST(transfers_keep_below_the_line_s_share),
       TEST(upload_that_is_there_already_ends_early),
       TEST(receipt_for_other_bytes_is_refused),
       TEST(spool_of_another_length_is_not_sent),
       TEST(upload_stops_when_told_to),
       TEST(blob_goes_on_where_the_line_was_cut),
+      TEST(blob_goes_on_from_the_file_of_a_process_that_ended),
       TEST(blobs_that_lie_are_large_or_absent_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
