@@ -114,7 +114,7 @@ static int resolve_fold(const struct nx_dataset_options *options, const struct n
                         uint32_t fold, char out[NX_SUBJECT_SIZE], struct nx_error *err) {
   _cleanup_(nx_subjects_finish) struct nx_subject_files files = {0};
   _cleanup_(nx_signal_files_finish) struct nx_signal_files signals = {0};
-  int r = plan->modalities ? nx_signal_files_list(options, &signals, err)
+  int r = plan->modalities ? nx_signal_files_list(options, plan, &signals, err)
                            : nx_subjects_list(options, plan, &files, err);
   if (r < 0)
     return r;

@@ -19,7 +19,7 @@ struct listing {
   struct nx_subject_files *files;
 };
 
-static const char *datatype_of(const char *modality) {
+const char *nx_bids_datatype(const char *modality) {
   static const struct {
     const char *modality, *datatype;
   } words[] = {{"eeg", "eeg"},   {"ieeg", "ieeg"}, {"ecog", "ieeg"}, {"seeg", "ieeg"},
@@ -121,7 +121,7 @@ static int take(const struct listing *listing, const struct nx_bids_file *file,
   const struct nx_plan_labels *labels = listing->plan->labels;
   const char *subject = nx_bids_entity(&file->name, "sub");
   if (!nx_bids_is_recording(file) || !subject || is_emptyroom(file) ||
-      strcmp(file->datatype, datatype_of(listing->plan->data.modality)) != 0)
+      strcmp(file->datatype, nx_bids_datatype(listing->plan->data.modality)) != 0)
     return 0;
   if (labels && labels->source == NX_LABELS_EVENTS && listing->options->any_label)
     return add_whole(listing, file, NULL, false, err);

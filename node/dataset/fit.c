@@ -191,7 +191,7 @@ static void judge_signals(struct asking *asking) {
   struct nx_error why = {0};
   const char *last = "";
   bool classes = asking->plan->training.objective == NX_OBJECTIVE_CLASSIFICATION, labelled = false;
-  int r = nx_signal_files_list(asking->options, &files, &why);
+  int r = nx_signal_files_list(asking->options, asking->plan, &files, &why);
   if (!r && asking->options->behaviour)
     r = nx_behaviour_load(asking->options->behaviour, &vocabulary, &why);
   if (r < 0)
@@ -199,7 +199,7 @@ static void judge_signals(struct asking *asking) {
   for (size_t i = 0; !r && i < files.n; i++) {
     const struct nx_signal_file *file = &files.files[i];
     struct nx_look look = {0};
-    if (look_at(asking, file->file, "", &look)) {
+    if (look_at(asking, file->file, file->channels, &look)) {
       labelled |= nx_signal_label(asking->plan, vocabulary, file->label) >= 0 ||
                   (vocabulary && (look.has_behaviour || file->behaviour[0]));
       count(asking->fit, asking->options, file->subject, last);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/size.h"
 #include "node/dataset/chain.h"
@@ -15,11 +16,15 @@
 
 #define CHUNK 65536 /* samples a read */
 
-/* What channels.tsv says a channel is; without a table, or a line in it, what the file says. */
+/* What channels.tsv says a channel is, and not bad; without a table, or a line in it, what the file says. */
 static bool is_eeg(const struct nx_channel *channel, const struct nx_tsv *table) {
   size_t name = nx_tsv_column(table, "name"), type = nx_tsv_column(table, "type");
+  size_t status = nx_tsv_column(table, "status");
   for (size_t row = 0; row < table->n_rows; row++) {
     const char *named = nx_tsv_cell(table, row, name), *is = nx_tsv_cell(table, row, type);
+    const char *state = nx_tsv_cell(table, row, status);
+    if (named && state && !strcmp(named, channel->name) && !strcasecmp(state, "bad"))
+      return false;
     if (named && is && !strcmp(named, channel->name))
       return !strcmp(is, "EEG");
   }

@@ -15,9 +15,12 @@ struct nx_loaded {
   bool synthetic;
 };
 
+struct nx_electrodes;
+
 struct nx_load_options {
   const char *reader;   /* of the sandbox, or NULL */
   const char *channels; /* a BIDS channels.tsv that says which of the channels are EEG, or NULL */
+  const struct nx_electrodes *electrodes; /* where they were (many modalities), or NULL */
   bool allow_identity;  /* read on although the header may say who it is */
 };
 

@@ -32,8 +32,8 @@ static int add(struct nx_signal_files *files, const struct nx_signal_file *file,
 }
 
 /* A file that may hold several recordings is opened to see how many. */
-static int add_parts(const struct nx_dataset_options *options, struct nx_signal_files *files,
-                     const struct nx_signal_file *file, struct nx_error *err) {
+int nx_signal_files_add(const struct nx_dataset_options *options, struct nx_signal_files *files,
+                        const struct nx_signal_file *file, struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
   char path[NX_PATH_SIZE];
   const char *dot = strrchr(file->file, '.');
@@ -78,7 +78,7 @@ bool nx_signal_file_is_recording(const char *name) {
 
 static int take_name(const struct nx_dataset_options *options, const char *name,
                      struct nx_signal_files *files, struct nx_error *err) {
-  struct nx_signal_file file = {{0}, {0}, {0}, {0}};
+  struct nx_signal_file file = {.electrodes = NX_NO_ELECTRODES};
   if (!nx_signal_file_is_recording(name) || strlen(name) >= sizeof file.file)
     return 0;
   const char *dot = strstr(name, ".nii") ? strstr(name, ".nii") : strrchr(name, '.');
@@ -89,7 +89,7 @@ static int take_name(const struct nx_dataset_options *options, const char *name,
   if (last)
     snprintf(file.label, sizeof file.label, "%.*s", (int)(dot - last - 1), last + 1);
   return nx_subject_is_id(file.subject, strlen(file.subject)) && nx_subject_is_wanted(options, file.subject)
-             ? add_parts(options, files, &file, err)
+             ? nx_signal_files_add(options, files, &file, err)
              : 0;
 }
 
@@ -138,7 +138,7 @@ static int take_row(const struct nx_dataset_options *options, const struct colum
                     struct nx_error *err) {
   char *fields[COLUMNS];
   size_t n = split(line, fields);
-  struct nx_signal_file file = {{0}, {0}, {0}, {0}};
+  struct nx_signal_file file = {.electrodes = NX_NO_ELECTRODES};
   const char *name = cell(fields, n, columns->file), *subject = cell(fields, n, columns->subject);
   const char *label = cell(fields, n, columns->label);
   const char *behaviour = cell(fields, n, columns->behaviour);
@@ -157,7 +157,7 @@ static int take_row(const struct nx_dataset_options *options, const struct colum
   strcpy(file.subject, subject);
   strcpy(file.label, label);
   strcpy(file.behaviour, behaviour);
-  return add_parts(options, files, &file, err);
+  return nx_signal_files_add(options, files, &file, err);
 }
 
 static int list_table(const struct nx_dataset_options *options, const char *path,
@@ -198,7 +198,7 @@ static int check(const struct nx_dataset_options *options, const struct nx_signa
   for (size_t h = 0; h < options->n_held_out; h++) {
     bool found = nx_subject_in(options->held_out[h], options->withdrawn, options->n_withdrawn);
     for (size_t i = 0; i < files->n && !found; i++)
-      found = !strcmp(files->files[i].subject, options->held_out[h]);
+      found = nx_subject_in(files->files[i].subject, &options->held_out[h], 1);
     if (!found)
       return nx_fail(err, NX_E_INVALID, "held-out subject %s has no recording in %s",
                      options->held_out[h], options->folder);
@@ -206,14 +206,15 @@ static int check(const struct nx_dataset_options *options, const struct nx_signa
   return 0;
 }
 
-int nx_signal_files_list(const struct nx_dataset_options *options,
+int nx_signal_files_list(const struct nx_dataset_options *options, const struct nx_plan *plan,
                          struct nx_signal_files *files_out, struct nx_error *err) {
   _cleanup_(nx_signal_files_finish) struct nx_signal_files files = {0};
   char path[NX_PATH_SIZE];
   int r = nx_path_join(path, options->folder, "labels.tsv", err);
   if (!r)
-    r = nx_path_exists(path) ? list_table(options, path, &files, err)
-                             : list_names(options, &files, err);
+    r = nx_bids_is_tree(options->folder) ? nx_signal_files_list_bids(options, plan, &files, err)
+        : nx_path_exists(path)           ? list_table(options, path, &files, err)
+                                         : list_names(options, &files, err);
   if (!r)
     r = nx_path_join(path, options->folder, "SYNTHETIC", err);
   if (r < 0)
@@ -230,6 +231,9 @@ int nx_signal_files_list(const struct nx_dataset_options *options,
 }
 
 void nx_signal_files_finish(struct nx_signal_files *files) {
+  for (size_t i = 0; i < files->n_electrodes; i++)
+    nx_electrodes_finish(&files->electrodes[i]);
+  free(files->electrodes);
   free(files->files);
   memset(files, 0, sizeof *files);
 }

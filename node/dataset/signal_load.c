@@ -6,12 +6,14 @@
 #include <strings.h>
 
 #include "common/size.h"
+#include "node/dataset/bids_electrodes.h"
 #include "node/dataset/chain.h"
 #include "node/dataset/fit.h"
 #include "node/dataset/load.h"
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
 #include "node/dataset/rates.h"
+#include "node/dataset/tsv.h"
 #include "node/recordings/sandbox.h"
 
 #define CHUNK 65536      /* samples a read */
@@ -24,7 +26,10 @@ struct job {
   enum nx_modality modality;
   struct nx_recording *recording;
   const struct nx_recording_info *info;
-  uint32_t *picks; /* [n] */
+  struct nx_recording_info own; /* info, as a BIDS tree describes the channels */
+  struct nx_channel *channels;  /* [info->n_channels], or NULL */
+  bool *bad;                    /* [info->n_channels]: channels.tsv says so; or NULL */
+  uint32_t *picks;              /* [n] */
   size_t n;
   double rate_hz;
   size_t n_samples;
@@ -64,6 +69,79 @@ static bool may_be(enum nx_modality modality, enum nx_channel_type type) {
   return type == NX_CHANNEL_MISC || (electric && type == NX_CHANNEL_EEG);
 }
 
+/* The types of BIDS, "Channel types" (1.11). */
+static enum nx_channel_type bids_type(const char *word) {
+  static const struct {
+    const char *word;
+    enum nx_channel_type type;
+  } words[] = {{"EEG", NX_CHANNEL_EEG},          {"ECOG", NX_CHANNEL_IEEG},
+               {"SEEG", NX_CHANNEL_IEEG},        {"DBS", NX_CHANNEL_IEEG},
+               {"MEGMAG", NX_CHANNEL_MEG_MAG},   {"MEGGRADPLANAR", NX_CHANNEL_MEG_GRAD},
+               {"MEGGRADAXIAL", NX_CHANNEL_MEG_GRAD}, {"EOG", NX_CHANNEL_EOG},
+               {"HEOG", NX_CHANNEL_EOG},         {"VEOG", NX_CHANNEL_EOG},
+               {"ECG", NX_CHANNEL_ECG},          {"EMG", NX_CHANNEL_EMG},
+               {"TRIG", NX_CHANNEL_STIM}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(words); i++)
+    if (!strcasecmp(word, words[i].word))
+      return words[i].type;
+  return NX_CHANNEL_STIM; /* named as something that is no brain signal */
+}
+
+static void take_row(struct job *job, const struct nx_tsv *table, size_t row) {
+  const char *name = nx_tsv_cell(table, row, nx_tsv_column(table, "name"));
+  const char *type = nx_tsv_cell(table, row, nx_tsv_column(table, "type"));
+  const char *status = nx_tsv_cell(table, row, nx_tsv_column(table, "status"));
+  for (size_t i = 0; name && i < job->info->n_channels; i++) {
+    if (strcmp(job->channels[i].name, name) != 0)
+      continue;
+    if (type)
+      job->channels[i].type = bids_type(type);
+    job->bad[i] = status && !strcasecmp(status, "bad");
+  }
+}
+
+static void take_place(struct job *job, const struct nx_electrodes *electrodes, size_t e) {
+  const struct nx_electrode *electrode = &electrodes->list[e];
+  bool head = !strcasecmp(electrodes->system, "CapTrak");
+  for (size_t i = 0; i < job->info->n_channels; i++) {
+    if (strcmp(job->channels[i].name, electrode->name) != 0)
+      continue;
+    for (int a = 0; a < 3; a++)
+      job->channels[i].position_m[a] = (float)electrode->metres[a];
+    job->channels[i].frame = head ? NX_FRAME_HEAD : NX_FRAME_UNKNOWN;
+  }
+}
+
+/* What a BIDS tree says of the channels goes before what the file does. */
+static int describe(struct job *job, const struct nx_load_options *options, struct nx_error *err) {
+  _cleanup_(nx_tsv_finish) struct nx_tsv table = {0};
+  if (!options->channels && !options->electrodes)
+    return 0;
+  int r = options->channels ? nx_tsv_read(options->channels, &table, err) : 0;
+  if (r < 0)
+    return r;
+  job->channels = calloc(job->info->n_channels + 1, sizeof *job->channels);
+  job->bad = calloc(job->info->n_channels + 1, sizeof *job->bad);
+  if (!job->channels || !job->bad)
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  if (job->info->n_channels)
+    memcpy(job->channels, job->info->channels, job->info->n_channels * sizeof *job->channels);
+  for (size_t row = 0; row < table.n_rows; row++)
+    take_row(job, &table, row);
+  for (size_t e = 0; options->electrodes && e < options->electrodes->n; e++)
+    take_place(job, options->electrodes, e);
+  job->own = *job->info;
+  job->own.channels = job->channels;
+  job->info = &job->own;
+  return 0;
+}
+
+static void finish_job(struct job *job) {
+  free(job->picks);
+  free(job->channels);
+  free(job->bad);
+}
+
 static int pick(struct job *job, struct nx_error *err) {
   const struct nx_recording_info *info = job->info;
   bool exact = false;
@@ -76,6 +154,10 @@ static int pick(struct job *job, struct nx_error *err) {
     const struct nx_channel *channel = &info->channels[i];
     if (!(exact ? is_of(job->modality, channel->type) : may_be(job->modality, channel->type)))
       continue;
+    if (job->bad && job->bad[i]) {
+      job->out->n_left_out++;
+      continue;
+    }
     if (!job->n) {
       job->rate_hz = channel->rate_hz;
       job->n_samples = (size_t)channel->n_samples;
@@ -432,13 +514,13 @@ static int process(struct job *job, struct nx_error *err) {
   return r;
 }
 
-int nx_signal_load(const char *path, const char *reader, const struct nx_plan *plan,
-                   enum nx_modality modality, bool allow_identity,
+int nx_signal_load(const char *path, const struct nx_load_options *options,
+                   const struct nx_plan *plan, enum nx_modality modality,
                    struct nx_loaded_signal *signal_out, struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
   memset(signal_out, 0, sizeof *signal_out);
-  int r = reader ? nx_recording_open_sandboxed(reader, path, &recording, err)
-                 : nx_recording_open(path, &recording, err);
+  int r = options->reader ? nx_recording_open_sandboxed(options->reader, path, &recording, err)
+                          : nx_recording_open(path, &recording, err);
   if (r < 0)
     return r;
   struct job job = {.plan = plan,
@@ -448,11 +530,13 @@ int nx_signal_load(const char *path, const char *reader, const struct nx_plan *p
                     .out = signal_out};
   signal_out->synthetic = job.info->synthetic;
   signal_out->origin_s = job.info->origin_s;
-  if (!allow_identity)
+  if (!options->allow_identity)
     r = nx_load_check_identity(job.info, err);
   if (!r)
+    r = describe(&job, options, err);
+  if (!r)
     r = process(&job, err);
-  free(job.picks);
+  finish_job(&job);
   if (r < 0) {
     nx_loaded_signal_finish(signal_out);
     return nx_error_prefix(err, r, "%s", path);
@@ -505,8 +589,10 @@ int nx_signal_look(const char *path, const struct nx_load_options *options,
   if (!r && !options->allow_identity)
     r = nx_load_check_identity(job.info, err);
   if (!r)
+    r = describe(&job, options, err);
+  if (!r)
     r = look_at(&job, look_out, err);
-  free(job.picks);
+  finish_job(&job);
   nx_loaded_signal_finish(&unused);
   if (r < 0)
     nx_look_finish(look_out);

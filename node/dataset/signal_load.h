@@ -43,12 +43,13 @@ struct nx_loaded_signal {
   bool synthetic;
 };
 
-/* path may name a part ("sessions.mat#3"). reader: of the sandbox, or NULL. allow_identity: read on
- * although the header may say who it is (else NX_E_DENIED). NX_E_UNSUPPORTED: the plan has no
+/* path may name a part ("sessions.mat#3"). options: load.h; channels.tsv decides what a channel is and
+ * leaves out those that are bad, electrodes say where they were. NX_E_DENIED: the header may say who
+ * it is. NX_E_UNSUPPORTED: the plan has no
  * tokeniser for the modality; NX_E_FORMAT names the file, what is wrong and the mend.
  */
-int nx_signal_load(const char *path, const char *reader, const struct nx_plan *plan,
-                   enum nx_modality modality, bool allow_identity,
+int nx_signal_load(const char *path, const struct nx_load_options *options,
+                   const struct nx_plan *plan, enum nx_modality modality,
                    struct nx_loaded_signal *signal_out, struct nx_error *err);
 /* What its header alone says (load.h). Errors as nx_signal_load(), by what the header shows. */
 int nx_signal_look(const char *path, const struct nx_load_options *options,

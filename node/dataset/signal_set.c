@@ -58,14 +58,22 @@ static int hash_of(const struct job *job, const char *file, struct nx_hash *out,
 static void load_one(void *context, size_t index, size_t worker) {
   struct job *job = context;
   struct nx_error *err = &job->errors[index];
-  char path[NX_PATH_SIZE];
+  const struct nx_signal_file *file = &job->files->files[index];
+  char path[NX_PATH_SIZE], channels[NX_PATH_SIZE];
+  const struct nx_load_options load = {
+      .reader = job->options->reader,
+      .channels = *file->channels ? channels : NULL,
+      .electrodes = file->electrodes == NX_NO_ELECTRODES ? NULL
+                                                         : &job->files->electrodes[file->electrodes],
+      .allow_identity = job->options->allow_identity};
   (void)worker;
-  int r = nx_path_join(path, job->options->folder, job->files->files[index].file, err);
+  int r = nx_path_join(path, job->options->folder, file->file, err);
+  if (!r)
+    r = nx_path_join(channels, job->options->folder, file->channels, err);
   if (!r)
     r = hash_of(job, job->files->files[index].file, &job->hashes[index], err);
   if (!r)
-    r = nx_signal_load(path, job->options->reader, job->plan, job->modality,
-                       job->options->allow_identity, &job->set->loaded[index], err);
+    r = nx_signal_load(path, &load, job->plan, job->modality, &job->set->loaded[index], err);
   err->code = r;
 }
 
@@ -260,6 +268,20 @@ static void count(struct job *job) {
   s->synthetic |= job->files->synthetic;
 }
 
+/* In the site's own log: how much of the channels is used, and of how many the place is known. */
+static void tell_channels(const struct job *job) {
+  size_t channels = 0, placed = 0, left_out = 0;
+  for (size_t i = 0; i < job->files->n; i++) {
+    const struct nx_loaded_signal *loaded = &job->set->loaded[i];
+    for (size_t c = 0; c < loaded->n_channels; c++)
+      placed += loaded->placed[c];
+    channels += loaded->n_channels;
+    left_out += loaded->n_left_out;
+  }
+  NX_LOG(NX_LOG_INFO, "data.channels", NX_U64("recordings", job->set->summary.n_recordings),
+         NX_U64("channels", channels), NX_U64("placed", placed), NX_U64("left_out", left_out));
+}
+
 /* Passes over what cannot be read when the site says so; each is named in the site's own log. */
 static int judge(const struct job *job, struct nx_error *err) {
   size_t skipped = 0;
@@ -306,6 +328,7 @@ static int assemble(struct job *job, struct nx_error *err) {
   if (!job->options->any_label &&
       (r = nx_fit_counts(job->plan, job->options->folder, &set->summary, err)) < 0)
     return r;
+  tell_channels(job);
   set->summary.manifest =
       nx_manifest_hash(job->hashes, n_hashes, job->plan, set->summary.n_subjects);
   return 0;
@@ -353,7 +376,7 @@ int nx_signal_set_open(const struct nx_dataset_options *options, const struct nx
   if (!r)
     r = make_sets(&job, err);
   if (!r)
-    r = nx_signal_files_list(options, &files, err);
+    r = nx_signal_files_list(options, plan, &files, err);
   if (!r && options->behaviour)
     r = nx_behaviour_load(options->behaviour, &job.behaviour, err);
   if (!r)

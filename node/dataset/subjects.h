@@ -43,5 +43,7 @@ int nx_subjects_add(struct nx_subject_files *files, const struct nx_dataset_opti
                     const struct nx_subject_file *entry, struct nx_error *err);
 /* 0 or 1; -1: no label of the plan. may_shorten: "arith" is enough for "arithmetic". */
 int nx_subjects_label(const struct nx_plan *plan, const char *word, size_t n, bool may_shorten);
+/* "eeg", "ieeg", "meg", "func": the folder in which BIDS keeps a modality. */
+const char *nx_bids_datatype(const char *modality);
 int nx_subjects_list_bids(const struct nx_dataset_options *options, const struct nx_plan *plan,
                           struct nx_subject_files *files, struct nx_error *err);

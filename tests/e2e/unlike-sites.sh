@@ -1,5 +1,6 @@
 #!/bin/sh
-# Six institutions with nothing in common but a plan: scalp EEG (EDF), ECoG (EDF), MEG (FIF),
+# Six institutions with nothing in common but a plan: scalp EEG (EDF), a BIDS tree of sEEG and ECoG
+# (EDF with channels.tsv, electrodes.tsv, coordsystem.json), MEG (FIF),
 # calcium events of a mouse (MAT), spike counts of a monkey (MAT) and fMRI (NIfTI) train one network.
 # Real recordings, real processes; one of the sites also has a file that cannot be read and goes on
 # without it, as its steward said.
@@ -19,7 +20,16 @@ ln -s "$data/eegmat_500Hz/Subject00_2.edf" "$work/eeg.data/Subject00_arith.edf"
 ln -s "$data/eegmat_500Hz/Subject05_2.edf" "$work/eeg.data/Subject05_arith.edf"
 echo "0       this is no recording" >"$work/broken.edf"
 
-ln -s "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-ecog_ieeg.edf" "$work/ecog.data/pat01_seizure.edf"
+# Its ECoG electrodes are in metres and said to be in mm: these places must not be used.
+ieeg=$work/ecog.data/sub-pat01/ses-test/ieeg
+mkdir -p "$ieeg"
+echo '{"Name": "ieeg", "BIDSVersion": "1.11.0"}' >"$work/ecog.data/dataset_description.json"
+for acq in ecog seeg; do
+  cp "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-${acq}"_*.tsv \
+    "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-${acq}"_*.json "$ieeg"
+  cp "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-${acq}_ieeg.edf" \
+    "$ieeg/sub-pat01_ses-test_task-seizure_acq-${acq}_ieeg.edf"
+done
 ln -s "$data/mne_formats/SSS/sample_audvis_trunc_raw_sss.fif" "$work/meg.data/sample_audvis.fif"
 cp "$data"/mouse_hpc_calcium_ziv/CA1/C8M2_*.mat "$work/mouse.data"
 rm "$work/mouse.data/C8M2_stimulus_trace.mat"
@@ -32,6 +42,12 @@ for run in 1 2; do
   cp "$data/fmri_haxby_pymvpa/haxby2001/sub001/BOLD/task001_run00$run/bold_25mm.nii.gz" \
     "$work/fmri.data/sub001_run$run.nii.gz"
 done
+
+# Of the 88 sEEG contacts that have a place the first is bad; what has none is a trigger or an ECG.
+awk -F'\t' 'NR == 1 { print "name\ttype\tunits\tstatus"; next }
+  { print $1 "\t" ($2 == "n/a" ? "MISC" : "SEEG") "\tuV\t" (NR == 2 ? "bad" : "good") }' "$ieeg/sub-pat01_ses-test_acq-seeg_electrodes.tsv" \
+  >"$ieeg/sub-pat01_ses-test_acq-seeg_channels.tsv"
+placed=87
 
 # ---- joining --------------------------------------------------------------------------------
 
@@ -76,6 +92,12 @@ for site in eeg ecog meg mouse monkey fmri; do
 done
 check "the file that could not be read is named in its site's log, and only there" \
   sh -c "grep -q 'recording.skipped.*Subject02_arith.edf' '$work/eeg.log' && ! grep -rq Subject02 '$hub' '$work/hub.log'"
+told_of_ecog() { grep data.channels "$work/ecog.log" | head -n 1 | tr ' ' '\n' | sed -n "s/^$1=//p"; }
+check "both recordings of the BIDS tree are used" [ "$(told_of_ecog recordings)" = 2 ]
+check "the bad channel is left out" [ "$(told_of_ecog left_out)" -ge 1 ]
+check "the places of the sEEG contacts are used, and those of the ECoG, whose unit is wrong, are not" \
+  [ "$(told_of_ecog placed)" = "$placed" ]
+check "and the steward is told" grep -q electrodes.unused "$work/ecog.log"
 check "nobody dropped out" sh -c "! grep -q data.unusable '$work'/*.log"
 check "the model can be exported" "$coordinator" export --as-sealed --home "$hub" --out "$work/model.safetensors"
 hash=$(sha256sum "$work/model.safetensors" | cut -c1-64)
