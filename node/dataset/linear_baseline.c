@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "node/dataset/logistic.h"
 #include "node/dataset/welch.h"
 
 #define SEGMENT_SECONDS 2
-#define NEWTON_STEPS 50
 
 static const double edges[NX_LINEAR_BANDS + 1] = {1, 4, 8, 10, 13, 20, 30, 45}; /* Hz */
 
@@ -116,78 +116,6 @@ static void standardise(struct table *table, double *mean, double *sd) {
   }
 }
 
-/* Solves A x = b in place for a positive definite A[m][m] (Cholesky, lower). */
-static bool solve(double *a, double *b, size_t m) {
-  for (size_t j = 0; j < m; j++) {
-    for (size_t i = j; i < m; i++) {
-      double sum = a[i * m + j];
-      for (size_t k = 0; k < j; k++)
-        sum -= a[i * m + k] * a[j * m + k];
-      if (i == j && !(sum > 0))
-        return false;
-      a[i * m + j] = i == j ? sqrt(sum) : sum / a[j * m + j];
-    }
-  }
-  for (size_t i = 0; i < m; i++) {
-    for (size_t k = 0; k < i; k++)
-      b[i] -= a[i * m + k] * b[k];
-    b[i] /= a[i * m + i];
-  }
-  for (size_t i = m; i-- > 0;) {
-    for (size_t k = i + 1; k < m; k++)
-      b[i] -= a[k * m + i] * b[k];
-    b[i] /= a[i * m + i];
-  }
-  return true;
-}
-
-/* Gradient and Hessian of |w|^2 / 2 + c * sum log-loss at w[m + 1], the last one the bias. */
-static void derivatives(const struct table *table, const double *w, double c, double *gradient,
-                        double *hessian) {
-  size_t m = table->n_features, n = m + 1;
-  memset(hessian, 0, n * n * sizeof *hessian);
-  for (size_t j = 0; j < n; j++) {
-    gradient[j] = j < m ? w[j] : 0;
-    hessian[j * n + j] = j < m ? 1 : 1e-12;
-  }
-  for (size_t i = 0; i < table->n; i++) {
-    const double *x = table->x + i * m;
-    double logit = w[m];
-    for (size_t j = 0; j < m; j++)
-      logit += w[j] * x[j];
-    double p = 1 / (1 + exp(-logit)), slope = c * (p - table->labels[i]), bend = c * p * (1 - p);
-    for (size_t j = 0; j < n; j++) {
-      double xj = j < m ? x[j] : 1;
-      gradient[j] += slope * xj;
-      for (size_t k = 0; k <= j; k++)
-        hessian[j * n + k] += bend * xj * (k < m ? x[k] : 1);
-    }
-  }
-}
-
-/* Newton's method; the problem is strictly convex and with so small a C its steps shrink
- * at once. */
-static int newton(const struct table *table, double c, double *w, struct nx_error *err) {
-  size_t n = table->n_features + 1;
-  _cleanup_free_ double *gradient = calloc(n, sizeof *gradient);
-  _cleanup_free_ double *hessian = calloc(n * n, sizeof *hessian);
-  if (!gradient || !hessian)
-    return nx_fail(err, NX_E_NOMEM, "linear baseline: out of memory");
-  for (int step = 0; step < NEWTON_STEPS; step++) {
-    double largest = 0;
-    derivatives(table, w, c, gradient, hessian);
-    if (!solve(hessian, gradient, n))
-      return nx_fail(err, NX_E_STATE, "linear baseline: the features do not allow a fit");
-    for (size_t j = 0; j < n; j++) {
-      w[j] -= gradient[j];
-      largest = fmax(largest, fabs(gradient[j]));
-    }
-    if (largest < 1e-10)
-      return 0;
-  }
-  return 0;
-}
-
 int nx_linear_fit(const struct nx_dataset *dataset, const struct nx_plan *plan,
                   const uint8_t *selected, double c, struct nx_linear *linear_out,
                   struct nx_error *err) {
@@ -203,9 +131,9 @@ int nx_linear_fit(const struct nx_dataset *dataset, const struct nx_plan *plan,
   if (!mean || !sd || !w)
     return nx_fail(err, NX_E_NOMEM, "linear baseline: out of memory");
   standardise(&table, mean, sd);
-  r = newton(&table, c, w, err);
+  r = nx_logistic_fit(table.x, table.labels, table.n, m, c, w, err);
   if (r < 0)
-    return r;
+    return nx_error_prefix(err, r, "linear baseline");
   linear_out->n_features = m;
   linear_out->bias = w[m];
   for (size_t j = 0; j < m; j++) {

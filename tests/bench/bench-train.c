@@ -1,6 +1,6 @@
 /* Whole training steps (forward, backward, gradient clip, AdamW) of the network at three
- * sizes, beside the same network in PyTorch (tests/oracle/train_torch.py, Debian's
- * python3-torch) in the same minute, and beside the machine's own matrix products.
+ * sizes, beside the same network in PyTorch (tests/oracle/train_torch.py) in the same minute, and
+ * beside the machine's own matrix products.
  *
  *   tokens_per_s    backbone tokens, windows * patches * queries, a second; limit: what the
  *                   GEMM rate alone would allow
@@ -10,8 +10,13 @@
  *                   the network's own shapes
  *   peak_rss_mb     of a process that does nothing else
  *
- * That our numbers are PyTorch's is what tests/unit/models/test-parity.c checks; here the
- * loss must be finite and fall. */
+ * Peers: Debian's python3-torch as it is here; with NEUROX_BENCH_OPENBLAS, a folder with the
+ * libblas.so.3 of libopenblas0-openmp (unpacked anywhere), on that instead of the system's BLAS;
+ * with NEUROX_BENCH_TORCH, the python of an environment with a PyTorch wheel, that too. Each is
+ * named with its version and BLAS; on the reference BLAS PyTorch is no peer, and left out.
+ *
+ * First both must say the same loss of the same model and batch. That our gradients are PyTorch's
+ * is what tests/unit/models/test-parity.c checks; here the loss must be finite and fall. */
 #include <dnnl.h>
 #include <math.h>
 #include <stdio.h>
@@ -24,12 +29,15 @@
 #include "common/file.h"
 #include "common/plan.h"
 #include "common/rng.h"
+#include "models/nets/masking.h"
 #include "models/nets/network.h"
 #include "models/optim/adamw.h"
 #include "tests/bench/bench.h"
 
 #define PLAN "configs/plan-eegmat.yaml"
-#define PEER "/usr/bin/python3 tests/oracle/train_torch.py"
+#define SCRIPT "tests/oracle/train_torch.py"
+#define PEERS 2
+#define SAME_LOSS 1e-4 /* relative: both compute in float32 */
 
 extern void omp_set_num_threads(int n); /* of the GEMM library */
 /* Exported by oneDNN without a line in dnnl.h; see models/backend/cpu.c. */
@@ -56,6 +64,7 @@ static const struct size sizes[] = {
 struct result {
   double seconds, first_loss, last_loss;
   double peak_rss_mb;
+  char name[64]; /* of a peer */
 };
 
 static struct nx_plan *plan_of(const struct size *s) {
@@ -104,6 +113,23 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static struct nx_network_input batch_of(const struct size *s, const struct nx_model_shape *shape,
+                                        struct nx_rng *rng) {
+  size_t rows = (size_t)s->windows * s->channels, tokens = rows * s->patches;
+  uint8_t *labels = calloc(s->windows, 1);
+  if (!labels)
+    bench_fail("out of memory");
+  for (size_t i = 0; i < s->windows; i++)
+    labels[i] = i % 2;
+  return (struct nx_network_input){s->windows,
+                                   s->channels,
+                                   random_floats(rng, tokens * shape->patch_samples),
+                                   random_floats(rng, tokens * shape->bins),
+                                   random_floats(rng, rows * shape->stats),
+                                   random_floats(rng, 3 * (size_t)s->channels),
+                                   labels};
+}
+
 static struct result train(const struct size *s, size_t steps, int threads, int bf16) {
   struct nx_plan *plan = plan_of(s);
   struct nx_model *model;
@@ -122,18 +148,7 @@ static struct result train(const struct size *s, size_t steps, int threads, int 
   if (threads > 1 &&
       (nx_pool_create((size_t)threads, &pool, NULL) || nx_network_use_pool(network, pool, NULL)))
     bench_fail("out of memory");
-  const struct nx_model_shape *shape = &model->shape;
-  size_t rows = (size_t)s->windows * s->channels, tokens = rows * s->patches;
-  uint8_t *labels = calloc(s->windows, 1);
-  for (size_t i = 0; i < s->windows; i++)
-    labels[i] = i % 2;
-  struct nx_network_input input = {s->windows,
-                                   s->channels,
-                                   random_floats(&rng, tokens * shape->patch_samples),
-                                   random_floats(&rng, tokens * shape->bins),
-                                   random_floats(&rng, rows * shape->stats),
-                                   random_floats(&rng, 3 * (size_t)s->channels),
-                                   labels};
+  struct nx_network_input input = batch_of(s, &model->shape, &rng);
   double *seconds = calloc(steps, sizeof *seconds);
   result.first_loss = step(network, adamw, model, &input, &rng);
   step(network, adamw, model, &input, &rng);
@@ -169,41 +184,162 @@ static struct result train_apart(const struct size *s, size_t steps, int threads
   return result;
 }
 
-/* ---- The peer ---- */
+/* ---- Peers ---- */
 
-static const char *between(const char *text, const char *key) {
-  const char *at = strstr(text, key);
-  return at ? at + strlen(key) : NULL;
+/* The start of a command that runs Python with PyTorch; NULL: there is no such peer here. */
+static const char *peer_command(size_t peer) {
+  static char commands[PEERS][768];
+  const char *blas = getenv("NEUROX_BENCH_OPENBLAS"), *wheel = getenv("NEUROX_BENCH_TORCH");
+  if (peer == 0 && blas && *blas)
+    snprintf(commands[0], sizeof commands[0], "LD_LIBRARY_PATH='%.512s' /usr/bin/python3", blas);
+  else if (peer == 0)
+    snprintf(commands[0], sizeof commands[0], "/usr/bin/python3");
+  else if (wheel && *wheel)
+    snprintf(commands[1], sizeof commands[1], "'%.512s'", wheel);
+  else
+    return NULL;
+  return commands[peer];
 }
 
-/* seconds is 0 when there is no PyTorch. */
-static struct result train_peer(const struct size *s, size_t steps, int threads, int bf16) {
+static double number_of(const char *text, const char *key) {
+  const char *at = strstr(text, key);
+  return at ? strtod(at + strlen(key), NULL) : 0;
+}
+
+/* The string behind key, "" without. */
+static void word_of(const char *text, const char *key, char out[32]) {
+  const char *at = strstr(text, key);
+  snprintf(out, 32, "%.*s", at ? (int)strcspn(at + strlen(key), "\"") : 0,
+           at ? at + strlen(key) : "");
+}
+
+/* Runs the script on a case; steps 0: the loss of what lies in folder. False: no PyTorch there. */
+static bool ask_peer(size_t peer, const struct size *s, size_t steps, int threads, int bf16,
+                     const char *folder, char answer[512]) {
   struct nx_model_shape shape;
   struct nx_plan *plan = plan_of(s);
-  char command[1024], answer[256] = "";
-  struct result result = {0};
+  char command[2048];
   if (nx_model_shape_from_plan(plan, &shape, NULL))
     bench_fail("%s: a shape that does not fit", s->name);
   nx_plan_destroy(plan);
+  if (!peer_command(peer))
+    return false;
   snprintf(command, sizeof command,
-           PEER " '{\"width\":%u,\"blocks\":%u,\"queries\":%u,\"heads\":%u,\"feed_forward\":%u,"
-                "\"patches\":%u,\"patch_samples\":%u,\"bins\":%u,\"stats\":%u,\"windows\":%u,"
-                "\"channels\":%u,\"objective\":\"%s\",\"threads\":%d,\"bf16\":%d,\"steps\":%zu}'",
-           s->width, s->blocks, s->queries, s->heads, s->feed_forward, s->patches,
-           shape.patch_samples, shape.bins, shape.stats, s->windows, s->channels,
+           "%s " SCRIPT " '{\"width\":%u,\"blocks\":%u,\"queries\":%u,\"heads\":%u,"
+           "\"feed_forward\":%u,\"patches\":%u,\"patch_seconds\":1,\"patch_samples\":%u,"
+           "\"bins\":%u,\"stats\":%u,\"windows\":%u,\"channels\":%u,\"objective\":\"%s\","
+           "\"threads\":%d,\"bf16\":%d,\"steps\":%zu,\"folder\":\"%s\"}' 2>/dev/null",
+           peer_command(peer), s->width, s->blocks, s->queries, s->heads, s->feed_forward,
+           s->patches, shape.patch_samples, shape.bins, shape.stats, s->windows, s->channels,
            s->objective == NX_OBJECTIVE_RECONSTRUCTION ? "reconstruction" : "classification",
-           threads, bf16, steps);
-  FILE *peer = popen(command, "r");
-  size_t n = peer ? fread(answer, 1, sizeof answer - 1, peer) : 0;
+           threads, bf16, steps, folder);
+  FILE *pipe = popen(command, "r");
+  size_t n = pipe ? fread(answer, 1, 511, pipe) : 0;
   answer[n] = 0;
-  if (!peer || pclose(peer))
+  return pipe && !pclose(pipe);
+}
+
+/* seconds is 0 when there is no PyTorch. */
+static struct result train_peer(size_t peer, const struct size *s, size_t steps, int threads,
+                                int bf16) {
+  char answer[512], version[32], blas[32];
+  struct result result = {0};
+  if (!ask_peer(peer, s, steps, threads, bf16, "", answer))
     return result;
-  const char *seconds = between(answer, "\"seconds\": "), *rss = between(answer, "_rss_mb\": ");
-  if (seconds && rss) {
-    result.seconds = strtod(seconds, NULL);
-    result.peak_rss_mb = strtod(rss, NULL);
-  }
+  result.seconds = number_of(answer, "\"seconds\": ");
+  result.peak_rss_mb = number_of(answer, "_rss_mb\": ");
+  word_of(answer, "\"version\": \"", version);
+  word_of(answer, "\"blas\": \"", blas);
+  snprintf(result.name, sizeof result.name, "torch %s (%s)", version, blas);
+  if (!(result.seconds > 0))
+    printf("%s: no peer; install libopenblas0-openmp, or set NEUROX_BENCH_OPENBLAS\n", result.name);
   return result;
+}
+
+/* ---- The same loss ---- */
+
+static void put(const char *folder, const char *name, const void *bytes, size_t size) {
+  char path[NX_PATH_SIZE];
+  struct nx_error err = {0};
+  if (nx_path_join(path, folder, name, &err) ||
+      nx_file_replace(path, nx_bytes(bytes, size), 0600, &err))
+    bench_fail("%s", err.text);
+}
+
+/* Writes model and batch to folder; returns our loss, without dropout. */
+static double loss_of(const struct size *s, const char *folder) {
+  struct nx_plan *plan = plan_of(s);
+  struct nx_model *model;
+  struct nx_network *network;
+  struct nx_buffer bytes = {0};
+  struct nx_rng rng, masks;
+  struct nx_error err = {0};
+  double loss = 0;
+  size_t rows = (size_t)s->windows * s->channels, tokens = rows * s->patches;
+  _cleanup_free_ uint8_t *visible = calloc(tokens, 1);
+  _cleanup_free_ float *logits = calloc(s->windows, sizeof *logits);
+  nx_rng_init(&rng, 2, 1);
+  if (!visible || !logits || nx_model_create(plan, &model, &err) ||
+      nx_network_create(model, &network, &err))
+    bench_fail("out of memory");
+  for (size_t i = 0; i < model->n_params; i++) /* a new head says 0 to everything */
+    model->params[i] += (float)(0.02 * nx_rng_normal(&rng));
+  struct nx_network_input input = batch_of(s, &model->shape, &rng);
+  masks = rng;
+  for (size_t i = 0; i < s->windows; i++)
+    nx_masking_draw(input.positions, s->channels, s->patches, &masks,
+                    visible + i * s->channels * s->patches);
+  if (nx_model_save(model, &bytes, &err))
+    bench_fail("%s", err.text);
+  put(folder, "model.safetensors", bytes.data, bytes.size);
+  put(folder, "patches", input.patches, tokens * model->shape.patch_samples * sizeof(float));
+  put(folder, "spectra", input.spectra, tokens * model->shape.bins * sizeof(float));
+  put(folder, "stats", input.stats, rows * model->shape.stats * sizeof(float));
+  put(folder, "positions", input.positions, 3 * (size_t)s->channels * sizeof(float));
+  put(folder, "labels", input.labels, s->windows);
+  put(folder, "visible", visible, tokens);
+  int r = s->objective == NX_OBJECTIVE_RECONSTRUCTION
+              ? nx_network_reconstruct(network, model, &input, &rng, &loss, &err)
+              : nx_network_forward(network, model, &input, logits, &err);
+  if (r)
+    bench_fail("%s", err.text);
+  for (size_t i = 0; s->objective != NX_OBJECTIVE_RECONSTRUCTION && i < s->windows; i++)
+    loss += log1p(exp(input.labels[i] ? -(double)logits[i] : (double)logits[i])) / s->windows;
+  free((float *)input.patches);
+  free((float *)input.spectra);
+  free((float *)input.stats);
+  free((float *)input.positions);
+  free((uint8_t *)input.labels);
+  nx_buffer_finish(&bytes);
+  nx_network_destroy(network);
+  nx_model_destroy(model);
+  nx_plan_destroy(plan);
+  return loss;
+}
+
+static void check_same_loss(const struct size *s) {
+  static const char *const files[] = {"model.safetensors", "patches", "spectra", "stats",
+                                      "positions",         "labels",  "visible"};
+  char folder[] = "/tmp/nx-train-XXXXXX", answer[PEERS][512], path[NX_PATH_SIZE];
+  bool answered[PEERS];
+  if (!mkdtemp(folder))
+    bench_fail("cannot make %s", folder);
+  double ours = loss_of(s, folder);
+  for (size_t peer = 0; peer < PEERS; peer++)
+    answered[peer] = ask_peer(peer, s, 0, 1, 0, folder, answer[peer]);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    if (!nx_path_join(path, folder, files[i], NULL))
+      unlink(path);
+  rmdir(folder);
+  for (size_t peer = 0; peer < PEERS; peer++) {
+    double theirs = number_of(answer[peer], "\"loss\": ");
+    if (answered[peer] && !(fabs(theirs - ours) <= SAME_LOSS * fabs(ours)))
+      bench_fail("%s: our loss is %.8g, PyTorch's of the same batch %.8g", s->name, ours, theirs);
+    if (answered[peer])
+      printf("%s: the same loss as PyTorch: %.7g, %.7g\n", s->name, ours, theirs);
+  }
+  if (!answered[0] && !answered[1])
+    printf("%s: no PyTorch here to compare with\n", s->name);
 }
 
 /* ---- What there is to do, and how fast it could be done ---- */
@@ -256,8 +392,40 @@ static double gemm_rate(const struct size *s, int threads, int bf16) {
   return 6.0 * (double)rows * (double)d * (double)f / best;
 }
 
+/* Rows of one peer; NULL: ours alone. */
+static void add_rows(struct bench *bench, const struct bench_row *form, const struct result *ours,
+                     const struct result *peer, double tokens, double flop, double rate) {
+  struct bench_row row = *form;
+  row.peer = peer ? peer->name : NULL;
+  row.metric = "tokens_per_s";
+  row.unit = "1/s";
+  row.value = tokens / ours->seconds;
+  row.peer_value = peer ? tokens / peer->seconds : 0;
+  row.limit = "GEMM alone";
+  row.limit_value = tokens / (flop / rate);
+  bench_add(bench, &row);
+  row.metric = "gflops";
+  row.unit = "GFLOP/s";
+  row.value = flop / ours->seconds * 1e-9;
+  row.peer_value = peer ? flop / peer->seconds * 1e-9 : 0;
+  row.limit = "oneDNN GEMM";
+  row.limit_value = rate * 1e-9;
+  bench_add(bench, &row);
+  row.metric = "percent_of_gemm";
+  row.unit = "%";
+  row.value = 100 * flop / ours->seconds / rate;
+  row.peer_value = peer ? 100 * flop / peer->seconds / rate : 0;
+  row.limit = NULL;
+  bench_add(bench, &row);
+  row.metric = "peak_rss_mb";
+  row.unit = "MiB";
+  row.value = ours->peak_rss_mb;
+  row.peer_value = peer ? peer->peak_rss_mb : 0;
+  bench_add(bench, &row);
+}
+
 static void measure(struct bench *bench, const struct size *s, int threads, int bf16) {
-  size_t steps = bench_is_quick(bench) ? 2 : s->steps;
+  size_t steps = bench_is_quick(bench) ? 2 : s->steps, peers = 0;
   struct nx_plan *plan = plan_of(s);
   struct nx_model_shape shape;
   if (nx_model_shape_from_plan(plan, &shape, NULL))
@@ -265,44 +433,25 @@ static void measure(struct bench *bench, const struct size *s, int threads, int 
   nx_plan_destroy(plan);
   struct result ours = train_apart(s, steps, threads, bf16);
   if (ours.seconds == 0) {
-    printf("%s: no bf16 on this processor\n", s->name);
+    printf("%s: no bf16 on this processor (AVX512-BF16): skipped\n", s->name);
     return;
   }
-  struct result peer = train_peer(s, steps, threads, bf16);
-  double rate = gemm_rate(s, threads, bf16), flop = flop_of(s, &shape);
-  double tokens = (double)s->windows * s->patches * s->queries;
   if (!isfinite(ours.last_loss) || ours.last_loss > ours.first_loss * 1.05)
     bench_fail("%s: the loss went from %g to %g", s->name, ours.first_loss, ours.last_loss);
-  const char *torch = peer.seconds > 0 ? "torch" : NULL;
-  struct bench_row row = {.keys = {{"size", 0, s->name},
-                                   {"threads", threads, NULL},
-                                   {"precision", 0, bf16 ? "bf16" : "float32"}},
-                          .peer = torch};
-  row.metric = "tokens_per_s";
-  row.unit = "1/s";
-  row.value = tokens / ours.seconds;
-  row.peer_value = torch ? tokens / peer.seconds : 0;
-  row.limit = "GEMM alone";
-  row.limit_value = tokens / (flop / rate);
-  bench_add(bench, &row);
-  row.metric = "gflops";
-  row.unit = "GFLOP/s";
-  row.value = flop / ours.seconds * 1e-9;
-  row.peer_value = torch ? flop / peer.seconds * 1e-9 : 0;
-  row.limit = "oneDNN GEMM";
-  row.limit_value = rate * 1e-9;
-  bench_add(bench, &row);
-  row.metric = "percent_of_gemm";
-  row.unit = "%";
-  row.value = 100 * flop / ours.seconds / rate;
-  row.peer_value = torch ? 100 * flop / peer.seconds / rate : 0;
-  row.limit = NULL;
-  bench_add(bench, &row);
-  row.metric = "peak_rss_mb";
-  row.unit = "MiB";
-  row.value = ours.peak_rss_mb;
-  row.peer_value = peer.peak_rss_mb;
-  bench_add(bench, &row);
+  double rate = gemm_rate(s, threads, bf16), flop = flop_of(s, &shape);
+  double tokens = (double)s->windows * s->patches * s->queries;
+  const struct bench_row form = {.keys = {{"size", 0, s->name},
+                                          {"threads", threads, NULL},
+                                          {"precision", 0, bf16 ? "bf16" : "float32"}}};
+  for (size_t p = 0; p < PEERS; p++) {
+    struct result peer = train_peer(p, s, steps, threads, bf16);
+    if (peer.seconds <= 0)
+      continue;
+    add_rows(bench, &form, &ours, &peer, tokens, flop, rate);
+    peers++;
+  }
+  if (!peers)
+    add_rows(bench, &form, &ours, NULL, tokens, flop, rate);
 }
 
 int main(int argc, char **argv) {
@@ -312,6 +461,8 @@ int main(int argc, char **argv) {
     int wanted = argc == 1 && strcmp(sizes[i].name, "large");
     for (int a = 1; a < argc; a++)
       wanted |= !strcmp(argv[a], sizes[i].name);
+    if (wanted)
+      check_same_loss(&sizes[i]);
     for (int threads = 1; wanted && threads <= most_threads; threads++)
       for (int bf16 = 0; bf16 < 2; bf16++)
         measure(bench, &sizes[i], threads, bf16);

@@ -86,14 +86,17 @@ static void rat_spikes(const char *folder) {
       "file\tsubject\tbehaviour\nrat_spikes.mat\trat\trat.videoPositionTracking\n");
 }
 
+/* Four of the sixteen sessions of each mouse: every one is inflated from the whole file. */
 static void mice(const char *folder) {
   static const char *const ids[] = {"C5M1", "C6M3", "C6M4", "C8M2"};
-  char table[512] = "file\tsubject\n", from[96], name[64], text[256];
+  char table[1024] = "file\tsubject\n", from[96], name[64], text[256];
   for (size_t i = 0; i < NX_ARRAY_LENGTH(ids); i++) {
     snprintf(name, sizeof name, "%s_spike_train.mat", ids[i]);
     snprintf(from, sizeof from, "mouse_hpc_calcium_ziv/CA1/%s", name);
     copy(folder, from, name);
-    snprintf(table + strlen(table), sizeof table - strlen(table), "%s\t%s\n", name, ids[i]);
+    for (int part = 0; part < 4; part++)
+      snprintf(table + strlen(table), sizeof table - strlen(table), "%s#%d\t%s\n", name, part,
+               ids[i]);
     snprintf(name, sizeof name, "%s_stimulus_trace.mat", ids[i]);
     snprintf(from, sizeof from, "mouse_hpc_calcium_ziv/CA1/%s", name);
     copy(folder, from, name);
