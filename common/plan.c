@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "common/config.h"
+#include "common/plan_adapters.h"
 #include "common/plan_initial_model.h"
 #include "common/plan_labels.h"
 #include "common/size.h"
@@ -118,6 +119,7 @@ static const cyaml_schema_field_t plan_fields[] = {
     EXTRA(modalities),
     EXTRA(labels),
     EXTRA(initial_model),
+    EXTRA(adapters),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema = {
@@ -214,6 +216,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
     r = nx_plan_initial_model_check(plan->initial_model, err);
   if (!r)
     r = nx_plan_requires_check(plan->requires, err);
+  if (!r)
+    r = nx_plan_adapters_check(plan, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", name);
   *plan_out = nx_steal(&plan);

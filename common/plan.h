@@ -76,6 +76,7 @@ struct nx_plan_deadlines {
 
 struct nx_plan_labels; /* common/plan_labels.h */
 struct nx_plan_initial_model;
+struct nx_plan_adapters;
 
 struct nx_plan {
   uint32_t neurox_plan; /* NX_PLAN_VERSION */
@@ -95,6 +96,7 @@ struct nx_plan {
   struct nx_plan_requires *requires;
   struct nx_plan_modalities *modalities; /* NULL unless model.network is general */
   struct nx_plan_labels *labels;
+  struct nx_plan_adapters *adapters;           /* common/plan_adapters.h */
   struct nx_plan_initial_model *initial_model; /* common/plan_initial_model.h */
 };
 

@@ -4,8 +4,9 @@
  *   initial_model:
  *     sha256: 3f2a…      # 64 digits, as `neurox-coordinator import MODEL --plan PLAN` prints them
  *
- * The hash is of the canonical bytes of the plan's own model 0, so that what a site approves is
- * exactly what it will start from; nodes fetch the bytes by it. */
+ * 64 zeros stand for a hash that import will tell. The hash is of the canonical bytes of the plan's
+ * own model 0, so that what a site approves is exactly what it will start from; nodes fetch the
+ * bytes by it. */
 #pragma once
 
 #include <cyaml/cyaml.h>

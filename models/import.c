@@ -108,8 +108,15 @@ int nx_model_import(const struct nx_plan *plan, struct nx_bytes bytes, struct nx
   int r = nx_safetensors_open(bytes, &file, err);
   if (!r)
     r = nx_model_create(plan, &model, err);
+  if (!r && nx_safetensors_metadata(file, "adapters"))
+    r = nx_fail(err, NX_E_FORMAT,
+                "it is adapters over a frozen model: export it with --merged to go on from it");
   if (!r)
-    r = fill(model, file, report_out, err);
+    r = fill(model->base ? model->base : model, file, report_out, err);
+  if (!r && model->base) {
+    memcpy(model->feature_mean, model->base->feature_mean, model->n_features * sizeof(float));
+    memcpy(model->feature_sd, model->base->feature_sd, model->n_features * sizeof(float));
+  }
   if (r < 0)
     return nx_error_prefix(err, r, "import");
   *model_out = nx_steal(&model);

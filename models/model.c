@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/plan_adapters.h"
 #include "common/rng.h"
 #include "common/size.h"
 #include "models/nets/general.h"
 #include "models/nets/nano.h"
+#include "models/optim/lora.h"
 #include "models/tensor/layout.h"
 
 #define ALIGNMENT 64
@@ -73,6 +75,10 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
   };
   if (plan->model.network == NX_NETWORK_GENERAL)
     put_tokenisers(plan, shape_out);
+  if (plan->adapters)
+    shape_out->adapters = (struct nx_model_adapters){
+        plan->adapters->rank, plan->adapters->alpha, plan->adapters->attention,
+        plan->adapters->feed_forward, plan->adapters->head};
   return 0;
 }
 
@@ -106,12 +112,14 @@ static struct nx_model_tensor *table(struct nx_model *model) {
   return ((struct model_block *)model)->tensors;
 }
 
-int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err) {
+static int create_plain(const struct nx_plan *plan, struct nx_model **model_out,
+                        struct nx_error *err) {
   _cleanup_free_ struct nx_layout *layout = calloc(1, sizeof *layout);
   struct nx_model_shape shape;
   int r = nx_model_shape_from_plan(plan, &shape, err);
   if (r < 0)
     return r;
+  shape.adapters = (struct nx_model_adapters){0};
   if (!layout)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a model");
   r = shape.network == NX_NETWORK_GENERAL ? nx_general_layout(&shape, layout, err)
@@ -133,21 +141,85 @@ int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, str
   return 0;
 }
 
+static void copy_names_and_features(const struct nx_model *from, struct nx_model *to) {
+  memcpy(to->plan_name, from->plan_name, sizeof to->plan_name);
+  memcpy(to->feature_mean, from->feature_mean, from->n_features * sizeof(float));
+  memcpy(to->feature_sd, from->feature_sd, from->n_features * sizeof(float));
+}
+
+/* Takes the base over. Adapters begin as the identity. */
+static int put_adapters(const struct nx_plan *plan, struct nx_model *base,
+                        struct nx_model **model_out, struct nx_error *err) {
+  _cleanup_(nx_lora_destroyp) struct nx_lora *lora = NULL;
+  struct nx_model_shape shape;
+  int r = nx_model_shape_from_plan(plan, &shape, err);
+  const struct nx_lora_options options = {.rank = shape.adapters.rank,
+                                          .alpha = shape.adapters.alpha,
+                                          .seed = plan->seed,
+                                          .parts = nx_lora_parts(&shape.adapters)};
+  if (!r)
+    r = nx_lora_create(base, &options, &lora, err);
+  if (r < 0)
+    return r;
+  struct nx_model *model = allocate(&shape, lora->n_tensors, lora->n_params);
+  if (!model)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for adapters");
+  memcpy(table(model), lora->tensors, lora->n_tensors * sizeof *lora->tensors);
+  memcpy(model->params, lora->params, lora->n_params * sizeof *lora->params);
+  copy_names_and_features(base, model);
+  model->base = base;
+  *model_out = model;
+  return 0;
+}
+
+int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err) {
+  struct nx_model *plain = NULL;
+  int r = create_plain(plan, &plain, err);
+  if (!r && !plan->adapters) {
+    *model_out = plain;
+    return 0;
+  }
+  if (!r)
+    r = put_adapters(plan, plain, model_out, err);
+  if (r < 0)
+    nx_model_destroy(plain);
+  return r;
+}
+
 int nx_model_clone(const struct nx_model *model, struct nx_model **clone_out,
                    struct nx_error *err) {
   struct nx_model *clone = allocate(&model->shape, model->n_tensors, model->n_params);
   if (!clone)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a copy of a model");
   memcpy(table(clone), model->tensors, model->n_tensors * sizeof *model->tensors);
-  memcpy(clone->plan_name, model->plan_name, sizeof clone->plan_name);
   memcpy(clone->params, model->params, model->n_params * sizeof(float));
-  memcpy(clone->feature_mean, model->feature_mean, model->n_features * sizeof(float));
-  memcpy(clone->feature_sd, model->feature_sd, model->n_features * sizeof(float));
+  copy_names_and_features(model, clone);
+  int r = model->base ? nx_model_clone(model->base, &clone->base, err) : 0;
+  if (r < 0) {
+    nx_model_destroy(clone);
+    return r;
+  }
   *clone_out = clone;
   return 0;
 }
 
+int nx_model_merge(const struct nx_model *model, struct nx_model **merged_out,
+                   struct nx_error *err) {
+  _cleanup_(nx_model_destroyp) struct nx_model *merged = NULL;
+  int r = nx_model_clone(model->base ? model->base : model, &merged, err);
+  if (!r && model->base) {
+    struct nx_lora view = nx_lora_of(model);
+    copy_names_and_features(model, merged);
+    r = nx_lora_merge(&view, model->base, merged, err);
+  }
+  if (!r)
+    *merged_out = nx_steal(&merged);
+  return r;
+}
+
 void nx_model_destroy(struct nx_model *model) {
+  if (model)
+    nx_model_destroy(model->base);
   free(model);
 }
 

@@ -37,6 +37,13 @@ struct nx_model_tokeniser {
   double patch_seconds, frequency_weight, frequency_power;
 };
 
+/* Low-rank adapters (models/optim/lora.h): what they are on, and what trains whole besides. */
+struct nx_model_adapters {
+  uint32_t rank;
+  double alpha;
+  bool attention, feed_forward, head;
+};
+
 /* Everything the sizes depend on. */
 struct nx_model_shape {
   enum nx_plan_network network;
@@ -58,6 +65,7 @@ struct nx_model_shape {
   uint32_t n_tokenisers;
   struct nx_model_tokeniser tokenisers[NX_TOKENISERS];
   double mask_fraction, mask_correlation, mask_radius_mm;
+  struct nx_model_adapters adapters; /* rank 0: none */
 };
 
 /* One named part of the flat parameter vector, row-major. */
@@ -82,6 +90,9 @@ struct nx_model {
   size_t n_features;
   float *feature_mean; /* [n_features] */
   float *feature_sd;   /* [n_features], > 0 */
+  /* With adapters the table and params above are theirs alone, and this is the frozen model that
+   * they adapt, without adapters; else NULL. Owned. Networks run on nx_model_merge(). */
+  struct nx_model *base;
 };
 
 /* Shape of the plan's model; NX_E_INVALID names the keys that do not fit each other. */
@@ -90,6 +101,9 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
 
 /* Model 0 of a plan: weights drawn from plan->seed as design/recipe-eegmat says. */
 int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err);
+/* The model without adapters that this one is: the base with the adapters in, or a plain copy. */
+int nx_model_merge(const struct nx_model *model, struct nx_model **merged_out,
+                   struct nx_error *err);
 /* A copy that shares nothing. */
 int nx_model_clone(const struct nx_model *model, struct nx_model **clone_out, struct nx_error *err);
 void nx_model_destroy(struct nx_model *model); /* NULL is fine */

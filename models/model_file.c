@@ -62,6 +62,11 @@ static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
                       "\"blocks\":\"%u\",\"queries\":\"%u\",\"heads\":\"%u\",",
                       s->network == NX_NETWORK_GENERAL ? "general" : "nano",
                       objective_name(s->objective), s->width, s->blocks, s->queries, s->heads);
+  if (!r && s->adapters.rank)
+    r = append_format(out, err, "\"adapters\":\"%u:%.9g%s%s%s\",", s->adapters.rank,
+                      s->adapters.alpha, s->adapters.attention ? ":attention" : "",
+                      s->adapters.feed_forward ? ":feed_forward" : "",
+                      s->adapters.head ? ":head" : "");
   if (!r && s->network == NX_NETWORK_GENERAL) {
     r = append_format(out, err, "\"feed_forward\":\"%u\",", s->feed_forward);
     return r ? r : append_tokenisers(out, s, err);
@@ -76,24 +81,44 @@ static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
 }
 
 /* Model tensors, then the two buffers, as (table entry, first value). */
-static struct nx_model_tensor entry_of(const struct nx_model *model, size_t i, float **values) {
-  if (i < model->n_tensors) {
-    *values = model->params + model->tensors[i].offset;
-    return model->tensors[i];
-  }
+static struct nx_model_tensor feature_entry(const struct nx_model *model, bool sd, float **values) {
   struct nx_model_tensor buffer = {.n_dims = 1,
                                    .dims = {(uint32_t)model->n_features, 1},
-                                   .offset = model->n_params,
+                                   .offset = model->n_params + (sd ? model->n_features : 0),
                                    .size = model->n_features};
-  bool sd = i > model->n_tensors;
   strcpy(buffer.name, sd ? "features.sd" : "features.mean");
-  buffer.offset += sd ? model->n_features : 0;
   *values = sd ? model->feature_sd : model->feature_mean;
   return buffer;
 }
 
+static size_t n_feature_entries(const struct nx_model *model) {
+  return model->n_features ? 2 : 0;
+}
+
+/* Of the frozen model under adapters: "base.…", behind everything else. */
+static struct nx_model_tensor base_entry(const struct nx_model *model, size_t i, float **values) {
+  struct nx_model_tensor t = model->base->tensors[i];
+  char name[sizeof t.name];
+  *values = model->base->params + t.offset;
+  t.offset += model->n_params + 2 * model->n_features;
+  int n = snprintf(name, sizeof name, "base.%s", t.name);
+  assert(n > 0 && (size_t)n < sizeof name);
+  memcpy(t.name, name, sizeof name);
+  return t;
+}
+
+static struct nx_model_tensor entry_of(const struct nx_model *model, size_t i, float **values) {
+  size_t features = model->n_tensors + n_feature_entries(model);
+  if (i >= features)
+    return base_entry(model, i - features, values);
+  if (i >= model->n_tensors)
+    return feature_entry(model, i > model->n_tensors, values);
+  *values = model->params + model->tensors[i].offset;
+  return model->tensors[i];
+}
+
 static size_t n_entries(const struct nx_model *model) {
-  return model->n_tensors + (model->n_features ? 2 : 0);
+  return model->n_tensors + n_feature_entries(model) + (model->base ? model->base->n_tensors : 0);
 }
 
 static int append_header(struct nx_buffer *out, const struct nx_model *model,
@@ -137,7 +162,10 @@ int nx_model_save(const struct nx_model *model, struct nx_buffer *out, struct nx
   _cleanup_(nx_buffer_finish) struct nx_buffer header = {0};
   int r = append_header(&header, model, err);
   if (!r)
-    r = nx_buffer_reserve(out, 8 + header.size + 4 * (model->n_params + 2 * model->n_features),
+    r = nx_buffer_reserve(out,
+                          8 + header.size +
+                              4 * (model->n_params + 2 * model->n_features +
+                                   (model->base ? model->base->n_params : 0)),
                           err);
   if (!r)
     r = nx_buffer_append_u64(out, header.size, err);

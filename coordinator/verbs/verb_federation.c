@@ -11,6 +11,7 @@
 #include "coordinator/drill.h"
 #include "coordinator/verbs/coordinator_verb.h"
 #include "coordinator/verbs/participation.h"
+#include "models/model.h"
 
 int nx_verb_home(const char *given, char out[NX_PATH_SIZE], struct nx_error *err) {
   if (!*given || snprintf(out, NX_PATH_SIZE, "%s", given) >= NX_PATH_SIZE)
@@ -178,22 +179,23 @@ static int run_serve(int argc, char *const *argv, struct nx_error *err) {
 const struct nx_coordinator_verb nx_coordinator_serve_verb = {
     .name = "serve",
     .summary = "run the coordinator until it is stopped",
-    .help = "usage: neurox-coordinator serve [--home DIR]\n\n"
-            "Listens for members (mutual TLS 1.3) and, while someone is invited, for enrolment.\n"
-            "Logs go to stderr. Stop it with SIGTERM or Ctrl-C. Killed at any moment, it goes on\n"
-            "where it was when it is started again: everything it promised is on "
-            "disk.\n\n" NX_HELP_COORDINATOR_HOME
-            "  --drill kill-after-WHAT@N | kill-before-WHAT@N   for exercises: dies (SIGKILL) when\n"
-            "                  the N-th WHAT becomes durable; start it again and see. WHAT: record\n"
-            "                  (any), attempt, invite, roster, shares, bundle, upload, commit,\n"
-            "                  certificate, opened, result, aborting, ended, sealed\n",
+    .help =
+        "usage: neurox-coordinator serve [--home DIR]\n\n"
+        "Listens for members (mutual TLS 1.3) and, while someone is invited, for enrolment.\n"
+        "Logs go to stderr. Stop it with SIGTERM or Ctrl-C. Killed at any moment, it goes on\n"
+        "where it was when it is started again: everything it promised is on "
+        "disk.\n\n" NX_HELP_COORDINATOR_HOME
+        "  --drill kill-after-WHAT@N | kill-before-WHAT@N   for exercises: dies (SIGKILL) when\n"
+        "                  the N-th WHAT becomes durable; start it again and see. WHAT: record\n"
+        "                  (any), attempt, invite, roster, shares, bundle, upload, commit,\n"
+        "                  certificate, opened, result, aborting, ended, sealed\n",
     .run = run_serve,
 };
 
 /* --- export ------------------------------------------------------------------------------- */
 
 static int find_model(struct nx_federation *f, const char *round_text, struct nx_hash *hash,
-                      uint64_t *round_out, struct nx_error *err) {
+                      struct nx_store_sealed *sealed_out, struct nx_error *err) {
   struct nx_store_sealed sealed;
   uint64_t round = 0;
   int r = round_text ? nx_option_number("round", round_text, 1, UINT64_MAX >> 1, &round, err) : 0;
@@ -204,7 +206,7 @@ static int find_model(struct nx_federation *f, const char *round_text, struct nx
     return nx_fail(err, NX_E_NOT_FOUND, "no %s has been sealed yet",
                    round ? "such round" : "round");
   *hash = sealed.model_hash;
-  *round_out = sealed.round;
+  *sealed_out = sealed;
   return r;
 }
 
@@ -229,14 +231,38 @@ static int write_participation(struct nx_federation *f, uint64_t round, const ch
   return nx_file_replace(out, nx_buffer_view(&file), 0644, err);
 }
 
+/* The plain model that adapters over their base are; the participation beside it is of the sealed
+ * file, from which anybody can merge it again. */
+static int write_merged(struct nx_federation *f, const struct nx_store_sealed *sealed,
+                        const char *out, struct nx_bytes model, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0}, bytes = {.cap = NX_BLOB_CAP};
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
+  _cleanup_(nx_model_destroyp) struct nx_model *adapters = NULL, *plain = NULL;
+  struct nx_store_run run;
+  char hex[NX_HASH_HEX_SIZE];
+  int r = nx_run_store_run(f->store, sealed->run, &run, err);
+  if (r < 0 || (r = nx_run_store_plan(f->store, &run.plan_hash, &text, err)) < 0 ||
+      (r = nx_plan_parse("plan", nx_buffer_view(&text), &plan, err)) < 0 ||
+      (r = nx_model_load(plan, model, &adapters, err)) < 0 ||
+      (r = nx_model_merge(adapters, &plain, err)) < 0 ||
+      (r = nx_model_save(plain, &bytes, err)) < 0 ||
+      (r = nx_file_replace(out, nx_buffer_view(&bytes), 0644, err)) < 0)
+    return r;
+  struct nx_hash hash = nx_sha256(bytes.data, bytes.size);
+  nx_hash_hex(&hash, hex);
+  printf("merged: %s\n", hex);
+  return 0;
+}
+
 static int run_export(int argc, char *const *argv, struct nx_error *err) {
   const char *given = NX_COORDINATOR_HOME, *out = "model.safetensors", *round = NULL, *words;
-  uint64_t sealed_round = 0;
-  bool bare = false;
+  struct nx_store_sealed sealed = {0};
+  bool bare = false, merged = false;
   const struct nx_option options[] = {{.name = "home", .value = &given},
                                       {.name = "out", .value = &out},
                                       {.name = "round", .value = &round},
-                                      {.name = "as-sealed", .flag = &bare}};
+                                      {.name = "as-sealed", .flag = &bare},
+                                      {.name = "merged", .flag = &merged}};
   _cleanup_(nx_federation_closep) struct nx_federation *federation = NULL;
   _cleanup_(nx_buffer_finish) struct nx_buffer model = {.cap = NX_BLOB_CAP};
   struct nx_model_registry registry;
@@ -248,12 +274,13 @@ static int run_export(int argc, char *const *argv, struct nx_error *err) {
       nx_verb_home(given, home, err) < 0)
     return NX_VERB_USAGE;
   int r = nx_federation_open(home, &federation, err);
-  if (r < 0 || (r = find_model(federation, round, &hash, &sealed_round, err)) < 0 ||
+  if (r < 0 || (r = find_model(federation, round, &hash, &sealed, err)) < 0 ||
       (r = nx_path_join(blobs, home, "blobs", err)) < 0 ||
       (r = nx_model_registry_init(&registry, blobs, err)) < 0 ||
       (r = nx_model_registry_get(&registry, &hash, &model, err)) < 0 ||
-      (r = write_participation(federation, sealed_round, out, nx_buffer_view(&model), bare, err)) <
-          0)
+      (r = merged ? write_merged(federation, &sealed, out, nx_buffer_view(&model), err)
+                  : write_participation(federation, sealed.round, out, nx_buffer_view(&model), bare,
+                                        err)) < 0)
     return nx_error_prefix(err, r, "export");
   nx_hash_hex(&hash, hex);
   printf("model: %s\nsha256: %s (as the members signed it)\nbytes: %zu\n"
@@ -276,6 +303,9 @@ const struct nx_coordinator_verb nx_coordinator_export = {
         "checks.\n\n" NX_HELP_COORDINATOR_HOME
         "  --out FILE      default model.safetensors; replaced when it is there\n"
         "  --round N       the model after that round (default: the newest)\n"
+        "  --merged        of a plan with adapters: one plain model, adapters added to their "
+        "base,\n"
+        "                  for other programs and for import; without the participation\n"
         "  --as-sealed     the file byte for byte as it was signed; the participation only "
         "beside\n",
     .run = run_export,

@@ -50,7 +50,9 @@ static int check_named(const struct nx_plan *plan, const struct nx_hash *hash,
   struct nx_hash named;
   char hex[NX_HASH_HEX_SIZE];
   nx_hash_hex(hash, hex);
-  if (!nx_plan_initial_model_hash(plan, named.bytes) || nx_hash_equal(&named, hash))
+  static const struct nx_hash not_yet_known;
+  if (!nx_plan_initial_model_hash(plan, named.bytes) || nx_hash_equal(&named, hash) ||
+      nx_hash_equal(&named, &not_yet_known))
     return 0;
   return nx_fail(err, NX_E_INVALID,
                  "the plan's initial_model.sha256 is another model's; of this one it would be %s",
@@ -83,7 +85,10 @@ static int import(const char *home, const char *path, const char *plan_path, con
   printf("from: %s\ntensors: %zu taken, %zu new from the plan's seed, %zu not used\n"
          "%s\ninitial_model:\n  sha256: %s\n",
          source, report.n_taken, report.n_drawn, report.n_dropped,
-         plan->initial_model ? "the plan names it already:" : "write this into the plan:", hex);
+         plan->initial_model && !strcasecmp(plan->initial_model->sha256, hex)
+             ? "the plan names it already:"
+             : "write this into the plan:",
+         hex);
   return 0;
 }
 
@@ -117,8 +122,9 @@ const struct nx_coordinator_verb nx_coordinator_import = {
         "labels,\n"
         "rates of learning or objective: what only its objective has (a head, a decoder) is drawn\n"
         "from its seed. Then: neurox-coordinator start PLAN. May run while the hub is "
-        "served.\n\n" NX_HELP_COORDINATOR_HOME
-        "  --plan PLAN     the plan, with the section initial_model or still without\n"
+        "served.\n\n" NX_HELP_COORDINATOR_HOME "  --plan PLAN     the plan; without the section "
+        "initial_model, or with 64 zeros in it (a plan\n"
+        "                  with adapters needs the section), or with the right hash\n"
         "  --sha256 HEX    refuse a file that is not the model with this hash (export prints it)\n",
     .run = run_import,
 };

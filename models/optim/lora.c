@@ -11,12 +11,15 @@
 
 #define LORA_STREAM UINT64_C(0x6c6f7261) /* "lora" */
 
-static bool is_adapted(const struct nx_model_tensor *t) {
-  return t->n_dims == 2 && !strncmp(t->name, "block.", 6);
+static bool is_adapted(const struct nx_lora_parts *parts, const struct nx_model_tensor *t) {
+  return t->n_dims == 2 && !strncmp(t->name, "block.", 6) &&
+         ((!parts->no_attention && strstr(t->name, ".attention.")) ||
+          (!parts->no_feed_forward && strstr(t->name, ".feed_forward.")));
 }
 
-static bool is_trained_whole(const struct nx_model_tensor *t) {
-  return !strncmp(t->name, "head.", 5) || !strncmp(t->name, "decoder.", 8);
+static bool is_trained_whole(const struct nx_lora_parts *parts, const struct nx_model_tensor *t) {
+  return !parts->no_head && (!strncmp(t->name, "head.", 5) || !strncmp(t->name, "decoder.", 8) ||
+                             !strncmp(t->name, "samples.", 8));
 }
 
 static int check_rank(const struct nx_model_tensor *t, uint32_t rank, struct nx_error *err) {
@@ -34,11 +37,11 @@ static int fill_layout(const struct nx_model *base, const struct nx_lora_options
   for (size_t i = 0; !r && i < base->n_tensors; i++) {
     const struct nx_model_tensor *t = &base->tensors[i];
     struct nx_init uniform = {NX_INIT_UNIFORM, 1 / sqrt(t->dims[1])};
-    if (is_adapted(t)) {
+    if (is_adapted(&options->parts, t)) {
       r = check_rank(t, options->rank, err);
       nx_layout_add(layout, uniform, options->rank, t->dims[1], "%s.a", t->name);
       nx_layout_add(layout, zero, t->dims[0], options->rank, "%s.b", t->name);
-    } else if (is_trained_whole(t))
+    } else if (is_trained_whole(&options->parts, t))
       nx_layout_add(layout, zero, t->dims[0], t->n_dims == 2 ? t->dims[1] : 0, "%s", t->name);
   }
   if (!r && layout->failed)
@@ -66,12 +69,28 @@ int nx_lora_create(const struct nx_model *base, const struct nx_lora_options *op
   lora->n_tensors = layout->n_tensors;
   lora->n_params = layout->n_params;
   lora->rank = options->rank;
+  lora->parts = options->parts;
   lora->scale = options->alpha / options->rank;
   struct nx_rng rng;
   nx_rng_init(&rng, options->seed, LORA_STREAM);
   nx_layout_draw(layout, &rng, lora->params);
   *lora_out = nx_steal(&lora);
   return 0;
+}
+
+struct nx_lora_parts nx_lora_parts(const struct nx_model_adapters *adapters) {
+  return (struct nx_lora_parts){!adapters->attention, !adapters->feed_forward, !adapters->head};
+}
+
+struct nx_lora nx_lora_of(const struct nx_model *model) {
+  const struct nx_model_adapters *a = &model->shape.adapters;
+  return (struct nx_lora){.scale = a->alpha / a->rank,
+                          .rank = a->rank,
+                          .parts = nx_lora_parts(a),
+                          .n_tensors = model->n_tensors,
+                          .tensors = (struct nx_model_tensor *)(uintptr_t)model->tensors,
+                          .n_params = model->n_params,
+                          .params = model->params};
 }
 
 void nx_lora_destroy(struct nx_lora *lora) {
@@ -86,7 +105,7 @@ void nx_lora_destroy(struct nx_lora *lora) {
  * how many entries (2: A and B; 1: whole; 0: frozen), -1 when they are for another model. */
 static int entries_of(const struct nx_lora *lora, const struct nx_model_tensor *t, size_t *next,
                       const struct nx_model_tensor **first) {
-  int n = is_adapted(t) ? 2 : is_trained_whole(t);
+  int n = is_adapted(&lora->parts, t) ? 2 : is_trained_whole(&lora->parts, t);
   if (n == 0)
     return 0;
   if (*next + (size_t)n > lora->n_tensors)

@@ -5,12 +5,14 @@
 
 #include "common/size.h"
 #include "models/nets/general_network.h"
+#include "models/optim/adapted.h"
 #include "node/train/signal_batch.h"
 #include "node/train/trainer.h"
 
-#define CHUNK 24       /* windows at once of a nano: bounds memory */
-#define SIGNAL_CHUNK 8 /* of the general network, whose recordings may have hundreds of channels   \
-                        */
+#define CHUNK 24 /* windows at once of a nano: bounds memory */
+#define SIGNAL_CHUNK                                                                               \
+  8 /* of the general network, whose recordings may have hundreds of channels                      \
+     */
 
 struct job {
   const struct nx_model *model;
@@ -171,7 +173,7 @@ int nx_encode_windows(const struct nx_model *model, const struct nx_dataset *dat
                       const struct nx_plan *plan, enum nx_encode_what what, struct nx_pool *pool,
                       void (*progress)(void *context, size_t done, size_t total), void *context,
                       struct nx_encoding *out, struct nx_error *err) {
-  struct job job = {model, dataset, plan, what, pool, progress, context, 0, out};
+  _cleanup_(nx_adapted_finish) struct nx_adapted adapted = {0};
   *out = (struct nx_encoding){0};
   if (what == NX_ENCODE_LOGIT && model->shape.objective != NX_OBJECTIVE_CLASSIFICATION)
     return nx_fail(err, NX_E_UNSUPPORTED,
@@ -179,8 +181,11 @@ int nx_encode_windows(const struct nx_model *model, const struct nx_dataset *dat
                    "neurox-node embed writes what it makes of each window",
                    model->shape.objective == NX_OBJECTIVE_NEXT_PATCH ? "the next patch"
                                                                      : "reconstruction");
-  int r = model->shape.network == NX_NETWORK_GENERAL ? encode_general(&job, err)
-                                                     : encode_nano(&job, err);
+  int r = nx_adapted_begin(&adapted, model, err);
+  struct job job = {adapted.plain, dataset, plan, what, pool, progress, context, 0, out};
+  if (!r)
+    r = model->shape.network == NX_NETWORK_GENERAL ? encode_general(&job, err)
+                                                   : encode_nano(&job, err);
   if (r < 0)
     nx_encoding_finish(out);
   return r;

@@ -6,6 +6,7 @@
 
 #include "common/size.h"
 #include "models/optim/adamw.h"
+#include "models/optim/adapted.h"
 #include "models/optim/schedule.h"
 
 #define GRID_CHUNK 8                       /* windows evaluated at once: bounds memory */
@@ -27,6 +28,7 @@ int nx_site_signals_check(const struct nx_site_signals *site, const struct nx_mo
 struct training {
   struct nx_signal_batch *batches; /* one for each set */
   size_t n_batches;
+  struct nx_adapted adapted;
   struct nx_general_network *network;
   struct nx_adamw *adamw;
   struct nx_rng draws, dropout;
@@ -37,6 +39,7 @@ static void finish(struct training *t) {
     nx_signal_batch_finish(&t->batches[i]);
   free(t->batches);
   nx_general_network_destroy(t->network);
+  nx_adapted_finish(&t->adapted);
   nx_adamw_destroy(t->adamw);
 }
 
@@ -69,7 +72,9 @@ static int prepare(struct training *t, const struct nx_model *model,
   nx_rng_init(&t->dropout, options->seed, options->stream | DROPOUT_STREAM);
   int r = open_batches(t, site, &model->shape, err);
   if (!r)
-    r = nx_general_network_create(model, &t->network, err);
+    r = nx_adapted_begin(&t->adapted, model, err);
+  if (!r)
+    r = nx_general_network_create(t->adapted.plain, &t->network, err);
   if (!r && pool)
     r = nx_general_network_use_pool(t->network, pool, err);
   if (!r)
@@ -96,8 +101,12 @@ static int step(struct training *t, struct nx_model *model, const struct nx_plan
   double norm, loss = NAN;
   int r = nx_signal_batch_draw(batch, options->batch, NX_RECORDINGS_A_STEP, &t->draws, err);
   if (!r)
-    r = nx_general_network_train_step(t->network, model, batch->groups, batch->n_groups,
+    r = nx_general_network_train_step(t->network, t->adapted.plain, batch->groups, batch->n_groups,
                                       plan->training.label_smoothing, &t->dropout, &loss, err);
+  const float *gradients = NULL;
+  if (!r)
+    r = nx_adapted_gradients(&t->adapted, model, nx_general_network_gradients(t->network),
+                             &gradients, err);
   if (r < 0)
     return r;
   freeze(t, model, batch);
@@ -105,7 +114,8 @@ static int step(struct training *t, struct nx_model *model, const struct nx_plan
   result->loss_sum += loss * (double)batch->n_windows;
   result->last_loss = loss;
   double rate = nx_learning_rate(&plan->training, number, options->total_steps);
-  return nx_adamw_step(t->adamw, model, nx_general_network_gradients(t->network), rate, &norm, err);
+  r = nx_adamw_step(t->adamw, model, gradients, rate, &norm, err);
+  return r < 0 ? r : nx_adapted_merge(&t->adapted, model, err);
 }
 
 int nx_general_train(struct nx_model *model, const struct nx_site_signals *site,
@@ -136,7 +146,9 @@ int nx_general_loss_of(const struct nx_model *model, const struct nx_site_signal
   *n_windows_out = 0;
   int r = open_batches(&t, site, &model->shape, err);
   if (!r)
-    r = nx_general_network_create(model, &t.network, err);
+    r = nx_adapted_begin(&t.adapted, model, err);
+  if (!r)
+    r = nx_general_network_create(t.adapted.plain, &t.network, err);
   for (size_t i = 0; !r && i < t.n_batches; i++)
     for (size_t first = 0; !r; first += t.batches[i].n_windows) {
       double loss = NAN;
@@ -145,8 +157,8 @@ int nx_general_loss_of(const struct nx_model *model, const struct nx_site_signal
       r = nx_signal_batch_grid(&t.batches[i], split, first, GRID_CHUNK, err);
       if (r < 0 || !t.batches[i].n_windows)
         break;
-      r = nx_general_network_evaluate(t.network, model, t.batches[i].groups, t.batches[i].n_groups,
-                                      &masks, NULL, NULL, &loss, err);
+      r = nx_general_network_evaluate(t.network, t.adapted.plain, t.batches[i].groups,
+                                      t.batches[i].n_groups, &masks, NULL, NULL, &loss, err);
       sum += loss * (double)t.batches[i].n_windows;
       *n_windows_out += t.batches[i].n_windows;
     }
@@ -162,13 +174,16 @@ int nx_general_score(const struct nx_model *model, const struct nx_site_signals 
   memset(result_out, 0, sizeof *result_out);
   int r = open_batches(&t, site, &model->shape, err);
   if (!r)
-    r = nx_general_network_create(model, &t.network, err);
+    r = nx_adapted_begin(&t.adapted, model, err);
+  if (!r)
+    r = nx_general_network_create(t.adapted.plain, &t.network, err);
   while (!r) {
     struct nx_signal_batch *batch = &t.batches[0];
     r = nx_signal_batch_grid(batch, split, result_out->n_windows, GRID_CHUNK, err);
     if (r < 0 || !batch->n_windows)
       break;
-    r = nx_general_network_logits(t.network, model, batch->groups, batch->n_groups, logits, err);
+    r = nx_general_network_logits(t.network, t.adapted.plain, batch->groups, batch->n_groups,
+                                  logits, err);
     if (r < 0)
       return nx_error_prefix(err, r, "score held-out windows");
     if (logits_out)

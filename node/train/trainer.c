@@ -5,6 +5,7 @@
 
 #include "common/size.h"
 #include "models/optim/adamw.h"
+#include "models/optim/adapted.h"
 #include "models/optim/schedule.h"
 
 #define SCORE_CHUNK 24                     /* windows scored at once: bounds memory */
@@ -25,6 +26,7 @@ struct nx_network_input nx_train_input(const struct nx_batch *batch) {
 /* What one call of nx_train() works with. */
 struct training {
   struct nx_batch batch;
+  struct nx_adapted adapted;
   struct nx_network *network;
   struct nx_adamw *adamw;
   struct nx_rng draws, dropout;
@@ -33,6 +35,7 @@ struct training {
 static void finish(struct training *t) {
   nx_batch_finish(&t->batch);
   nx_network_destroy(t->network);
+  nx_adapted_finish(&t->adapted);
   nx_adamw_destroy(t->adamw);
 }
 
@@ -49,7 +52,9 @@ static int prepare(struct training *t, const struct nx_model *model,
   nx_rng_init(&t->dropout, options->seed, options->stream | DROPOUT_STREAM);
   int r = nx_batch_init(&t->batch, dataset, plan, options->batch, err);
   if (!r)
-    r = nx_network_create(model, &t->network, err);
+    r = nx_adapted_begin(&t->adapted, model, err);
+  if (!r)
+    r = nx_network_create(t->adapted.plain, &t->network, err);
   if (!r)
     r = nx_adamw_create(model, &adamw, &t->adamw, err);
   return r;
@@ -62,13 +67,17 @@ static int step(struct training *t, struct nx_model *model, const struct nx_data
   if (r < 0)
     return r;
   struct nx_network_input input = nx_train_input(&t->batch);
-  r = nx_network_train_step(t->network, model, &input, plan->training.label_smoothing, &t->dropout,
-                            loss_out, err);
+  r = nx_network_train_step(t->network, t->adapted.plain, &input, plan->training.label_smoothing,
+                            &t->dropout, loss_out, err);
+  const float *gradients = NULL;
+  if (!r)
+    r = nx_adapted_gradients(&t->adapted, model, nx_network_gradients(t->network), &gradients, err);
   if (r < 0)
     return r;
   double norm;
   double rate = nx_learning_rate(&plan->training, options->first_step + k, options->total_steps);
-  return nx_adamw_step(t->adamw, model, nx_network_gradients(t->network), rate, &norm, err);
+  r = nx_adamw_step(t->adamw, model, gradients, rate, &norm, err);
+  return r < 0 ? r : nx_adapted_merge(&t->adapted, model, err);
 }
 
 int nx_train(struct nx_model *model, const struct nx_dataset *dataset, const struct nx_plan *plan,
@@ -113,17 +122,20 @@ int nx_score(const struct nx_model *model, const struct nx_dataset *dataset,
              struct nx_score_result *result_out, struct nx_error *err) {
   _cleanup_(nx_batch_finish) struct nx_batch batch = {0};
   _cleanup_(nx_network_destroyp) struct nx_network *network = NULL;
+  _cleanup_(nx_adapted_finish) struct nx_adapted adapted = {0};
   float logits[SCORE_CHUNK];
   memset(result_out, 0, sizeof *result_out);
   int r = nx_batch_init(&batch, dataset, plan, SCORE_CHUNK, err);
   if (!r)
-    r = nx_network_create(model, &network, err);
+    r = nx_adapted_begin(&adapted, model, err);
+  if (!r)
+    r = nx_network_create(adapted.plain, &network, err);
   while (!r) {
     r = nx_batch_grid(&batch, dataset, split, result_out->n_windows, SCORE_CHUNK, err);
     if (r < 0 || batch.n_windows == 0)
       break;
     struct nx_network_input input = nx_train_input(&batch);
-    r = nx_network_forward(network, model, &input, logits, err);
+    r = nx_network_forward(network, adapted.plain, &input, logits, err);
     if (r < 0)
       return nx_error_prefix(err, r, "score held-out windows");
     if (logits_out)

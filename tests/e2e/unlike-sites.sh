@@ -116,13 +116,39 @@ check "ECoG is embedded by both of its tokenisers" sh -c \
 refused "a model without a head predicts nothing" "trained for reconstruction.*no head" "$node" predict \
   "$work/model.safetensors" --plan "$work/plan.yaml" --home "$work/mouse" --out "$work/written/none"
 check "and leaves no file" sh -c "! ls '$work/written/none'*"
+# Names of tensors that are not the same in two model files must all be of blocks' matrices.
+cat >"$work/differ" <<'EOF'
+#!/usr/bin/python3
+import json, struct, sys
+def read(path):
+    raw = open(path, "rb").read()
+    end = 8 + struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8:end])
+    header.pop("__metadata__")
+    return {k: raw[end + t["data_offsets"][0]:end + t["data_offsets"][1]] for k, t in header.items()}
+a, b = read(sys.argv[1]), read(sys.argv[2])
+moved = {k for k in a if a[k] != b[k]}
+wanted = {k for k in a if k.startswith("block.") and k.endswith(".weight")}
+print(sorted(moved ^ wanted))
+sys.exit(a.keys() != b.keys() or moved != wanted)
+EOF
+chmod +x "$work/differ"
+# 2 blocks; rank 4 on 4 matrices of 64 x 64 and 3 of 64 x 192
+adapter_values=$((2 * 4 * (4 * (64 + 64) + 3 * (64 + 192))))
+
 # ---- another plan starts from that model ---------------------------------------------------------
 
 sed -e 's/^name: .*/name: general-further/' -e 's/^  objective: .*/  objective: next-patch/' \
   -e 's/^  rounds: .*/  rounds: 1/' "$work/plan.yaml" >"$work/further.yaml"
+cat >>"$work/further.yaml" <<EOF
+adapters: {rank: 4, alpha: 8, attention: true, feed_forward: true, head: false}
+initial_model:
+  sha256: $(printf '%064d' 0)
+EOF
 "$coordinator" import "$work/model.safetensors" --plan "$work/further.yaml" --sha256 "$hash" \
   --home "$hub" >"$work/imported" 2>&1 || cat "$work/imported" >&2
-sed -n '/^initial_model:/,$p' "$work/imported" >>"$work/further.yaml"
+from=$(sed -n 's/^  sha256: //p' "$work/imported")
+sed -i "s/^  sha256: 0*\$/  sha256: $from/" "$work/further.yaml"
 refused "a model with another hash than was said is not imported" "not what --sha256 says" \
   "$coordinator" import "$work/model.safetensors" --plan "$work/further.yaml" --sha256 "0$hash" --home "$hub"
 head -c 100000 "$work/model.safetensors" >"$work/cut.safetensors"
@@ -134,8 +160,14 @@ refused "a plan whose first model is not there does not start" "initial_model 00
 check "a plan that names the imported model starts" "$coordinator" start "$work/further.yaml" --home "$hub"
 check "and finishes" timeout 300 "$coordinator" watch --home "$hub"
 "$coordinator" export --home "$hub" --out "$work/further.safetensors" >"$work/said" 2>&1
-check "the new model says what it started from" sh -c \
-  "grep -q \"\$(sed -n 's/^  sha256: //p' '$work/further.yaml')\" '$work/further.safetensors.participation.json'"
+check "the new model says what it started from" grep -q "$from" "$work/further.safetensors.participation.json"
+check "what leaves a site is the adapters alone" sh -c \
+  "'$node' plan show '$work/further.yaml' --home '$work/mouse' | grep -q 'vector of $adapter_values values'"
+"$coordinator" export --merged --home "$hub" --out "$work/merged.safetensors" >"$work/said" 2>&1
+check "adapters moved the blocks and nothing else of the network" sh -c \
+  "'$work/differ' '$work/model.safetensors' '$work/merged.safetensors'"
+check "a site embeds with the adapters" "$node" embed "$work/further.safetensors" \
+  --plan "$work/further.yaml" --home "$work/mouse" --out "$work/written/adapted"
 for log in "$hub/audit" "$work"/eeg/audit "$work"/ecog/audit "$work"/meg/audit \
   "$work"/mouse/audit "$work"/monkey/audit "$work"/fmri/audit; do
   check "the audit log of $(basename "$(dirname "$log")") verifies" "$audit" verify "$log"

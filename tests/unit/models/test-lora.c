@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/plan_adapters.h"
 #include "common/rng.h"
 #include "models/nets/network.h"
 #include "models/optim/adamw.h"
@@ -125,12 +126,82 @@ static void wrong_ranks_and_models_are_refused(void **state) {
   assert_int_equal(nx_lora_merge(lora, large, other, NULL), NX_E_INVALID);
 }
 
+/* ---- a plan with adapters ---- */
+
+static struct nx_plan *adapter_plan(void) {
+  struct nx_plan *plan = fixture_plan();
+  plan->adapters = calloc(1, sizeof *plan->adapters);
+  *plan->adapters = (struct nx_plan_adapters){4, 8, true, true, true};
+  return plan;
+}
+
+static void stir(struct nx_model *model) {
+  struct nx_rng rng;
+  nx_rng_init(&rng, 4, 4);
+  for (size_t i = 0; i < model->n_params; i++)
+    model->params[i] += 0.1f * (float)nx_rng_normal(&rng);
+}
+
+static void a_plan_with_adapters_has_them_for_a_model(void **state) {
+  (void)state;
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = adapter_plan();
+  _cleanup_(nx_model_destroyp) struct nx_model *model = fixture_model(plan), *merged = NULL;
+  _cleanup_(nx_model_destroyp) struct nx_model *back = NULL;
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0}, again = {0};
+  struct nx_plan_adapters *section = plan->adapters;
+  plan->adapters = NULL;
+  _cleanup_(nx_model_destroyp) struct nx_model *plain = fixture_model(plan);
+  plan->adapters = section;
+  assert_int_equal(model->n_params, 2 * 4 * (64 + 192 + 64 + 64 + 64 + 384 + 192 + 64) + 193);
+  assert_memory_equal(model->base->params, plain->params, plain->n_params * sizeof(float));
+  assert_int_equal(nx_model_merge(model, &merged, NULL), 0);
+  assert_memory_equal(merged->params, plain->params, plain->n_params * sizeof(float));
+  stir(model);
+  model->feature_mean[1] = 2;
+  assert_int_equal(nx_model_save(model, &bytes, NULL), 0);
+  assert_int_equal(nx_model_load(plan, nx_buffer_view(&bytes), &back, NULL), 0);
+  assert_memory_equal(back->params, model->params, model->n_params * sizeof(float));
+  assert_memory_equal(back->base->params, plain->params, plain->n_params * sizeof(float));
+  assert_int_equal(nx_model_save(back, &again, NULL), 0);
+  assert_int_equal(again.size, bytes.size);
+  assert_memory_equal(again.data, bytes.data, bytes.size);
+  nx_store_le32(bytes.data + bytes.size - 4, 0x7f800000); /* the base is read as strictly */
+  struct nx_model *none = NULL;
+  assert_int_equal(nx_model_load(plan, nx_buffer_view(&bytes), &none, NULL), NX_E_FORMAT);
+}
+
+/* Merging and taking the adapters out again gives the base, to rounding. */
+static void unmerging_gives_the_base_back(void **state) {
+  (void)state;
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = adapter_plan();
+  _cleanup_(nx_model_destroyp) struct nx_model *model = fixture_model(plan), *merged = NULL;
+  stir(model);
+  assert_int_equal(nx_model_merge(model, &merged, NULL), 0);
+  _cleanup_(nx_model_destroyp) struct nx_model *back = NULL;
+  assert_int_equal(nx_model_clone(merged, &back, NULL), 0);
+  for (size_t i = 0; i < model->n_tensors; i++) /* B to -B, differences to their opposites */
+    if (strcmp(model->tensors[i].name + strlen(model->tensors[i].name) - 2, ".a") != 0)
+      for (size_t j = 0; j < model->tensors[i].size; j++)
+        model->params[model->tensors[i].offset + j] *= -1;
+  struct nx_lora view = nx_lora_of(model);
+  assert_int_equal(nx_lora_merge(&view, merged, back, NULL), 0);
+  double moved = 0, left = 0;
+  for (size_t i = 0; i < back->n_params; i++) {
+    moved = fmax(moved, fabs((double)merged->params[i] - (double)model->base->params[i]));
+    left = fmax(left, fabs((double)back->params[i] - (double)model->base->params[i]));
+  }
+  assert_true(moved > 0.1);
+  assert_true(left <= 1e-6);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fresh_adapters_change_nothing),
       cmocka_unit_test(gradients_are_those_of_the_merged_model),
       cmocka_unit_test(adapters_learn_while_the_base_stays),
       cmocka_unit_test(wrong_ranks_and_models_are_refused),
+      cmocka_unit_test(a_plan_with_adapters_has_them_for_a_model),
+      cmocka_unit_test(unmerging_gives_the_base_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "common/plan_adapters.h"
 #include "node/train/compare.h"
 #include "node/train/update.h"
 #include "tests/support/dataset_support.h"
@@ -216,6 +217,32 @@ static void comparison_scores_every_arm_and_writes_rows(void **state) {
   free(text);
 }
 
+static void adapters_alone_train_and_leave(void **state) {
+  (void)state;
+  struct nx_plan_adapters section = {4, 8, true, true, true};
+  struct nx_plan plan = *bench.plan;
+  plan.adapters = &section;
+  _cleanup_(nx_model_destroyp) struct nx_model *model = NULL, *before = NULL;
+  _cleanup_(nx_update_finish) struct nx_update update = {0};
+  struct nx_train_options options = steps(60);
+  struct nx_train_result result;
+  assert_int_equal(nx_model_create(&plan, &model, NULL), 0);
+  assert_true(model->n_params < bench.model->n_params / 2);
+  assert_int_equal(nx_model_clone(model, &before, NULL), 0);
+  assert_int_equal(nx_update_compute(NX_ROUND_TRAIN, model, bench.dataset, &plan, 0, 1, NULL, NULL,
+                                     &update, NULL),
+                   0);
+  assert_int_equal(update.n_values, model->n_params);
+  assert_true(update.norm > 0);
+  plan.training.learning_rate = 0.02;
+  assert_int_equal(nx_train(model, bench.dataset, &plan, &options, &result, NULL), 0);
+  assert_int_equal(nx_train(model, bench.dataset, &plan, &options, &result, NULL), 0);
+  assert_true(result.loss_sum / (double)result.n_windows < 0.6); /* 0.693 untrained */
+  assert_memory_equal(model->base->params, before->base->params,
+                      model->base->n_params * sizeof(float));
+  assert_memory_not_equal(model->params, before->params, model->n_params * sizeof(float));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(same_seed_gives_the_same_parameters_and_another_does_not),
@@ -223,6 +250,7 @@ int main(void) {
       cmocka_unit_test(cancelled_training_stops_after_its_step),
       cmocka_unit_test(statistics_lanes_are_the_feature_sums),
       cmocka_unit_test(update_is_clipped_weighted_and_leaves_the_model_alone),
+      cmocka_unit_test(adapters_alone_train_and_leave),
       cmocka_unit_test(evaluation_histograms_hold_every_held_out_window),
       cmocka_unit_test(comparison_scores_every_arm_and_writes_rows),
   };
