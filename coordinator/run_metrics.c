@@ -11,8 +11,11 @@ static double mean_loss(uint64_t sum, uint64_t windows) {
 
 struct nx_run_metrics nx_run_metrics(const uint64_t *aux, size_t n_aux) {
   if (n_aux < NX_AUX_COMMON)
-    return (struct nx_run_metrics){
-        .train_loss = NAN, .held_out_loss = NAN, .auroc = NAN, .balanced_accuracy = NAN};
+    return (struct nx_run_metrics){.train_loss = NAN,
+                                   .held_out_loss = NAN,
+                                   .auroc = NAN,
+                                   .balanced_accuracy = NAN,
+                                   .calibration_error = NAN};
   const uint64_t *negative = aux + NX_AUX_HISTOGRAM_NEGATIVE;
   const uint64_t *positive = aux + NX_AUX_HISTOGRAM_POSITIVE;
   return (struct nx_run_metrics){
@@ -23,6 +26,7 @@ struct nx_run_metrics nx_run_metrics(const uint64_t *aux, size_t n_aux) {
       .held_out_loss = mean_loss(aux[NX_AUX_HELD_OUT_LOSS], aux[NX_AUX_HELD_OUT_WINDOWS]),
       .auroc = nx_auroc_histogram(negative, positive),
       .balanced_accuracy = nx_balanced_accuracy_histogram(negative, positive),
+      .calibration_error = nx_calibration_error_histogram(negative, positive),
   };
 }
 

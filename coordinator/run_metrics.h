@@ -7,6 +7,7 @@
 struct nx_run_metrics {
   uint64_t contributors, train_windows, held_out_windows;
   double train_loss, held_out_loss; /* mean over windows; NaN without windows */
+  double calibration_error;         /* the same, models/metrics.h */
   double auroc, balanced_accuracy;  /* of held-out windows, from 256-bin histograms; or NaN */
 };
 

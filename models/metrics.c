@@ -77,6 +77,22 @@ double nx_balanced_accuracy_histogram(const uint64_t negative[NX_HISTOGRAM_BINS]
   return 0.5 * (right[0] / total[0] + right[1] / total[1]);
 }
 
+double nx_calibration_error_histogram(const uint64_t negative[NX_HISTOGRAM_BINS],
+                                      const uint64_t positive[NX_HISTOGRAM_BINS]) {
+  const size_t step = NX_HISTOGRAM_BINS / NX_CALIBRATION_BINS;
+  double error = 0, total = 0;
+  for (size_t first = 0; first < NX_HISTOGRAM_BINS; first += step) {
+    double gap = 0; /* positives - sum of probabilities: the bin's count times its gap */
+    for (size_t i = first; i < first + step; i++) {
+      double n = (double)negative[i] + (double)positive[i];
+      gap += (double)positive[i] - n * ((double)i + 0.5) / NX_HISTOGRAM_BINS;
+      total += n;
+    }
+    error += fabs(gap);
+  }
+  return error / total;
+}
+
 void nx_recording_scores(const double *scores, const uint32_t *recordings, size_t n,
                          double *means_out, size_t n_recordings) {
   for (size_t r = 0; r < n_recordings; r++) {

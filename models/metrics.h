@@ -25,6 +25,14 @@ double nx_auroc_histogram(const uint64_t negative[NX_HISTOGRAM_BINS],
 double nx_balanced_accuracy_histogram(const uint64_t negative[NX_HISTOGRAM_BINS],
                                       const uint64_t positive[NX_HISTOGRAM_BINS]);
 
+/* Expected calibration error (Naeini et al. 2015; Guo et al. 2017) of the probability of the
+ * positive class: over NX_CALIBRATION_BINS equal bins of it, the mean of |share of positives - mean
+ * probability|, weighted by how many windows a bin has. The histogram gives a bin's mean
+ * probability to half a step, 1/512. 0: probabilities are what they say. NaN without windows. */
+#define NX_CALIBRATION_BINS 16
+double nx_calibration_error_histogram(const uint64_t negative[NX_HISTOGRAM_BINS],
+                                      const uint64_t positive[NX_HISTOGRAM_BINS]);
+
 /* Scores per recording: the mean score of each recording's windows. recordings[n] are ids in
  * 0..n_recordings-1; means_out[n_recordings] is NaN for a recording without windows. */
 void nx_recording_scores(const double *scores, const uint32_t *recordings, size_t n,

@@ -86,10 +86,11 @@ static int score(const char *home, const struct nx_node_config *config, const ch
   write_scores(out, dataset, plan, logits);
   r = close_output(out_path, out, err);
   if (r == 0)
-    fprintf(stderr, "%zu windows of %zu held-out people%s, loss %.4f, AUROC %.3f\n",
+    fprintf(stderr, "%zu windows of %zu held-out people%s, loss %.4f, AUROC %.3f, calibration error %.3f\n",
             result.n_windows, summary->n_held_out_subjects,
             summary->synthetic ? " (SYNTHETIC)" : "", result.loss_sum / (double)result.n_windows,
-            nx_auroc_histogram(result.negative, result.positive));
+            nx_auroc_histogram(result.negative, result.positive),
+            nx_calibration_error_histogram(result.negative, result.positive));
   return r;
 }
 

@@ -34,6 +34,26 @@ static void auroc_of_one_class_is_nan(void **state) {
   assert_true(isnan(nx_auroc(broken, both, 2)));
 }
 
+/* By hand. */
+static void calibration_error_is_the_gap_between_promise_and_share(void **state) {
+  (void)state;
+  uint64_t negative[NX_HISTOGRAM_BINS] = {0}, positive[NX_HISTOGRAM_BINS] = {0};
+  assert_true(isnan(nx_calibration_error_histogram(negative, positive)));
+  for (size_t i = 0; i < NX_HISTOGRAM_BINS; i++) { /* as many as promised, out of 512 */
+    positive[i] = 2 * i + 1;
+    negative[i] = 512 - positive[i];
+  }
+  assert_float_equal(nx_calibration_error_histogram(negative, positive), 0, 1e-12);
+  for (size_t i = 0; i < NX_HISTOGRAM_BINS; i++)
+    negative[i] = positive[i] = 0;
+  negative[255] = 3; /* sure, and wrong in three of four */
+  positive[255] = 1;
+  positive[130] = 4; /* hardly sure, and right */
+  double sure = fabs(0.25 - 255.5 / 256), unsure = 1 - 130.5 / 256;
+  assert_float_equal(nx_calibration_error_histogram(negative, positive), (sure + unsure) / 2,
+                     1e-12);
+}
+
 static void balanced_accuracy_weighs_classes_equally(void **state) {
   (void)state;
   const double scores[] = {-1, -2, -3, 1, 2, -0.5, 0};
@@ -99,6 +119,7 @@ int main(void) {
       cmocka_unit_test(auroc_agrees_with_scikit_learn),
       cmocka_unit_test(auroc_of_equal_scores_is_one_half),
       cmocka_unit_test(auroc_of_one_class_is_nan),
+      cmocka_unit_test(calibration_error_is_the_gap_between_promise_and_share),
       cmocka_unit_test(balanced_accuracy_weighs_classes_equally),
       cmocka_unit_test(histograms_come_close_to_exact_values),
       cmocka_unit_test(recordings_score_the_mean_of_their_windows),
