@@ -2,8 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -11,18 +16,21 @@
 #include "crypto/audit_walk.h"
 
 #define PENDING_CAP ((size_t)96 << 20)
+#define GATHER_MOST 4096 /* entries of one group that are waited for */
 
-/* Group commit: writers queue framed bytes under the lock; whoever finds nobody writing
- * takes the whole queue, writes and syncs it unlocked, and wakes the others. */
+/* Group commit: writers queue framed bytes under the lock; whoever finds nobody writing leads: it
+ * lets those who are about to append do so, takes the whole queue, writes and syncs it unlocked,
+ * and wakes the others. They sleep on the number of groups written, and whose entry is on disk
+ * leaves without the lock: 64 of them would only queue for it. */
 struct nx_audit_log {
   pthread_mutex_t lock;
-  pthread_cond_t changed;
+  _Atomic uint32_t groups; /* written so far; a futex */
   int lock_fd, entries_fd, checkpoints_fd;
   const struct nx_identity *identity;
   char origin[NX_AUDIT_NAME_MAX + 1];
   struct nx_merkle tree; /* of everything queued */
   struct nx_buffer pending, writing;
-  uint64_t durable; /* entries on disk */
+  _Atomic uint64_t durable; /* entries on disk */
   uint64_t checkpointed;
   bool busy;              /* somebody is writing */
   struct nx_error broken; /* code != 0: the first failure, told to everybody after it */
@@ -49,13 +57,47 @@ static int refuse_broken(const struct nx_audit_log *log, struct nx_error *err) {
   return nx_error_prefix(err, NX_E_IO, "the audit log stopped after an error");
 }
 
-/* Called with the lock and without busy; takes the queue, leaves busy set and the lock free. */
-static uint64_t begin_write(struct nx_audit_log *log) {
+/* Lock held, and again on return: sleeps until another group is written. */
+static void wait_for_group(struct nx_audit_log *log) {
+  uint32_t seen = atomic_load(&log->groups);
+  pthread_mutex_unlock(&log->lock);
+  syscall(SYS_futex, &log->groups, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+  pthread_mutex_lock(&log->lock);
+}
+
+/* The same for a writer whose entry may be on disk then: true, without the lock. */
+static bool is_written_by_group(struct nx_audit_log *log, uint64_t sequence) {
+  uint32_t seen = atomic_load(&log->groups);
+  pthread_mutex_unlock(&log->lock);
+  syscall(SYS_futex, &log->groups, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+  if (atomic_load(&log->durable) > sequence)
+    return true;
+  pthread_mutex_lock(&log->lock);
+  return false;
+}
+
+/* Those whom the last group woke are about to append: without them this group would be of one
+ * entry, and they would wait for the next. As long as the queue grows, it is let grow. */
+static void gather(struct nx_audit_log *log) {
+  for (uint64_t before = 0; log->tree.n != before && log->tree.n - log->durable < GATHER_MOST;) {
+    before = log->tree.n;
+    pthread_mutex_unlock(&log->lock);
+    sched_yield();
+    pthread_mutex_lock(&log->lock);
+  }
+}
+
+/* Called with the lock and without busy; takes the queue, leaves busy set and the lock free.
+ * tree_out: the tree of what is taken, or NULL. */
+static uint64_t begin_write(struct nx_audit_log *log, struct nx_merkle *tree_out) {
+  log->busy = true;
+  gather(log);
   struct nx_buffer swap = log->pending;
   log->pending = log->writing;
   log->writing = swap;
-  log->busy = true;
   uint64_t end = log->tree.n;
+  if (tree_out)
+    *tree_out = log->tree;
   pthread_mutex_unlock(&log->lock);
   return end;
 }
@@ -67,13 +109,14 @@ static void end_write(struct nx_audit_log *log, uint64_t end, int r, const struc
   if (r < 0)
     log->broken = *why;
   else
-    log->durable = end;
-  pthread_cond_broadcast(&log->changed);
+    atomic_store(&log->durable, end);
+  atomic_fetch_add(&log->groups, 1);
+  syscall(SYS_futex, &log->groups, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 static void flush_queue(struct nx_audit_log *log) {
   struct nx_error why = {0};
-  uint64_t end = begin_write(log);
+  uint64_t end = begin_write(log, NULL);
   int r = write_synced(log->entries_fd, nx_buffer_view(&log->writing), "entries", &why);
   end_write(log, end, r, &why);
 }
@@ -110,12 +153,13 @@ int nx_audit_log_append(struct nx_audit_log *log, const char *kind,
   while (r == 0 && log->durable <= sequence) {
     if (log->broken.code)
       r = refuse_broken(log, err);
-    else if (log->busy)
-      pthread_cond_wait(&log->changed, &log->lock);
-    else
+    else if (!log->busy)
       flush_queue(log);
+    else if (is_written_by_group(log, sequence))
+      goto written;
   }
   pthread_mutex_unlock(&log->lock);
+written:
   if (r == 0 && sequence_out)
     *sequence_out = sequence;
   return r;
@@ -138,12 +182,12 @@ int nx_audit_log_checkpoint(struct nx_audit_log *log, struct nx_error *err) {
   int r = 0;
   pthread_mutex_lock(&log->lock);
   while (log->busy)
-    pthread_cond_wait(&log->changed, &log->lock);
+    wait_for_group(log);
   if (log->broken.code) {
     r = refuse_broken(log, err);
   } else if (log->checkpointed != log->tree.n) {
-    const struct nx_merkle tree = log->tree;
-    uint64_t end = begin_write(log);
+    struct nx_merkle tree;
+    uint64_t end = begin_write(log, &tree);
     r = write_synced(log->entries_fd, nx_buffer_view(&log->writing), "entries", &why);
     if (r == 0)
       r = write_checkpoint(log, &tree, &why);
@@ -179,7 +223,6 @@ void nx_audit_log_destroy(struct nx_audit_log *log) {
   nx_cleanup_fd(&log->lock_fd);
   nx_buffer_finish(&log->pending);
   nx_buffer_finish(&log->writing);
-  pthread_cond_destroy(&log->changed);
   pthread_mutex_destroy(&log->lock);
   free(log);
 }
@@ -195,7 +238,6 @@ static struct nx_audit_log *allocate(const char *origin, const struct nx_identit
   if (!log)
     return NULL;
   pthread_mutex_init(&log->lock, NULL);
-  pthread_cond_init(&log->changed, NULL);
   log->lock_fd = log->entries_fd = log->checkpoints_fd = -1;
   log->identity = identity;
   strcpy(log->origin, origin);

@@ -12,6 +12,7 @@
 #include "crypto/certificate.h"
 #include "crypto/threshold.h"
 #include "node/node_home.h"
+#include "node/policy/budget.h"
 #include "node/policy/calendar.h"
 #include "node/policy/round_count.h"
 #include "node/policy/tell.h"
@@ -32,6 +33,8 @@ struct nx_site_gate {
   struct timespec approvals_seen;
   struct nx_now began;                 /* the wall clock against the monotonic one */
   int64_t next_look_at_ends, next_day; /* monotonic */
+  struct nx_budget_near near; /* the last that was told */
+  int64_t next_near;          /* monotonic: when the same may be told again */
   struct nx_hash told_plan;            /* the last plan that was judged, and how, by its words */
   char told_plan_words[WORDS_MOST];
   uint64_t told_round;
@@ -156,6 +159,21 @@ static void watch_clock(struct nx_site_gate *gate, struct nx_now now) {
   gate->began = now;
 }
 
+/* Once a day for one rule and its cap; a restart says it again. */
+static void tell_near(struct nx_site_gate *gate, const struct nx_budget_near *near,
+                      const char *data_set, struct nx_now now) {
+  char text[256];
+  if (!near->rule || (near->rule == gate->near.rule && near->cap == gate->near.cap &&
+                      now.monotonic < gate->next_near))
+    return;
+  gate->near = *near;
+  gate->next_near = now.monotonic + DAY;
+  snprintf(text, sizeof text, "%s: epsilon of %.64s is %.3f of the %g that are allowed",
+           near->rule, data_set, near->epsilon, near->cap);
+  NX_LOG(NX_LOG_WARNING, "budget.near", NX_STR("what", text));
+  tell(gate, "budget.near", text);
+}
+
 static int judge_round(struct nx_site_gate *gate, const struct nx_site_round *round,
                        const struct nx_site_gate_round *asked, struct nx_error *err) {
   struct nx_now now = nx_now();
@@ -172,8 +190,12 @@ static int judge_round(struct nx_site_gate *gate, const struct nx_site_round *ro
       .day_rounds = nx_round_count_recent(gate->count, round->round, now),
       .now = now.wall};
   r = nx_policy_judge_round(gate->policy, &question, err);
-  if (r == 0 && asked->charge)
-    r = nx_budget_allows(gate->cfg.ledger, &gate->policy->privacy, asked->charge, now.wall, err);
+  if (r == 0 && asked->charge) {
+    struct nx_budget_near near;
+    r = nx_budget_allows(gate->cfg.ledger, &gate->policy->privacy, asked->charge, now.wall, &near,
+                         err);
+    tell_near(gate, &near, asked->charge->dataset, now);
+  }
   return r < 0 ? r : nx_round_count_add(gate->count, round->round, now, err);
 }
 

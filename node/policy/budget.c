@@ -30,7 +30,8 @@ double nx_budget_delta(const struct nx_site_policy_privacy *privacy) {
 
 /* cap 0: there is none. */
 static int check_cap(struct nx_privacy_ledger *ledger, const struct nx_ledger_query *query,
-                     double cap, const char *rule, struct nx_error *err) {
+                     double cap, const char *rule, struct nx_budget_near *near,
+                     struct nx_error *err) {
   struct nx_ledger_query before = *query;
   struct nx_ledger_spent after, spent;
   if (!(cap > 0))
@@ -43,6 +44,9 @@ static int check_cap(struct nx_privacy_ledger *ledger, const struct nx_ledger_qu
     r = nx_privacy_ledger_spent(ledger, &before, &spent, err);
   if (r < 0)
     return r;
+  double epsilon = after.epsilon <= cap ? after.epsilon : spent.epsilon;
+  if (epsilon >= NX_BUDGET_NEAR * cap)
+    *near = (struct nx_budget_near){rule, epsilon, cap};
   if (after.epsilon <= cap)
     return 0;
   return nx_fail(err, NX_E_DENIED,
@@ -52,16 +56,19 @@ static int check_cap(struct nx_privacy_ledger *ledger, const struct nx_ledger_qu
 }
 
 int nx_budget_allows(struct nx_privacy_ledger *ledger, const struct nx_site_policy_privacy *privacy,
-                     const struct nx_ledger_charge *charge, int64_t now, struct nx_error *err) {
+                     const struct nx_ledger_charge *charge, int64_t now,
+                     struct nx_budget_near *near_out, struct nx_error *err) {
+  *near_out = (struct nx_budget_near){0};
   struct nx_ledger_query query = {.dataset = charge->dataset,
                                   .unit = NX_UNIT_SUBJECT,
                                   .delta = nx_budget_delta(privacy),
                                   .more = charge};
-  int r =
-      check_cap(ledger, &query, privacy->epsilon_per_data_set, "privacy.epsilon_per_data_set", err);
+  int r = check_cap(ledger, &query, privacy->epsilon_per_data_set, "privacy.epsilon_per_data_set",
+                    near_out, err);
   query.since = now - NX_LEDGER_YEAR;
   if (r == 0)
-    r = check_cap(ledger, &query, privacy->epsilon_per_year, "privacy.epsilon_per_year", err);
+    r = check_cap(ledger, &query, privacy->epsilon_per_year, "privacy.epsilon_per_year", near_out,
+                  err);
   return r;
 }
 

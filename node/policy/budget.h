@@ -16,10 +16,19 @@ int nx_budget_charge(const char *data_set, const struct nx_plan *plan,
 /* The delta at which a site tells epsilon. */
 double nx_budget_delta(const struct nx_site_policy_privacy *privacy);
 
+#define NX_BUDGET_NEAR 0.8 /* of a cap: people are told */
+
+/* A cap of which so much is spent (or will be, by the round that was asked about and may run). */
+struct nx_budget_near {
+  const char *rule; /* NULL: none */
+  double epsilon, cap;
+};
+
 /* Would the caps still hold after it? NX_E_DENIED begins with the rule that would not, and says
  * what is spent; NX_E_* when the ledger cannot say. now: unix ns. */
 int nx_budget_allows(struct nx_privacy_ledger *ledger, const struct nx_site_policy_privacy *privacy,
-                     const struct nx_ledger_charge *charge, int64_t now, struct nx_error *err);
+                     const struct nx_ledger_charge *charge, int64_t now,
+                     struct nx_budget_near *near_out, struct nx_error *err);
 
 /* What is told after a round. */
 struct nx_budget_account {

@@ -8,7 +8,7 @@
  *
  *   plan.waits    a plan waits for approval        round.refused  a rule of the policy held
  *   end.near      a certificate or an ethics protocol ends soon
- *   budget.near   nearly all of a privacy budget is spent
+ *   budget.near   four fifths of a privacy cap are spent (NX_BUDGET_NEAR)
  *   policy.broken policy.yaml cannot be understood: no round runs */
 #pragma once
 

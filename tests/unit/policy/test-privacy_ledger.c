@@ -158,17 +158,18 @@ static void the_round_that_would_exceed_is_refused(void **state) {
   double cap = accountants(&charge.step, 300);
   struct nx_site_policy_privacy privacy = {.epsilon_per_data_set = cap};
   struct nx_error err = {0};
-  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &charge, 0, NULL), 0);
+  struct nx_budget_near near;
+  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &charge, 0, &near, NULL), 0);
   assert_int_equal(nx_privacy_ledger_charge(f->ledger, &charge, NULL), 0);
-  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, 0, &err), NX_E_DENIED);
+  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, 0, &near, &err), NX_E_DENIED);
   assert_non_null(strstr(err.text, "privacy.epsilon_per_data_set: "));
   privacy = (struct nx_site_policy_privacy){.epsilon_per_year = cap};
-  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, 1000, &err), NX_E_DENIED);
+  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, 1000, &near, &err), NX_E_DENIED);
   assert_non_null(strstr(err.text, "privacy.epsilon_per_year: "));
   /* a year later there is room again */
-  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, NX_LEDGER_YEAR + 1001, NULL), 0);
+  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, NX_LEDGER_YEAR + 1001, &near, NULL), 0);
   more.n_steps = 0;
-  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, 0, &err), NX_E_DENIED);
+  assert_int_equal(nx_budget_allows(f->ledger, &privacy, &more, 0, &near, &err), NX_E_DENIED);
 }
 
 /* ---- damage --------------------------------------------------------------------------------- */
