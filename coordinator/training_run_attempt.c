@@ -50,10 +50,10 @@ static int choose_cohort(struct nx_training_run *run, int64_t now) {
   size_t n = run->config.n_members, n_cohort = 0, n_settled = 0;
   for (size_t i = 0; i < n; i++) {
     uint32_t id = run->config.members[i].id;
-    candidates[i] = (struct nx_cohort_candidate){
-        .id = id,
-        .connected = run->connected[id] && !run->cannot[id],
-        .excluded = run->excluded[id]};
+    candidates[i] =
+        (struct nx_cohort_candidate){.id = id,
+                                     .connected = run->connected[id] && !run->cannot[id],
+                                     .excluded = run->excluded[id]};
     n_settled += run->connected[id] && !run->asked[id];
   }
   int r = nx_cohort_choose(candidates, n, run->plan->aggregation.minimum_members, run->cohort,
@@ -105,6 +105,9 @@ int nx_training_run_make_attempt(struct nx_training_run *run, struct nx_error *e
       (r = nx_ring_sum_create(&run->spool, run->config.pool, &run->sum, err)) < 0 ||
       (r = nx_round_create(&core, &run->core, err)) < 0)
     return nx_error_prefix(err, r, "open round %llu", (unsigned long long)run->round);
+  for (size_t i = 0; i < run->spool.n_damaged; i++)
+    NX_LOG(NX_LOG_ERROR, "upload.damaged_on_disk", NX_U64("round", run->round),
+           NX_U64("member", run->spool.damaged[i]));
   return 0;
 }
 
@@ -182,10 +185,11 @@ int nx_training_run_end(struct nx_training_run *run, enum nx_run_state state,
 }
 
 int nx_training_run_overtaken(struct nx_training_run *run, uint64_t round, struct nx_error *err) {
-  nx_training_run_note(run,
-                       "members have sealed round %llu, this store knows of none behind %llu: it was "
-                       "restored from a backup; start the plan anew",
-                       (unsigned long long)round, (unsigned long long)run->round - 1);
+  nx_training_run_note(
+      run,
+      "members have sealed round %llu, this store knows of none behind %llu: it was "
+      "restored from a backup; start the plan anew",
+      (unsigned long long)round, (unsigned long long)run->round - 1);
   nx_training_run_drop_attempt(run);
   return nx_training_run_end(run, NX_RUN_FAILED, err);
 }

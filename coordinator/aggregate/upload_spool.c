@@ -87,6 +87,8 @@ static int attempt_folder(char out[NX_PATH_SIZE], const char *folder, uint64_t r
   return nx_path_join(out, folder, name, err);
 }
 
+static int drop_damaged(struct nx_upload_spool *spool, struct nx_error *err);
+
 int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint64_t round,
                          uint32_t attempt, const struct nx_upload_layout *layout,
                          struct nx_error *err) {
@@ -100,9 +102,10 @@ int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint
     return r;
   /* What a process that was killed put here counts from now on. */
   char inside[NX_PATH_SIZE];
-  return (r = nx_path_join(inside, spool->folder, ".", err)) < 0
-             ? r
-             : nx_file_sync_folder_of(inside, err);
+  if ((r = nx_path_join(inside, spool->folder, ".", err)) < 0 ||
+      (r = nx_file_sync_folder_of(inside, err)) < 0)
+    return r;
+  return drop_damaged(spool, err);
 }
 
 /* --- one upload coming in ----------------------------------------------------------- */
@@ -427,6 +430,41 @@ int nx_upload_spool_map(const struct nx_upload_spool *spool, uint32_t member,
 void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes) {
   if (bytes)
     munmap((void *)(uintptr_t)bytes, spool->size);
+}
+
+/* NX_E_CRYPTO or NX_E_FORMAT: the bytes are not those whose leaves were written down. */
+static int check_whole(const struct nx_upload_spool *spool, uint32_t member, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer leaves = {0};
+  const uint8_t *bytes = NULL;
+  int r = read_leaves(spool, member, &leaves, err);
+  if (r < 0 || (r = nx_upload_spool_map(spool, member, &bytes, err)) < 0)
+    return r;
+  for (size_t i = 0; i < spool->n_tiles && r == 0; i++) {
+    struct nx_upload_tile tile = nx_upload_tile(&spool->layout, i);
+    struct nx_hash leaf = nx_merkle_leaf(nx_bytes(bytes + tile.offset, tile.size));
+    if (memcmp(leaf.bytes, leaves.data + i * sizeof leaf, sizeof leaf))
+      r = nx_fail(err, NX_E_CRYPTO, "the upload of member %u is damaged on disk", member);
+  }
+  nx_upload_unmap(spool, bytes);
+  return r;
+}
+
+/* A disk that swallowed a sync leaves files with holes: such an upload has not come. */
+static int drop_damaged(struct nx_upload_spool *spool, struct nx_error *err) {
+  char path[NX_PATH_SIZE];
+  for (uint32_t id = 1; id < 256; id++) {
+    int r = path_of(spool, id, "", path, err);
+    if (r < 0)
+      return r;
+    if (!nx_path_exists(path) || (r = check_whole(spool, id, err)) == 0)
+      continue;
+    if (r == NX_E_IO || r == NX_E_NOMEM)
+      return r;
+    if (unlink(path))
+      return nx_fail_errno(err, errno, "remove %s", path);
+    spool->damaged[spool->n_damaged++] = (uint8_t)id;
+  }
+  return 0;
 }
 
 int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t *members, size_t n,

@@ -19,13 +19,16 @@
 struct nx_upload_spool {
   char folder[NX_PATH_SIZE];
   struct nx_upload_layout layout;
-  size_t size;    /* bytes of every upload */
-  size_t n_tiles; /* of every upload */
+  size_t size;          /* bytes of every upload */
+  size_t n_tiles;       /* of every upload */
+  uint8_t damaged[255]; /* members whose uploads init found damaged and removed */
+  size_t n_damaged;
 };
 
 /* folder: of all uploads; makes its subfolder when missing; what
- * was coming in when a process ended is kept for its sender to go on from. The
- * layout must have passed nx_upload_layout_check(). Nothing to release. */
+ * was coming in when a process ended is kept for its sender to go on from; what is whole is
+ * hashed once more, and removed when the disk has other bytes than were written. The layout must
+ * have passed nx_upload_layout_check(). Nothing to release. */
 int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint64_t round,
                          uint32_t attempt, const struct nx_upload_layout *layout,
                          struct nx_error *err);

@@ -205,6 +205,25 @@ static void part_of_a_killed_upload_is_kept_for_its_sender(void **state) {
   assert_true(exists("2"));
 }
 
+/* What a power cut leaves of an upload whose sync was swallowed. */
+static void whole_upload_with_a_hole_has_not_come(void **state) {
+  (void)state;
+  char path[160];
+  struct nx_hash read;
+  assert_int_equal(send(1, 9999, NULL), 0);
+  assert_int_equal(send(2, 9999, NULL), 0);
+  snprintf(path, sizeof path, "%s/7-2/2", folder);
+  bytes[30000] ^= 4;
+  assert_int_equal(nx_file_replace(path, nx_bytes(bytes, spool.size), 0600, NULL), 0);
+  bytes[30000] ^= 4;
+  assert_int_equal(nx_upload_spool_init(&spool, folder, 7, 2, &layout, NULL), 0);
+  assert_int_equal(spool.n_damaged, 1);
+  assert_int_equal(spool.damaged[0], 2);
+  assert_int_equal(nx_upload_spool_root(&spool, 1, &read, NULL), 0);
+  assert_int_equal(nx_upload_spool_root(&spool, 2, &read, NULL), NX_E_NOT_FOUND);
+  assert_int_equal(send(2, 9999, NULL), 0);
+}
+
 /* A file-size limit fails writes as a full disk does. */
 static void failing_disk_is_one_clear_error_and_leaves_nothing(void **state) {
   (void)state;
@@ -246,6 +265,7 @@ int main(void) {
       TEST(flipped_bit_is_refused_and_leaves_nothing),
       TEST(short_long_and_misplaced_streams_are_refused),
       TEST(part_of_a_killed_upload_is_kept_for_its_sender),
+      TEST(whole_upload_with_a_hole_has_not_come),
       TEST(broken_upload_goes_on_from_its_last_whole_tile),
       TEST(kept_bytes_that_rotted_are_sent_anew),
       TEST(upload_goes_on_beside_a_half_dead_stream),
