@@ -7,6 +7,7 @@
 #include "proto/codec/codec_round.h"
 
 #define ARENA ((size_t)2 << 20)
+#define NOTES_MOST 10000 /* files in HUB/withdrawn */
 
 /* ---- the board ------------------------------------------------------------------------------- */
 
@@ -149,6 +150,41 @@ static int hear_fit(struct nx_coordinator *c, uint32_t member, struct nx_bytes b
              : 0;
 }
 
+/* Kept whole and signed in HUB/withdrawn, so that an export can show it; then the member is told. */
+static int hear_withdrawn(struct nx_coordinator *c, uint32_t member, struct nx_bytes bytes,
+                          struct nx_bytes body, struct nx_arena *arena, struct nx_error *err) {
+  struct nx_withdrawn_message note;
+  struct nx_session_message heard = {
+      .kind = NX_SESSION_KIND_NOTICE,
+      .notice = {.kind = NX_NOTICE_INFO, .text = "it is written down", .heard = nx_sha256(
+                                                                           bytes.data, bytes.size)}};
+  char folder[NX_PATH_SIZE], path[NX_PATH_SIZE], hex[NX_HASH_HEX_SIZE];
+  nx_hash_hex(&heard.notice.heard, hex);
+  int r = nx_withdrawn_message_decode(body, arena, &note, err);
+  if (r == 0)
+    r = check_federation(c, note.federation, err);
+  if (r == 0)
+    r = nx_path_join(folder, c->federation->home, NX_HUB_WITHDRAWN, err);
+  if (r == 0)
+    r = nx_folder_create(folder, 0700, err);
+  if (r == 0)
+    r = nx_path_join(path, folder, hex, err);
+  if (r == 0 && !nx_path_exists(path)) {
+    if (nx_folder_count(folder) >= NOTES_MOST)
+      return nx_fail(err, NX_E_LIMIT, "%s holds %d notes already", folder, NOTES_MOST);
+    r = NX_AUDIT_APPEND(c->audit, err, "model.withdrawn", NX_AUDIT_UINT("member", member),
+                        NX_AUDIT_UINT("models", note.n),
+                        NX_AUDIT_HASH("message", &heard.notice.heard));
+    if (r == 0)
+      r = nx_file_replace(path, bytes, 0600, err);
+    if (r == 0)
+      NX_LOG(NX_LOG_WARNING, "model.withdrawn", NX_U64("member", member), NX_U64("models", note.n));
+  }
+  if (r == 0 && c->seats[member])
+    nx_session_send_down(c->seats[member], &heard);
+  return r;
+}
+
 bool nx_fitness_hear(struct nx_coordinator *c, uint32_t member, struct nx_bytes bytes) {
   _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   struct nx_signed_message message;
@@ -164,7 +200,9 @@ bool nx_fitness_hear(struct nx_coordinator *c, uint32_t member, struct nx_bytes 
   if (r == 0)
     r = nx_signed_message_verify(&message, &key, &err);
   if (r == 0)
-    r = hear_fit(c, member, message.body, arena, &err);
+    r = message.type == NX_MESSAGE_FIT
+            ? hear_fit(c, member, message.body, arena, &err)
+            : hear_withdrawn(c, member, bytes, message.body, arena, &err);
   if (r == NX_E_IO || r == NX_E_NOMEM)
     nx_coordinator_fail(c, &err);
   else if (r < 0)

@@ -188,6 +188,41 @@ static int check_rounds(struct nx_participation *p, struct nx_error *err) {
              : nx_fail(err, NX_E_CRYPTO, "participation: its last round made another model");
 }
 
+/* A member says that a version stands on somebody who withdrew: signed by it, and about one of
+ * these rounds. */
+static int check_withdrawn(struct nx_participation *p, struct nx_error *err) {
+  const cJSON *note, *round;
+  cJSON_ArrayForEach(note, item(p->root, "withdrawn")) {
+    const cJSON *member = member_of(p, number(note, "member"));
+    const char *hex = cJSON_GetStringValue(item(note, "body"));
+    size_t size = hex ? strlen(hex) / 2 : 0;
+    _cleanup_free_ uint8_t *body = calloc(size + 1, 1);
+    struct nx_public_key key;
+    struct nx_signature signature;
+    bool about = false;
+    if (!body)
+      return nx_fail(err, NX_E_NOMEM, "out of memory");
+    if (!member || !hex || nx_hex_decode(hex, body, size, NULL) < 0)
+      return nx_fail(err, NX_E_FORMAT, "participation: a mark of nobody");
+    int r = read_hex(member, "identity", key.bytes, sizeof key.bytes, err);
+    if (r == 0)
+      r = read_hex(note, "signature", signature.bytes, sizeof signature.bytes, err);
+    if (r == 0)
+      r = nx_verify(&key, "withdrawn", nx_bytes(body, size), &signature, err);
+    if (r < 0)
+      return nx_error_prefix(err, r, "participation: the mark of member %llu",
+                             (unsigned long long)number(note, "member"));
+    cJSON_ArrayForEach(round, item(p->root, "rounds")) {
+      struct nx_hash model;
+      about |= read_hex(round, "model", &model, sizeof model, NULL) == 0 &&
+               memmem(body, size, model.bytes, sizeof model.bytes) != NULL;
+    }
+    if (!about)
+      return nx_fail(err, NX_E_CRYPTO, "participation: a mark about other models");
+  }
+  return 0;
+}
+
 int nx_participation_open(const char *path, struct nx_participation **out, struct nx_error *err) {
   _cleanup_(nx_participation_closep) struct nx_participation *p = calloc(1, sizeof *p);
   if (!p)
@@ -199,7 +234,7 @@ int nx_participation_open(const char *path, struct nx_participation **out, struc
   bool is_json = p->file.size && p->file.data[0] == '{';
   if ((r = is_json ? read_text(p, (const char *)p->file.data, p->file.size, err)
                    : read_model(p, err)) < 0 ||
-      (r = check_rounds(p, err)) < 0)
+      (r = check_rounds(p, err)) < 0 || (r = check_withdrawn(p, err)) < 0)
     return nx_error_prefix(err, r, "%s", path);
   *out = nx_steal(&p);
   return 0;
@@ -345,8 +380,19 @@ static void print_sites(const struct nx_participation *p, const cJSON *round, bo
   }
 }
 
+static void print_marks(const struct nx_participation *p) {
+  const cJSON *note;
+  cJSON_ArrayForEach(note, item(p->root, "withdrawn")) {
+    printf("MARKED: this version used data withdrawn later at site ");
+    print_plain(
+        cJSON_GetStringValue(item(member_of(p, number(note, "member")), "name")));
+    printf(" (its own word, signed); nothing was unlearnt\n");
+  }
+}
+
 void nx_participation_print(const struct nx_participation *p) {
   const cJSON *round;
+  print_marks(p);
   cJSON_ArrayForEach(round, item(p->root, "rounds")) {
     int all = cJSON_GetArraySize(item(p->root, "members"));
     int in = cJSON_GetArraySize(item(round, "sites"));

@@ -3,6 +3,7 @@
  *
  *   the file without the participation hashes to the model that the members signed
  *   every M11 signature is by the member's key that the participation names
+ *   a mark "withdrawn" is signed by the site that set it, and about one of these rounds' models
  *   a log's round.committed names the same sites, model.sealed the same model and sum,
  *   member.enrolled the same keys */
 #pragma once

@@ -290,6 +290,8 @@ static int on_time(struct nx_node *node, struct nx_error *err) {
   if (nx_clock_monotonic() >= node->next_look) {
     node->next_look = nx_clock_monotonic() + LOOK_EVERY;
     int r = nx_site_gate_look(node->gate, false, nx_buffer_view(&node->certificate), err);
+    if (r == 0)
+      r = nx_node_tell_hub(node, err);
     if (r < 0)
       return r;
   }

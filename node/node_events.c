@@ -184,6 +184,7 @@ static int on_connected(struct nx_node *node, const struct node_message *message
   node->announced_plan = message->plan;
   node->announced_first = message->first_round;
   node->hub_hears = message->hears;
+  node->next_tell = 0;
   if (!message->bytes.size) {
     NX_LOG(NX_LOG_INFO, "federation.waiting",
            NX_STR("for", "the operator to start the first plan: members may still enrol"));
@@ -471,6 +472,7 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
     break;
   case NODE_NOTICE:
     r = on_notice(node, message, err);
+    nx_node_heard(node, &message->heard);
     if (r == 0 && !nx_hash_is_zero(&message->asks))
       r = nx_node_asked(node, &message->asks, err);
     break;

@@ -147,6 +147,8 @@ struct nx_node {
   uint64_t announced_first;
   uint64_t redialled_round; /* the invitation for which we asked anew what was sealed */
   uint32_t hub_hears;        /* NX_HEARS_… of its Welcome */
+  int64_t next_tell;         /* of HOME/subjects/tell, again */
+  struct nx_hash told;       /* the message that the hub has not written down yet */
   unsigned answering;        /* JOB_ANSWER under way */
   unsigned holding;         /* jobs that messages wait for */
   struct node_message **held;
@@ -192,6 +194,9 @@ void nx_node_forget_proposal(struct nx_node *node);
 /* node_answers.c: what the hub asks about this site's data, and what the steward tells it. */
 int nx_node_asked(struct nx_node *node, const struct nx_hash *plan, struct nx_error *err);
 int nx_node_answer(struct nx_node *node, struct node_job *job, struct nx_error *err);
+/* Tells the hub what the steward left in HOME/subjects/tell, until it says that it has it. */
+int nx_node_tell_hub(struct nx_node *node, struct nx_error *err);
+void nx_node_heard(struct nx_node *node, const struct nx_hash *message);
 int nx_node_answered(struct nx_node *node, struct node_job *job, struct nx_error *err);
 
 /* node_rotation.c: before anything is opened that the identity key signs. */

@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/file.h"
 #include "common/size.h"
+#include "node/dataset/bids_tree.h"
 #include "node/dataset/subjects.h"
 #include "node/dataset/tsv.h"
 
@@ -374,4 +377,123 @@ int nx_subject_records_of_model(const char *home, const struct nx_withdrawals *w
 void nx_subject_uses_finish(struct nx_subject_uses *uses) {
   free(uses->list);
   memset(uses, 0, sizeof *uses);
+}
+
+/* ---- marking ------------------------------------------------------------------------------- */
+
+static bool is_marked(const struct nx_subject_uses *uses, const char *only) {
+  if (!only)
+    return uses->n_withdrawn > 0;
+  for (size_t i = 0; i < uses->n; i++)
+    if (uses->list[i].withdrawn && nx_subject_in(uses->list[i].subject, &only, 1))
+      return true;
+  return false;
+}
+
+int nx_subject_records_marked(const char *home, const struct nx_withdrawals *withdrawals,
+                              const char *only, struct nx_marked_model **models_out, size_t *n_out,
+                              struct nx_error *err) {
+  _cleanup_(nx_tsv_finish) struct nx_tsv table = {0};
+  struct nx_hash last = {0};
+  *models_out = NULL;
+  *n_out = 0;
+  int r = read_table(home, "models.tsv", &table, err);
+  if (r == NX_E_NOT_FOUND)
+    return 0;
+  struct nx_marked_model *models = r < 0 ? NULL : calloc(table.n_rows + 1, sizeof *models);
+  if (!models)
+    return r < 0 ? r : nx_fail(err, NX_E_NOMEM, "records: out of memory");
+  for (size_t row = 0; row < table.n_rows; row++) {
+    _cleanup_(nx_subject_uses_finish) struct nx_subject_uses uses = {0};
+    struct nx_marked_model *model = &models[*n_out];
+    if (nx_hash_from_hex(cell_of(&table, row, "model"), &model->model, NULL) < 0 ||
+        nx_hash_equal(&model->model, &last) || /* an evaluation makes no new version */
+        nx_subject_records_of_model(home, withdrawals, &model->model, &uses, NULL) < 0)
+      continue;
+    last = model->model;
+    model->round = strtoull(cell_of(&table, row, "round"), NULL, 10);
+    *n_out += is_marked(&uses, only);
+  }
+  *models_out = models;
+  return 0;
+}
+
+int nx_subject_records_tell(const char *home, const struct nx_marked_model *models, size_t n,
+                            struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  char path[NX_PATH_SIZE];
+  int r = path_of(home, "tell", path, err);
+  for (size_t i = 0; r == 0 && i < n; i++)
+    r = nx_buffer_append(&text, models[i].model.bytes, sizeof models[i].model.bytes, err);
+  return r < 0 ? r : nx_file_replace(path, nx_buffer_view(&text), 0600, err);
+}
+
+int nx_subject_records_untold(const char *home, struct nx_hash **models_out, size_t *n_out,
+                              int64_t *at_out, struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  char path[NX_PATH_SIZE];
+  struct stat status;
+  *models_out = NULL;
+  *n_out = 0;
+  int r = nx_path_join(path, home, NX_HOME_SUBJECTS "/tell", err);
+  if (r < 0 || stat(path, &status))
+    return r;
+  r = nx_file_read(path, (size_t)4 << 20, &text, err);
+  if (r < 0)
+    return r;
+  *models_out = calloc(text.size / NX_HASH_SIZE + 1, sizeof **models_out);
+  if (!*models_out)
+    return nx_fail(err, NX_E_NOMEM, "records: out of memory");
+  *n_out = text.size / NX_HASH_SIZE;
+  if (*n_out)
+    memcpy(*models_out, text.data, *n_out * NX_HASH_SIZE);
+  *at_out = (int64_t)status.st_mtim.tv_sec * 1000000000 + status.st_mtim.tv_nsec;
+  return 0;
+}
+
+void nx_subject_records_told(const char *home) {
+  char path[NX_PATH_SIZE];
+  if (nx_path_join(path, home, NX_HOME_SUBJECTS "/tell", NULL) == 0)
+    unlink(path);
+}
+
+/* ---- is there such a person? --------------------------------------------------------------- */
+
+static bool in_tree(const char *folder, const char *person) {
+  _cleanup_(nx_bids_tree_finish) struct nx_bids_tree tree = {0};
+  if (nx_bids_tree_read(folder, &tree, NULL) < 0)
+    return true; /* not known: no alarm */
+  for (size_t i = 0; i < tree.n; i++) {
+    const char *subject = nx_bids_entity(&tree.files[i].name, "sub");
+    if (subject && nx_subject_in(subject, &person, 1))
+      return true;
+  }
+  return false;
+}
+
+static bool in_table(const char *path, const char *person) {
+  _cleanup_(nx_tsv_finish) struct nx_tsv table = {0};
+  if (nx_tsv_read(path, &table, NULL) < 0)
+    return true;
+  for (size_t row = 0; row < table.n_rows; row++)
+    if (nx_subject_in(cell_of(&table, row, "subject"), &person, 1))
+      return true;
+  return false;
+}
+
+bool nx_subject_has_recordings(const char *folder, const char *person) {
+  char path[NX_PATH_SIZE];
+  size_t n = strlen(person);
+  bool found = false;
+  if (nx_bids_is_tree(folder))
+    return in_tree(folder, person);
+  if (nx_path_join(path, folder, "labels.tsv", NULL) == 0 && nx_path_exists(path))
+    return in_table(path, person);
+  DIR *files = opendir(folder);
+  if (!files)
+    return true;
+  for (struct dirent *entry; !found && (entry = readdir(files));)
+    found = !strncmp(entry->d_name, person, n) && strchr("_.", entry->d_name[n]);
+  closedir(files);
+  return found;
 }

@@ -6,6 +6,8 @@
  *   HOME/subjects/rounds.tsv  round, attempt, plan, model it started from, set of people
  *   HOME/subjects/models.tsv  round, model that came out of it
  *   HOME/subjects/set-<hash>  person and use (train, held-out), a line each
+ *   HOME/subjects/tell        model versions that the steward wants marked at the hub, until it has
+ *                             said that it wrote them down
  *   HOME/subjects/noted       hash and size of the list that the audit log knows of
  *
  * A round's set cannot change within the round: a second x of other people under one round's masks
@@ -71,4 +73,21 @@ int nx_subject_records_of_round(const char *home, const struct nx_withdrawals *w
 int nx_subject_records_of_model(const char *home, const struct nx_withdrawals *withdrawals,
                                 const struct nx_hash *model, struct nx_subject_uses *out,
                                 struct nx_error *err);
+struct nx_marked_model {
+  struct nx_hash model;
+  uint64_t round; /* that made it */
+};
+/* Model versions that stand on somebody who withdrew since, in order of rounds; the caller frees.
+ * only: this person alone; NULL: anybody. */
+int nx_subject_records_marked(const char *home, const struct nx_withdrawals *withdrawals,
+                              const char *only, struct nx_marked_model **models_out, size_t *n_out,
+                              struct nx_error *err);
+/* HOME/subjects/tell: what the running node tells the hub; read: 0 models when there is none. */
+int nx_subject_records_tell(const char *home, const struct nx_marked_model *models, size_t n,
+                            struct nx_error *err);
+int nx_subject_records_untold(const char *home, struct nx_hash **models_out, size_t *n_out,
+                              int64_t *at_out, struct nx_error *err);
+void nx_subject_records_told(const char *home);
+/* Does the folder hold a recording of this person, by its names and tables? */
+bool nx_subject_has_recordings(const char *folder, const char *person);
 void nx_subject_uses_finish(struct nx_subject_uses *uses);

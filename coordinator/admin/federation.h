@@ -12,6 +12,10 @@
  * be taken away. A home of the first version has ca/ca.key instead: a root that issues. */
 #pragma once
 
+/* HUB/withdrawn/<sha256>: signed messages of members, which model versions stand on recordings of
+ * somebody who withdrew later. */
+#define NX_HUB_WITHDRAWN "withdrawn"
+
 #include <pthread.h>
 
 #include "common/bytes.h"

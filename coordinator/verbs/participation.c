@@ -1,9 +1,11 @@
 #include "coordinator/verbs/participation.h"
 
 #include <cjson/cJSON.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/file.h"
 #include "common/plan.h"
 #include "common/plan_initial_model.h"
 #include "common/size.h"
@@ -11,6 +13,7 @@
 #include "models/tensor/safetensors.h"
 #include "proto/codec/codec_manifest.h"
 #include "proto/codec/codec_round.h"
+#include "proto/codec/codec_site.h"
 
 NX_DEFINE_CLEANUP(cJSON *, cJSON_Delete)
 
@@ -158,6 +161,63 @@ static int fill(struct nx_federation *f, const struct nx_store_sealed *last, boo
   return r;
 }
 
+/* --- who said that it stands on somebody who withdrew ----------------------------------------- */
+
+static bool stands_on(const cJSON *rounds, const struct nx_withdrawn_message *note) {
+  const cJSON *round;
+  cJSON_ArrayForEach(round, rounds) {
+    struct nx_hash model;
+    const char *hex = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(round, "model"));
+    if (!hex || nx_hash_from_hex(hex, &model, NULL) < 0)
+      continue;
+    for (size_t i = 0; i < note->n; i++)
+      if (nx_hash_equal(&note->models[i], &model))
+        return true;
+  }
+  return false;
+}
+
+static int add_note(const char *path, const cJSON *rounds, cJSON *notes, struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
+  struct nx_signed_message message;
+  struct nx_withdrawn_message note;
+  int r = nx_file_read(path, NX_SITE_MESSAGE_CAP, &bytes, err);
+  if (r < 0 || (r = nx_arena_create((size_t)2 << 20, &arena, err)) < 0 ||
+      (r = nx_signed_message_decode(nx_buffer_view(&bytes), arena, &message, err)) < 0 ||
+      (r = nx_withdrawn_message_decode(message.body, arena, &note, err)) < 0 ||
+      !stands_on(rounds, &note))
+    return r;
+  _cleanup_free_ char *hex = malloc(2 * message.body.size + 1);
+  if (!hex)
+    return nx_fail(err, NX_E_NOMEM, "participation: out of memory");
+  nx_hex_encode(message.body.data, message.body.size, hex);
+  cJSON *object = cJSON_CreateObject();
+  cJSON_AddNumberToObject(object, "member", message.signer);
+  cJSON_AddStringToObject(object, "body", hex);
+  add_hex(object, "signature", message.signature.bytes, sizeof message.signature.bytes);
+  cJSON_AddItemToArray(notes, object);
+  return 0;
+}
+
+static int add_withdrawn(struct nx_federation *f, cJSON *root, struct nx_error *err) {
+  const cJSON *rounds = cJSON_GetObjectItemCaseSensitive(root, "rounds");
+  char folder[NX_PATH_SIZE], path[NX_PATH_SIZE];
+  cJSON *notes = cJSON_CreateArray();
+  int r = nx_path_join(folder, f->home, NX_HUB_WITHDRAWN, err);
+  DIR *files = r < 0 ? NULL : opendir(folder);
+  for (struct dirent *entry; r == 0 && files && (entry = readdir(files));)
+    if (entry->d_name[0] != '.' && (r = nx_path_join(path, folder, entry->d_name, err)) == 0)
+      r = add_note(path, rounds, notes, err);
+  if (files)
+    closedir(files);
+  if (cJSON_GetArraySize(notes))
+    cJSON_AddItemToObject(root, "withdrawn", notes);
+  else
+    cJSON_Delete(notes);
+  return r;
+}
+
 int nx_participation_write(struct nx_federation *f, uint64_t round, size_t header_bytes, bool all,
                            struct nx_buffer *json_out, struct nx_error *err) {
   _cleanup_(cJSON_Deletep) cJSON *root = cJSON_CreateObject();
@@ -169,7 +229,7 @@ int nx_participation_write(struct nx_federation *f, uint64_t round, size_t heade
   add_hex(root, "model", last.model_hash.bytes, NX_HASH_SIZE);
   cJSON_AddNumberToObject(root, "round", (double)round);
   cJSON_AddNumberToObject(root, "header_bytes", (double)header_bytes);
-  if ((r = fill(f, &last, all, root, err)) < 0)
+  if ((r = fill(f, &last, all, root, err)) < 0 || (r = add_withdrawn(f, root, err)) < 0)
     return r;
   char *text = all ? cJSON_Print(root) : cJSON_PrintUnformatted(root);
   r = text ? nx_buffer_append(json_out, text, strlen(text), err)

@@ -13,6 +13,9 @@
 
 #include "coordinator/admin/federation.h"
 
+/* With "withdrawn": [{"member", "body", "signature"}] where a site said that a version among its rounds
+ * stands on somebody who withdrew later: its signature as "withdrawn", over the body (site.proto). */
+
 /* Of the model after `round`. all: the signatures of every round, not of the last alone. */
 int nx_participation_write(struct nx_federation *federation, uint64_t round, size_t header_bytes,
                            bool all, struct nx_buffer *json_out, struct nx_error *err);

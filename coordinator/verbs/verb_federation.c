@@ -254,10 +254,23 @@ static int write_merged(struct nx_federation *f, const struct nx_store_sealed *s
   return 0;
 }
 
+/* A site said that this version stands on somebody who withdrew later. */
+static int find_mark(struct nx_federation *f, uint64_t round, struct nx_bytes model, bool *marked_out,
+                     struct nx_error *err) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer json = {0};
+  size_t header;
+  int r = nx_participation_header_bytes(model, &header, err);
+  if (r == 0)
+    r = nx_participation_write(f, round, header, false, &json, err);
+  if (r == 0) /* a name that holds this has its quotes escaped */
+    *marked_out = memmem(json.data, json.size, "\"withdrawn\":", 12) != NULL;
+  return r;
+}
+
 static int run_export(int argc, char *const *argv, struct nx_error *err) {
   const char *given = NX_COORDINATOR_HOME, *out = "model.safetensors", *round = NULL, *words;
   struct nx_store_sealed sealed = {0};
-  bool bare = false, merged = false;
+  bool bare = false, merged = false, marked = false;
   const struct nx_option options[] = {{.name = "home", .value = &given},
                                       {.name = "out", .value = &out},
                                       {.name = "round", .value = &round},
@@ -280,12 +293,16 @@ static int run_export(int argc, char *const *argv, struct nx_error *err) {
       (r = nx_model_registry_get(&registry, &hash, &model, err)) < 0 ||
       (r = merged ? write_merged(federation, &sealed, out, nx_buffer_view(&model), err)
                   : write_participation(federation, sealed.round, out, nx_buffer_view(&model), bare,
-                                        err)) < 0)
+                                        err)) < 0 ||
+      (r = find_mark(federation, sealed.round, nx_buffer_view(&model), &marked, err)) < 0)
     return nx_error_prefix(err, r, "export");
   nx_hash_hex(&hash, hex);
   printf("model: %s\nsha256: %s (as the members signed it)\nbytes: %zu\n"
          "who was in which round: neurox-audit model %s\n",
          out, hex, model.size, out);
+  if (marked)
+    puts("MARKED: a site says that this version used data withdrawn later (neurox-audit model "
+         "names it); nothing was unlearnt");
   return 0;
 }
 
