@@ -74,7 +74,8 @@ struct nx_plan_deadlines {
   uint32_t phase_seconds, training_seconds;
 };
 
-struct nx_plan_labels; /* common/plan_labels.h */
+struct nx_plan_cleaning; /* common/plan_cleaning.h */
+struct nx_plan_labels;   /* common/plan_labels.h */
 struct nx_plan_initial_model;
 struct nx_plan_adapters;
 
@@ -96,7 +97,8 @@ struct nx_plan {
   struct nx_plan_requires *requires;
   struct nx_plan_modalities *modalities; /* NULL unless model.network is general */
   struct nx_plan_labels *labels;
-  struct nx_plan_adapters *adapters;           /* common/plan_adapters.h */
+  struct nx_plan_adapters *adapters; /* common/plan_adapters.h */
+  struct nx_plan_cleaning *cleaning;
   struct nx_plan_initial_model *initial_model; /* common/plan_initial_model.h */
 };
 

@@ -158,15 +158,76 @@ static void count(struct nx_dataset *dataset, const struct nx_plan *plan) {
   }
 }
 
+/* The next stretch of loaded's samples in *first .. end - 1 that has no window with artefacts and
+ * holds a whole window at least; false: there is none. What is behind the last whole window was not
+ * looked at, and is left out. */
+static bool next_stretch(const struct nx_loaded *loaded, size_t window, size_t end, size_t *first,
+                         size_t *n_out) {
+  if (!loaded->bad_window) {
+    *n_out = end - *first;
+    return *first < end;
+  }
+  size_t n_windows = loaded->n_samples / window, k = *first / window;
+  for (; k < n_windows && *first < end; k++) {
+    if (loaded->bad_window[k]) {
+      *first = (k + 1) * window;
+      continue;
+    }
+    bool last = k + 1 == n_windows || loaded->bad_window[k + 1] || (k + 1) * window >= end;
+    *n_out = NX_MIN((k + 1) * window, end) - *first;
+    if (last && *n_out >= window)
+      return true;
+    if (last)
+      *first = (k + 1) * window;
+  }
+  return false;
+}
+
+/* One entry: all of it, or its stretches without artefacts. take: else they are only counted. */
+static int take_entry(struct job *job, struct nx_dataset *dataset, size_t i, bool take,
+                      size_t *index, struct nx_error *err) {
+  const struct nx_dataset_options *options = job->options;
+  const struct nx_subject_file *file = &job->files->files[i];
+  const struct nx_loaded *loaded = &job->loaded[job->source[i]];
+  double rate = job->plan->preprocessing.rate_hz;
+  size_t first, n, window = (size_t)lround(job->plan->window.seconds * rate);
+  int r = span(file, loaded, rate, job->plan->window.seconds, &first, &n, err);
+  size_t start = first, end = first + n;
+  for (; !r && next_stretch(loaded, window, end, &first, &n); first += n, ++*index) {
+    if (!take)
+      continue;
+    struct nx_dataset_recording *recording = &dataset->recordings[*index];
+    memcpy(recording->subject, file->subject, sizeof recording->subject);
+    memcpy(recording->file, file->file, sizeof recording->file);
+    recording->label = file->label;
+    recording->unlabelled = file->unlabelled;
+    recording->from_s = file->part && first == start ? file->from_s : (double)first / rate;
+    recording->split = nx_subject_in(file->subject, options->held_out, options->n_held_out)
+                           ? NX_SPLIT_HELD_OUT
+                           : NX_SPLIT_TRAIN;
+    r = take_recording(dataset, *index, loaded, first, n, err);
+  }
+  return r;
+}
+
 static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error *err) {
   const struct nx_dataset_options *options = job->options;
-  size_t n = job->files->n;
+  size_t n = 0, taken = 0;
   for (size_t i = 0; i < job->n_sources; i++)
     if (job->errors[i].code) {
       if (err)
         *err = job->errors[i];
       return job->errors[i].code;
     }
+  int r = 0;
+  for (size_t i = 0; !r && i < job->files->n; i++)
+    r = take_entry(job, dataset, i, false, &n, err);
+  if (!r && !n)
+    return nx_fail(err, NX_E_FORMAT,
+                   "%s: no part that is used is free of artefacts: see the plan's cleaning",
+                   options->folder);
+  if (r < 0)
+    return r;
   dataset->recordings = calloc(n, sizeof *dataset->recordings);
   dataset->owned_x = calloc(n, sizeof *dataset->owned_x);
   dataset->owned_scale = calloc(n, sizeof *dataset->owned_scale);
@@ -175,27 +236,12 @@ static int assemble(struct job *job, struct nx_dataset *dataset, struct nx_error
   dataset->summary.n_recordings = n;
   dataset->summary.rate_hz = job->plan->preprocessing.rate_hz;
   dataset->summary.synthetic = job->files->synthetic;
-  int r = common_channels(dataset, job->plan, job->loaded, job->n_sources, err);
+  r = common_channels(dataset, job->plan, job->loaded, job->n_sources, err);
   if (!r && job->plan->privacy != NX_PRIVACY_NONE)
     r = check_same_channels(job->loaded, job->n_sources, err);
-  for (size_t i = 0; !r && i < n; i++) {
-    const struct nx_subject_file *file = &job->files->files[i];
-    struct nx_dataset_recording *recording = &dataset->recordings[i];
-    memcpy(recording->subject, file->subject, sizeof recording->subject);
-    memcpy(recording->file, file->file, sizeof recording->file);
-    recording->label = file->label;
-    recording->unlabelled = file->unlabelled;
-    recording->from_s = file->part ? file->from_s : 0;
-    recording->split = nx_subject_in(file->subject, options->held_out, options->n_held_out)
-                           ? NX_SPLIT_HELD_OUT
-                           : NX_SPLIT_TRAIN;
-    const struct nx_loaded *loaded = &job->loaded[job->source[i]];
-    size_t first, samples;
-    r = span(file, loaded, dataset->summary.rate_hz, job->plan->window.seconds, &first, &samples,
-             err);
-    if (!r)
-      r = take_recording(dataset, i, loaded, first, samples, err);
-    if (!r && !file->part)
+  for (size_t i = 0; !r && i < job->files->n; i++) {
+    r = take_entry(job, dataset, i, true, &taken, err);
+    if (!r && !job->files->files[i].part)
       nx_loaded_finish(&job->loaded[job->source[i]]); /* of one whole file at a time two copies */
   }
   if (r < 0)

@@ -8,13 +8,14 @@
 
 #include "common/size.h"
 #include "node/dataset/chain.h"
+#include "node/dataset/clean.h"
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
 #include "node/dataset/tsv.h"
 #include "node/recordings/recording.h"
 #include "node/recordings/sandbox.h"
 
-#define CHUNK 65536 /* samples a read */
+#define CHUNK 8192 /* samples a read */
 
 /* What channels.tsv says a channel is, and not bad; without a table, or a line in it, what the file says. */
 static bool is_eeg(const struct nx_channel *channel, const struct nx_tsv *table) {
@@ -59,40 +60,155 @@ static int choose_channels(const struct nx_recording_info *info, const struct nx
   return 0;
 }
 
-static int read_microvolts(struct nx_recording *recording, const uint32_t *picks, size_t n_channels,
-                           size_t n, double *x, struct nx_error *err) {
-  const struct nx_channel *channels = nx_recording_info(recording)->channels;
-  _cleanup_free_ float *chunk = reallocarray(NULL, n_channels * CHUNK, sizeof *chunk);
-  if (!chunk)
-    return nx_fail(err, NX_E_NOMEM, "read: out of memory");
-  for (size_t first = 0; first < n; first += CHUNK) {
-    size_t now = NX_MIN((size_t)CHUNK, n - first);
-    int r = nx_recording_read(recording, picks, n_channels, first, now, chunk, err);
-    if (r < 0)
-      return r;
-    for (size_t c = 0; c < n_channels; c++) {
-      double unit = nx_unit_microvolts(channels[picks[c]].unit);
-      for (size_t i = 0; i < now; i++)
-        x[c * n + first + i] = unit * chunk[c * now + i];
-    }
-  }
-  return 0;
+/* What is read, channel by channel, and how bad channels are made of the others. */
+struct source {
+  struct nx_recording *recording;
+  const struct nx_loaded *loaded;
+  uint32_t picks[NX_MONTAGE_CHANNELS];
+  size_t n_from, n_to;              /* channels to interpolate from, and to */
+  size_t from[NX_MONTAGE_CHANNELS]; /* rows */
+  size_t to[NX_MONTAGE_CHANNELS];
+  double *weights; /* [n_to][n_from] */
+};
+
+static void drop_row(struct source *source, struct nx_loaded *loaded, size_t c) {
+  size_t behind = --loaded->n_channels - c;
+  memmove(loaded->names[c], loaded->names[c + 1], behind * sizeof *loaded->names);
+  memmove(source->picks + c, source->picks + c + 1, behind * sizeof *source->picks);
 }
 
-static int check_finite(const struct nx_loaded *loaded, const double *x, size_t n,
-                        struct nx_error *err) {
-  for (size_t c = 0; c < loaded->n_channels; c++)
+/* Bad channels leave, or are listed with the weights that make them of the good ones. */
+static int clean_channels(struct source *source, const struct nx_plan_cleaning *cleaning,
+                          struct nx_loaded *loaded, struct nx_error *err) {
+  size_t n = nx_recording_info(source->recording)->n_channels;
+  double from[NX_MONTAGE_CHANNELS * 3], to[NX_MONTAGE_CHANNELS * 3];
+  if (!cleaning || cleaning->bad_channels == NX_BAD_CHANNELS_KEEP)
+    return 0;
+  _cleanup_free_ bool *bad = calloc(n + 1, sizeof *bad);
+  int r = bad ? nx_clean_judge(source->recording, cleaning, bad, err)
+              : nx_fail(err, NX_E_NOMEM, "quality: out of memory");
+  for (size_t c = loaded->n_channels; !r && c-- > 0;)
+    if (cleaning->bad_channels == NX_BAD_CHANNELS_DROP && bad[source->picks[c]])
+      drop_row(source, loaded, c);
+  if (!r && !loaded->n_channels)
+    return nx_fail(err, NX_E_FORMAT, "every channel is bad: take the file out");
+  for (size_t c = 0; !r && c < loaded->n_channels; c++) {
+    float place[3];
+    bool is_bad = bad[source->picks[c]];
+    nx_montage_position(loaded->names[c], place);
+    for (int i = 0; i < 3; i++)
+      (is_bad ? to + 3 * source->n_to : from + 3 * source->n_from)[i] = (double)place[i];
+    if (is_bad)
+      source->to[source->n_to++] = c;
+    else
+      source->from[source->n_from++] = c;
+  }
+  if (r < 0 || !source->n_to)
+    return r;
+  source->weights = calloc(source->n_to * source->n_from + 1, sizeof *source->weights);
+  return source->weights
+             ? nx_clean_spline(from, source->n_from, to, source->n_to, source->weights, err)
+             : nx_fail(err, NX_E_NOMEM, "interpolate: out of memory");
+}
+
+static void interpolate(const struct source *source, double *x, size_t n) {
+  for (size_t k = 0; k < source->n_to; k++) {
+    double *row = x + source->to[k] * n;
+    memset(row, 0, n * sizeof *row);
+    for (size_t j = 0; j < source->n_from; j++) {
+      double weight = source->weights[k * source->n_from + j];
+      const double *other = x + source->from[j] * n;
+      for (size_t i = 0; i < n; i++)
+        row[i] += weight * other[i];
+    }
+  }
+}
+
+/* Samples first .. first + n - 1 in micro-volts, bad channels made anew. x: [n_channels][n]. */
+static int read_piece(const struct source *source, size_t first, size_t n, float *raw, double *x,
+                      struct nx_error *err) {
+  const struct nx_channel *channels = nx_recording_info(source->recording)->channels;
+  size_t n_channels = source->loaded->n_channels;
+  int r = nx_recording_read(source->recording, source->picks, n_channels, first, n, raw, err);
+  for (size_t c = 0; !r && c < n_channels; c++) {
+    double unit = nx_unit_microvolts(channels[source->picks[c]].unit);
+    for (size_t i = 0; i < n; i++)
+      x[c * n + i] = unit * (double)raw[c * n + i];
+  }
+  if (!r)
+    interpolate(source, x, n);
+  for (size_t c = 0; !r && c < n_channels; c++)
     for (size_t i = 0; i < n; i++)
       if (!isfinite(x[c * n + i]))
         return nx_fail(err, NX_E_FORMAT,
                        "channel %s is not a number at sample %zu: mend the file or take it out",
-                       loaded->names[c], i);
-  return 0;
+                       source->loaded->names[c], first + i);
+  return r;
+}
+
+/* Reference, filters, resampling, piece by piece: *y_out [n_channels][*n_out], the caller frees. */
+static int stream_recording(const struct source *source, const struct nx_plan_preprocessing *p,
+                            size_t n, double rate_hz, double **y_out, size_t *n_out,
+                            struct nx_error *err) {
+  size_t n_channels = source->loaded->n_channels, done = 0, m, total, now;
+  struct nx_stream_spec spec = {
+      .n_channels = n_channels, .n_samples = n, .average = p->reference == NX_REFERENCE_AVERAGE};
+  _cleanup_(nx_stream_destroyp) struct nx_stream *stream = NULL;
+  const double *out;
+  int r = nx_chain_stages(p, rate_hz, &spec, err);
+  if (!r)
+    r = nx_resample_ratio(rate_hz, p->rate_hz, &spec.up, &spec.down, err);
+  if (!r)
+    r = nx_stream_new(&spec, &stream, err);
+  if (r < 0)
+    return r;
+  *n_out = nx_resample_length(n, spec.up, spec.down);
+  if (!nx_size_mul(n_channels, *n_out, &total) || total > NX_CHAIN_SAMPLES_CAP)
+    return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
+  _cleanup_free_ double *y = reallocarray(NULL, total, sizeof *y);
+  _cleanup_free_ double *x = reallocarray(NULL, n_channels * CHUNK, sizeof *x);
+  _cleanup_free_ float *raw = reallocarray(NULL, n_channels * CHUNK, sizeof *raw);
+  if (!x || !y || !raw)
+    return nx_fail(err, NX_E_NOMEM, "read: out of memory");
+  for (size_t first = 0; !r && first < n; first += now) {
+    now = NX_MIN((size_t)CHUNK, n - first);
+    r = read_piece(source, first, now, raw, x, err);
+    if (!r)
+      r = nx_stream_push(stream, x, now, now, first + now == n, &out, &m, err);
+    for (size_t c = 0; !r && m && c < n_channels; c++)
+      memcpy(y + c * *n_out + done, out + c * m, m * sizeof *y);
+    done += r ? 0 : m;
+  }
+  if (!r)
+    *y_out = nx_steal(&y);
+  return r;
+}
+
+/* By each channel's own scale, whatever the plan divides by. */
+static int find_artefacts(const struct nx_plan *plan, const double *x, const double *scales,
+                          struct nx_loaded *loaded, struct nx_error *err) {
+  size_t window = (size_t)lround(plan->window.seconds * plan->preprocessing.rate_hz);
+  size_t n = loaded->n_samples / window;
+  if (!plan->cleaning || plan->cleaning->artefact_z <= 0)
+    return 0;
+  loaded->bad_window = calloc(n + 1, sizeof *loaded->bad_window);
+  if (!loaded->bad_window)
+    return nx_fail(err, NX_E_NOMEM, "artefacts: out of memory");
+  nx_clean_windows(plan->cleaning, x, scales, loaded->n_channels, loaded->n_samples, window,
+                   loaded->bad_window);
+  for (size_t k = 0; k < n; k++)
+    loaded->n_bad_windows += loaded->bad_window[k];
+  if (loaded->n_bad_windows < n)
+    return 0;
+  return nx_fail(
+      err, NX_E_FORMAT,
+      "every window holds artefacts by the plan's cleaning.artefact_z: take the file out");
 }
 
 /* Centres by the median, scales by the recording or by channel, clamps. */
-static int normalise(const struct nx_plan_preprocessing *p, double *x, struct nx_loaded *loaded,
+static int normalise(const struct nx_plan *plan, double *x, struct nx_loaded *loaded,
                      struct nx_error *err) {
+  const struct nx_plan_preprocessing *p = &plan->preprocessing;
   size_t n = loaded->n_samples, n_channels = loaded->n_channels;
   double scales[NX_MONTAGE_CHANNELS], sorted[NX_MONTAGE_CHANNELS];
   _cleanup_free_ double *scratch = reallocarray(NULL, n, sizeof *scratch);
@@ -111,6 +227,9 @@ static int normalise(const struct nx_plan_preprocessing *p, double *x, struct nx
     loaded->scale[c] = (float)scales[c];
   }
   double common = nx_median(scales, n_channels, sorted);
+  int r = find_artefacts(plan, x, scales, loaded, err);
+  if (r < 0)
+    return r;
   for (size_t c = 0; c < n_channels; c++) {
     double scale = p->scale == NX_SCALE_CHANNEL ? scales[c] : common;
     for (size_t i = 0; i < n; i++) {
@@ -125,8 +244,7 @@ static int process(struct nx_recording *recording, const struct nx_tsv *table,
                    const struct nx_plan *plan, struct nx_loaded *loaded, struct nx_error *err) {
   const struct nx_recording_info *info = nx_recording_info(recording);
   const struct nx_plan_preprocessing *p = &plan->preprocessing;
-  uint32_t picks[NX_MONTAGE_CHANNELS];
-  size_t total;
+  struct source source = {.recording = recording, .loaded = loaded};
   if (info->truncated)
     return nx_fail(err, NX_E_FORMAT,
                    "cut off: the header promises more than the %g s that are there; copy the file "
@@ -134,31 +252,20 @@ static int process(struct nx_recording *recording, const struct nx_tsv *table,
                    info->duration_s);
   if (info->discontinuous)
     return nx_fail(err, NX_E_UNSUPPORTED, "has gaps: save it as a continuous recording");
-  int r = choose_channels(info, table, loaded, picks, err);
+  int r = choose_channels(info, table, loaded, source.picks, err);
   if (r < 0)
     return r;
-  double rate = info->channels[picks[0]].rate_hz;
-  size_t n = (size_t)info->channels[picks[0]].n_samples;
+  double rate = info->channels[source.picks[0]].rate_hz;
+  size_t n = (size_t)info->channels[source.picks[0]].n_samples;
   if ((double)n / rate < plan->window.seconds)
     return nx_fail(err, NX_E_FORMAT, "lasts %g s, one window %g s: take the file out",
                    (double)n / rate, plan->window.seconds);
-  if ((r = nx_look_rate(plan, false, &(struct nx_look){.rate_hz = rate}, err)) < 0)
-    return r;
-  if (!nx_size_mul(n, loaded->n_channels, &total) || total > NX_CHAIN_SAMPLES_CAP)
-    return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
-  _cleanup_free_ double *x = reallocarray(NULL, total, sizeof *x), *y = NULL;
-  if (!x)
-    return nx_fail(err, NX_E_NOMEM, "read: out of memory");
-  r = read_microvolts(recording, picks, loaded->n_channels, n, x, err);
+  _cleanup_free_ double *y = NULL;
+  r = clean_channels(&source, plan->cleaning, loaded, err);
   if (!r)
-    r = check_finite(loaded, x, n, err);
-  if (!r && p->reference == NX_REFERENCE_AVERAGE)
-    nx_reference_average(x, loaded->n_channels, n);
-  if (!r)
-    r = nx_chain_filter(p, rate, x, loaded->n_channels, n, err);
-  if (!r)
-    r = nx_chain_resample(rate, p->rate_hz, x, loaded->n_channels, n, &y, &loaded->n_samples, err);
-  return r < 0 ? r : normalise(p, y, loaded, err);
+    r = stream_recording(&source, p, n, rate, &y, &loaded->n_samples, err);
+  free(source.weights);
+  return r < 0 ? r : normalise(plan, y, loaded, err);
 }
 
 int nx_load_check_identity(const struct nx_recording_info *info, struct nx_error *err) {
@@ -263,5 +370,6 @@ void nx_look_finish(struct nx_look *look) {
 void nx_loaded_finish(struct nx_loaded *loaded) {
   free(loaded->x);
   free(loaded->scale);
+  free(loaded->bad_window);
   memset(loaded, 0, sizeof *loaded);
 }

@@ -12,6 +12,8 @@ struct nx_loaded {
   char names[NX_MONTAGE_CHANNELS][16]; /* cleaned, in the file's order, each electrode once */
   float *x;                            /* [n_channels][n_samples] */
   float *scale;                        /* [n_channels] micro-volts */
+  size_t n_bad_windows;                /* of the plan's windows, from the first sample on, … */
+  bool *bad_window; /* … [n_samples / window] artefacts; NULL: not looked for */
   bool synthetic;
 };
 

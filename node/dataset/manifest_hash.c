@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/plan_cleaning.h"
 #include "common/plan_labels.h"
 #include "common/size.h"
 #include "crypto/merkle.h"
@@ -61,6 +62,13 @@ struct nx_hash nx_manifest_pipeline_hash(const struct nx_plan *plan) {
     put_double(&sha, plan->labels->epoch_start_s);
     put_double(&sha, plan->labels->epoch_seconds);
     nx_sha256_update(&sha, (const uint8_t *)plan->labels->column, strlen(plan->labels->column));
+  }
+  if (plan->cleaning) {
+    nx_sha256_update(&sha, (const uint8_t *)"cleaning", 8);
+    put_double(&sha, (double)plan->cleaning->bad_channels);
+    put_double(&sha, plan->cleaning->most_bad_share);
+    put_double(&sha, plan->cleaning->artefact_z);
+    put_double(&sha, plan->cleaning->artefact_share);
   }
   const struct nx_plan_modalities *m = plan->modalities;
   for (uint32_t i = 0; m && i < m->tokenisers_count; i++) {

@@ -8,6 +8,7 @@
 #include "common/size.h"
 #include "node/dataset/bids_electrodes.h"
 #include "node/dataset/chain.h"
+#include "node/dataset/clean.h"
 #include "node/dataset/fit.h"
 #include "node/dataset/load.h"
 #include "node/dataset/montage.h"
@@ -171,6 +172,26 @@ static int pick(struct job *job, struct nx_error *err) {
                 : nx_fail(err, NX_E_FORMAT,
                           "has no channel of %s: write what it is into a sidecar, or take it out",
                           nx_modality_name(job->modality));
+}
+
+/* Bad channels leave. Of many modalities few have places to interpolate by: such a plan is refused.
+ */
+static int drop_bad(struct job *job, struct nx_error *err) {
+  const struct nx_plan_cleaning *cleaning = job->plan->cleaning;
+  size_t kept = 0;
+  if (!cleaning || cleaning->bad_channels != NX_BAD_CHANNELS_DROP)
+    return 0;
+  _cleanup_free_ bool *bad = calloc(job->info->n_channels + 1, sizeof *bad);
+  int r = bad ? nx_clean_judge(job->recording, cleaning, bad, err)
+              : nx_fail(err, NX_E_NOMEM, "quality: out of memory");
+  for (size_t i = 0; !r && i < job->n; i++)
+    if (!bad[job->picks[i]])
+      job->picks[kept++] = job->picks[i];
+  if (r < 0)
+    return r;
+  job->out->n_left_out += job->n - kept;
+  job->n = kept;
+  return kept ? 0 : nx_fail(err, NX_E_FORMAT, "every channel is bad: take the file out");
 }
 
 /* Samples times this are in the unit of signal.h. */
@@ -500,6 +521,8 @@ static int process(struct job *job, struct nx_error *err) {
   int r = make_streams(job, err);
   if (!r)
     r = pick(job, err);
+  if (!r && !is_counted(job->modality))
+    r = drop_bad(job, err);
   if (!r)
     r = is_counted(job->modality) ? load_counted(job, err) : load_continuous(job, err);
   if (!r)
