@@ -13,6 +13,7 @@
  *         egress/                        what left: receipts, and rows of what is open
  *         policy/                        what the policy counts: rounds of the last day
  *         ledger.db  ledger.db.head      what was spent in privacy (node/policy/privacy_ledger.h)
+ *         residual                       what rounding took from the last update (residual.h)
  *         journal/  spool/  models/<sha256>  plans/<sha256>  audit/
  *
  * Folders 0700, files 0600. */
@@ -45,6 +46,7 @@
 #define NX_HOME_PLANS "plans"
 #define NX_HOME_ANSWERS "answers" /* to "do your data fit this plan?", a file each */
 #define NX_HOME_AUDIT "audit"
+#define NX_HOME_RESIDUAL "residual"
 
 /* What enrolment taught, in federation/federation.yaml. */
 struct nx_home_federation {

@@ -18,6 +18,7 @@
 #include "models/metrics.h"
 #include "node/node_home.h"
 #include "node/policy/budget.h"
+#include "node/residual.h"
 #include "node/session/fetch_blob.h"
 #include "node/session/fetch_tiles.h"
 #include "node/session/next_model.h"
@@ -42,6 +43,7 @@ struct nx_site_work {
   struct nx_site_round update_round;
   uint32_t update_variant, update_members;
   float *residual, *carried; /* error feedback: with this update, and from sealed rounds */
+  size_t n_residual;
   bool has_update;
 };
 
@@ -118,6 +120,28 @@ static int get_blob(struct nx_site_work *work, const char *folder, const struct 
   const struct nx_fetch how = {work->cfg.stop, part, work->cfg.node->download_kb_per_s};
   r = nx_fetch_blob(work->cfg.client, hash, cap, &how, out, err);
   return r < 0 ? r : nx_file_replace(path, nx_buffer_view(out), 0600, err);
+}
+
+/* ---- error feedback ------------------------------------------------------------------- */
+
+static struct nx_residual_key residual_key(const struct nx_site_work *work) {
+  return (struct nx_residual_key){work->plan_hash, work->first_round};
+}
+
+/* What the sealed round carries on to the next. A kill before this is on disk costs what
+ * rounding took in this one round. */
+static void carry_residual(struct nx_site_work *work) {
+  const struct nx_residual_key key = residual_key(work);
+  struct nx_error why = {0};
+  free(work->carried);
+  work->carried = nx_steal(&work->residual);
+  if (nx_residual_save(work->cfg.home, &key, work->carried, work->n_residual, &why) < 0)
+    NX_LOG(NX_LOG_WARNING, "residual.not_kept", NX_STR("why", why.text));
+}
+
+static int forget_residual(struct nx_site_work *work, struct nx_error *err) {
+  free(nx_steal(&work->carried));
+  return nx_residual_forget(work->cfg.home, err);
 }
 
 /* ---- plan ------------------------------------------------------------------------------ */
@@ -207,6 +231,8 @@ int nx_site_work_begins(struct nx_site_work *work, uint64_t round, struct nx_err
   if (r == 0)
     r = nx_file_replace(path, nx_bytes(bytes, sizeof bytes), 0600, err);
   if (r == 0)
+    r = forget_residual(work, err); /* of an earlier run of this plan */
+  if (r == 0)
     work->first_round = round;
   return r;
 }
@@ -264,10 +290,8 @@ static void remove_old_models(struct nx_site_work *work, const struct nx_hash *k
 
 void nx_site_work_adopt(struct nx_site_work *work, const struct nx_hash *model) {
   remove_old_models(work, model);
-  if (work->residual) {
-    free(work->carried);
-    work->carried = nx_steal(&work->residual);
-  }
+  if (work->residual)
+    carry_residual(work);
   if (!work->next || !nx_hash_equal(&work->next_hash, model))
     return;
   nx_model_destroy(work->model);
@@ -286,6 +310,8 @@ static int heed_withdrawals(struct nx_site_work *work, const struct nx_site_roun
     r = nx_withdrawals_changed(work->cfg.home, list, &before, err);
   if (r == 1) {
     r = nx_site_audit_subjects(work->cfg.audit, round, list->n, before, err);
+    if (!r)
+      r = forget_residual(work, err); /* of an update that had the people in it */
     if (!r)
       r = nx_withdrawals_noted(work->cfg.home, list, err);
   }
@@ -384,16 +410,25 @@ static uint64_t training_round(const struct nx_site_work *work, uint64_t round) 
   return before ? before - 1 : 0;
 }
 
-/* What error feedback carries from the last round in which this site took part. It goes into
- * `carried` only when the round is sealed; a release or a restart loses it, which costs a
- * little precision. */
+/* What error feedback carries from the last round in which this site took part, from memory or
+ * HOME. It goes into `carried` only when the round is sealed. */
 static int need_residual(struct nx_site_work *work, size_t n, struct nx_error *err) {
+  const struct nx_residual_key key = residual_key(work);
+  struct nx_error why = {0};
   free(nx_steal(&work->residual));
   work->residual = calloc(n + 1, sizeof *work->residual);
+  work->n_residual = n;
   if (!work->residual)
     return nx_fail(err, NX_E_NOMEM, "residual of %zu values: out of memory", n);
-  if (work->carried)
+  if (work->carried) {
     memcpy(work->residual, work->carried, n * sizeof *work->residual);
+    return 0;
+  }
+  int r = nx_residual_load(work->cfg.home, &key, work->residual, n, &why);
+  if (r < 0) /* begins again from none: only precision is lost */
+    NX_LOG(NX_LOG_WARNING, "residual.unusable", NX_STR("why", why.text));
+  if (r == 1)
+    NX_LOG(NX_LOG_INFO, "residual.read", NX_U64("values", n));
   return 0;
 }
 
