@@ -70,7 +70,9 @@ static int commit(struct nx_training_run *run, struct nx_round_action *action,
 }
 
 static int note(struct nx_training_run *run, const struct nx_round_action *action) {
-  NX_LOG(NX_LOG_DEBUG, action->kind, NX_U64("round", run->round), NX_U64("attempt", run->attempt),
+  /* What a member said against the protocol is the operator's to know; the rest is for us. */
+  bool bad = !strncmp(action->kind, "bad-", 4);
+  NX_LOG(bad ? NX_LOG_WARNING : NX_LOG_DEBUG, action->kind, NX_U64("round", run->round), NX_U64("attempt", run->attempt),
          NX_U64("member", action->member), NX_STR("why", action->reason));
   bool ordinary = !action->reason[0] || !strcmp(action->kind, "late");
   if (!ordinary)

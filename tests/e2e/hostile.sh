@@ -63,26 +63,59 @@ lies other-upload "other bytes uploaded once more" "$hub/audit" 'evidence.two-ro
 check "the node is told, too" grep -q "second upload was refused" "$work/site-d.other-upload.log"
 lies flipped-chunk "a flipped bit in a chunk" "$hub/audit" 'upload.refused .*member=4'
 lies long-upload "an upload that does not end" "$hub/audit" 'upload.refused .*member=4'
+# Nobody waits for more of a node that has gone, or each of the rounds would last a whole phase.
 run_hostile site-d low-order
+refuse_key() {
+  wait_for 60 grep -q 'bad-advert' "$work/hub.log"
+  stop_site site-d
+}
+(refuse_key) &
 check "a key of low order: the run finishes" train
+check "a key of low order: the advert was refused, and the hub says so" grep -q 'bad-advert' "$work/hub.log"
 stop_site site-d
 
 # ---- a lying coordinator: the nodes refuse, keep the evidence, and nothing opens -------------------
 
+# With short phases: what a hub that lied left undone is given up before the next one starts.
 run_site site-d
-deceives() { # ATTACK WORDS PATTERN
+sed 's/^  phase_seconds: .*/  phase_seconds: 6/' "$work/plan.yaml" >"$work/short.yaml"
+deceive() { # ATTACK: from here on
   kill -9 "$hub_pid" 2>/dev/null || true
   wait "$hub_pid" 2>/dev/null || true
-  before=$(n_logged "$work/site-a/audit" "$3")
   NEUROX_ATTACK=$1 "$hostile_coordinator" serve --home "$hub" >>"$work/hub.$1.log" 2>&1 &
   hub_pid=$!
   pids="$pids $hub_pid"
   wait_for 20 "$coordinator" status --home "$hub"
   wait_for 20 idle_sites
-  "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1 || true
+  "$coordinator" start "$work/short.yaml" --home "$hub" >"$work/start.log" 2>&1 || true
+}
+deceives() { # ATTACK WORDS PATTERN
+  before=$(n_logged "$work/site-a/audit" "$3")
+  deceive "$1"
   seen() { [ "$(n_logged "$work/site-a/audit" "$3")" -gt "$before" ]; }
-  check "$2" wait_for 40 seen "$1" "$2" "$3"
+  check "$2" wait_for 60 seen "$1" "$2" "$3"
 }
 deceives swapped-key "a swapped mask key: the node keeps the roster as evidence" 'evidence.kept .*bad-roster'
 deceives thin-certificate "release asked with too few votes: refused, with the certificate as evidence" \
   'evidence.kept .*bad-certificate'
+deceives false-model "a model that does not follow from the sum: refused, and kept as evidence" \
+  'evidence.kept .*result-refused'
+
+# Two sets of uploads: sites a and b are told another one than c and d. Neither story gets t of the
+# votes, and each log holds the hub's signed request in the vote it led to.
+vote_of() { # SITE: round, attempt and subject of its newest vote
+  "$audit" show "$work/$1/audit" | sed -n 's/.*vote.sent \(round=[0-9]* attempt=[0-9]*\) choice="commit" subject=\(.*\)/\1 \2/p' | tail -n 1
+}
+told_apart() {
+  one=$(vote_of site-a) other=$(vote_of site-c)
+  [ -n "$one" ] && [ "${one% *}" = "${other% *}" ] && [ "$one" != "$other" ]
+}
+deceive two-sets
+check "two sets of uploads: the votes of one attempt differ" wait_for 40 told_apart
+where=${one% *}
+given_up() { "$audit" show "$hub/audit" | grep "round.failed $where " | grep -q 'voted to commit; 3 are needed'; }
+check "two sets of uploads: the hub can certify neither" wait_for 60 given_up
+none_released() {
+  for k in a b c d; do ! logged "$work/site-$k/audit" "shares.released $where " || return 1; done
+}
+check "two sets of uploads: nobody releases a share" none_released
