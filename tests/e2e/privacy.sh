@@ -103,6 +103,32 @@ run_site two
 check "started again, its ledger opens and it goes on" wait_for 20 sh -c \
   "tail -n 3 '$work/two.log' | grep -q coordinator.connected"
 
+# ---- an attempt that is certified never to open ------------------------------------------------
+
+# Two of four die before they upload: nothing can be opened, and once they are back, t members
+# certify it. Who lived through the attempt takes its charge back; who was killed in it holds no
+# more than its journal, and keeps it.
+small_private_plan distributed-skellam 2 | sed 's/^  phase_seconds: .*/  phase_seconds: 60/' >"$work/refund.yaml"
+last=$(sed -n 's/.* round.sealed round=\([0-9]*\) .*/\1/p' "$work/hub.log" | tail -n 1)
+for site in two three; do
+  kill "$(pid_of "$site")"
+  wait "$(pid_of "$site")" 2>/dev/null || true
+  run_site "$site" --drill "kill-after-charge@$((last + 2))"
+done
+"$coordinator" start "$work/refund.yaml" --home "$hub" >"$work/start.log" 2>&1
+for site in two three; do
+  wait "$(pid_of "$site")" || true
+  run_site "$site"
+done
+timeout 120 "$coordinator" watch --home "$hub" >>"$work/watch.log" 2>&1 || true
+check "the run goes on after two of four died in one round" test "$(status_value state)" = finished
+refunded() { "$audit" show "$work/$1/audit" | grep -q "privacy.refunded round=$((last + 2)) attempt=1"; }
+check "a member that had uploaded has its charge back, certified by an ABORT" refunded one
+check "and their ledger counts the two rounds that opened" near \
+  "$(ledger_json one "$work/refund.yaml")" "$(oracle "$work/refund.yaml" "$work/distributed.safetensors")"
+check "a member that was killed after its charge keeps it" near \
+  "$(ledger_json two "$work/refund.yaml")" "$(oracle "$work/refund.yaml" "$work/distributed.safetensors" 3)"
+
 # ---- the institution's cap ---------------------------------------------------------------------
 
 cap=$(/usr/bin/python3 -c "print($(spent one epsilon) * 1.01)")
