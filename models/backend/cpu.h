@@ -117,17 +117,27 @@ NX_INLINE void nx_max16(nx_v16 *a, const nx_v16 *b) {
   *a = (nx_v16)((smaller & (__typeof__(smaller))*b) | (~smaller & (__typeof__(smaller))*a));
 }
 
+/* Rows and vectors of a block whose sums stay in registers: 32 of 64 bytes with AVX-512, else 16
+ * of 32 bytes, two to a vector of sixteen. */
+#ifdef __AVX512F__
+#define NX_BLOCK_ROWS 4
+#define NX_BLOCK_VECTORS 2
+#else
+#define NX_BLOCK_ROWS 6
+#define NX_BLOCK_VECTORS 1
+#endif
+
 /* Small matrices, where a call of the GEMM library costs more than the work:
  * c[m, n] (+)= a b with a[i, k] at a[i * a_row + k * a_column]. */
 NX_INLINE void nx_small_block(size_t rows, size_t vectors, size_t k, const nx_real *a, size_t a_row,
                               size_t a_column, const nx_real *b, size_t ldb, nx_real *c, size_t ldc,
                               int acc) {
-  nx_v16 sum[4][2];
+  nx_v16 sum[NX_BLOCK_ROWS][NX_BLOCK_VECTORS];
   for (size_t i = 0; i < rows; i++)
     for (size_t v = 0; v < vectors; v++)
       sum[i][v] = acc ? NX_LOAD(c + i * ldc + v * NX_LANES) : (nx_v16){0};
   for (size_t l = 0; l < k; l++) {
-    nx_v16 line[2];
+    nx_v16 line[NX_BLOCK_VECTORS];
     for (size_t v = 0; v < vectors; v++)
       line[v] = NX_LOAD(b + l * ldb + v * NX_LANES);
     for (size_t i = 0; i < rows; i++)
@@ -139,13 +149,16 @@ NX_INLINE void nx_small_block(size_t rows, size_t vectors, size_t k, const nx_re
       NX_STORE(c + i * ldc + v * NX_LANES, sum[i][v]);
 }
 
-/* Columns j .. j + 16 vectors. */
+/* As many columns as `vectors` hold. */
 NX_INLINE void nx_small_columns(size_t vectors, size_t m, size_t k, const nx_real *a, size_t a_row,
                                 size_t a_column, const nx_real *b, size_t ldb, nx_real *c,
                                 size_t ldc, int acc) {
   size_t i = 0;
-  for (; i + 4 <= m; i += 4)
-    nx_small_block(4, vectors, k, a + i * a_row, a_row, a_column, b, ldb, c + i * ldc, ldc, acc);
+  for (; i + NX_BLOCK_ROWS <= m; i += NX_BLOCK_ROWS)
+    nx_small_block(NX_BLOCK_ROWS, vectors, k, a + i * a_row, a_row, a_column, b, ldb, c + i * ldc,
+                   ldc, acc);
+  for (; i + 2 <= m; i += 2)
+    nx_small_block(2, vectors, k, a + i * a_row, a_row, a_column, b, ldb, c + i * ldc, ldc, acc);
   for (; i < m; i++)
     nx_small_block(1, vectors, k, a + i * a_row, a_row, a_column, b, ldb, c + i * ldc, ldc, acc);
 }
@@ -154,8 +167,8 @@ NX_INLINE void nx_small_gemm(size_t m, size_t n, size_t k, const nx_real *a, siz
                              size_t a_column, const nx_real *b, size_t ldb, nx_real *c, size_t ldc,
                              int acc) {
   size_t j = 0;
-  for (; j + 2 * NX_LANES <= n; j += 2 * NX_LANES)
-    nx_small_columns(2, m, k, a, a_row, a_column, b + j, ldb, c + j, ldc, acc);
+  for (; j + NX_BLOCK_VECTORS * NX_LANES <= n; j += NX_BLOCK_VECTORS * NX_LANES)
+    nx_small_columns(NX_BLOCK_VECTORS, m, k, a, a_row, a_column, b + j, ldb, c + j, ldc, acc);
   for (; j + NX_LANES <= n; j += NX_LANES)
     nx_small_columns(1, m, k, a, a_row, a_column, b + j, ldb, c + j, ldc, acc);
   for (; j < n; j++)

@@ -12,7 +12,7 @@
  * a random time (which keeps how long still and moving last). p: share of the null at least as good
  *
  * Features are standardised per species, without labels; the network and that standardising have
- * seen the third species' recordings, no label of it. At most 200 windows of each class and
+ * seen the third species' recordings, no label of it. At most 100 windows of each class and
  * species. */
 #include <math.h>
 #include <stdio.h>
@@ -28,11 +28,12 @@
 #include "tests/bench/modality_sites.h"
 
 #define SPECIES 3
-#define PATCHES 4 /* a window: 0.8 s of spikes, 2 s of calcium */
-#define STEPS 450
+#define PATCHES 2 /* a window: 0.4 s of spikes, 1 s of calcium: mice seldom stay still for longer  \
+                   */
+#define STEPS 200
 #define BATCH 8
-#define EACH_CLASS 200
-#define LEAST_OF_CLASS 20
+#define EACH_CLASS 100
+#define LEAST_OF_CLASS 10
 #define BLOCK 20
 #define DRAWS 200
 #define PENALTY 0.01
