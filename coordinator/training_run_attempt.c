@@ -243,7 +243,7 @@ static int recall_opening(struct nx_training_run *run, const struct nx_round_act
 }
 
 static void log_sealed(const struct nx_training_run *run, const struct nx_store_sealed *sealed) {
-  struct nx_log_field fields[8] = {
+  struct nx_log_field fields[9] = {
       NX_U64("round", sealed->round), NX_U64("attempt", sealed->attempt),
       NX_U64("survivors", sealed->n_survivors), NX_U64("recovered", sealed->n_recovered),
       NX_HASH("model", sealed->model_hash.bytes)};
@@ -252,6 +252,8 @@ static void log_sealed(const struct nx_training_run *run, const struct nx_store_
     fields[n++] = NX_F64("train_loss", run->metrics.train_loss);
   if (!isnan(run->metrics.auroc))
     fields[n++] = NX_F64("auroc", run->metrics.auroc);
+  if (!isnan(run->metrics.calibration_error))
+    fields[n++] = NX_F64("calibration_error", run->metrics.calibration_error);
   nx_log_write(NX_LOG_INFO, "round.sealed", fields, n);
 }
 

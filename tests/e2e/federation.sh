@@ -96,6 +96,10 @@ check "members are pinned with names and fingerprints" $?
 "$node" evaluate "$work/model.safetensors" --plan "$work/plan.yaml" --home "$work/site-1" \
   --out "$work/scores.tsv" >"$work/evaluate.log" 2>&1 && [ "$(wc -l <"$work/scores.tsv")" = 25 ]
 check "a site can score its held-out person" $?
+grep -q "round.sealed.*calibration_error=0\.[0-9]" "$work/hub.log" &&
+  grep -q "calibration error 0\.[0-9]" "$work/evaluate.log"
+check "hub and site say how far probabilities are from what they promise" $?
+
 # ---- the released model over a site's own recordings --------------------------------------------
 
 "$coordinator" export --home "$work/hub" --out "$work/released.safetensors" >"$work/export.log" 2>&1
