@@ -62,6 +62,8 @@ static double *new_rows(size_t n) {
     return NULL;
   size_t size = (n + 1) * ROW * sizeof(double);
   bool large = size >= LARGE_PAGE;
+  if (large)
+    size = (size + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE; /* as aligned_alloc() wants it */
   double *rows = aligned_alloc(large ? LARGE_PAGE : 64, size);
   if (rows && large)
     madvise(rows, size, MADV_HUGEPAGE); /* a wish: nothing depends on it */
