@@ -1,6 +1,9 @@
 #include "node/recordings/sandbox.h"
 
 #include <errno.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/file.h"
@@ -165,6 +168,41 @@ static void crashing_or_lying_reader_costs_the_file_only(void **state) {
                    NX_E_NOT_FOUND);
 }
 
+/* As on a kernel without seccomp: both of its calls fail, in this process and all it starts. */
+static bool take_seccomp_away(void) {
+  scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+  bool gone = filter && !seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(seccomp), 0) &&
+              !seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1,
+                                SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP)) &&
+              !seccomp_load(filter);
+  seccomp_release(filter);
+  return gone;
+}
+
+static void kernel_without_seccomp_opens_nothing_and_says_so(void **state) {
+  char path[512];
+  int status = 0;
+  (void)state;
+  shared_data(path, sizeof path, "eegmat_100Hz/Subject00_rest.edf");
+  pid_t child = fork();
+  if (child == 0) {
+    struct nx_recording *recording = NULL;
+    struct nx_error err = {0};
+    if (!take_seccomp_away())
+      _exit(3);
+    int r = nx_recording_open_sandboxed(reader(), path, &recording, &err);
+    if (r != NX_E_UNSUPPORTED || !strstr(err.text, "cannot confine")) {
+      fprintf(stderr, "%d: %s\n", r, err.text);
+      _exit(1);
+    }
+    _exit(recording ? 2 : 0);
+  }
+  assert_true(child > 0);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* HDF5 is read inside of the sandbox only, and only where it was there at build time. */
 static bool has_hdf5(void) {
   const char *value = getenv("NEUROX_HAS_HDF5");
@@ -261,6 +299,7 @@ int main(void) {
       cmocka_unit_test(electrical_series_of_nwb_is_read_in_volts),
       cmocka_unit_test(damaged_hdf5_costs_the_file_only),
       cmocka_unit_test(crashing_or_lying_reader_costs_the_file_only),
+      cmocka_unit_test(kernel_without_seccomp_opens_nothing_and_says_so),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
