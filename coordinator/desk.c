@@ -34,7 +34,7 @@ enum nx_rpc_status nx_stream_create(struct nx_coordinator *c, struct nx_rpc_call
   if (!stream) {
     atomic_fetch_sub(&c->n_streams[member], 1);
     *text_out =
-        crowded ? "too many calls at once: try again later" : "out of memory: try again later";
+        crowded ? "too many calls at once: " NX_RPC_TRY_LATER : "out of memory: " NX_RPC_TRY_LATER;
     return NX_RPC_RESOURCE_EXHAUSTED;
   }
   atomic_init(&stream->references, 1);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/clock.h"
@@ -114,6 +115,8 @@ static int wait_a_little(struct nx_transfer *stream, int64_t give_up, struct nx_
 static int how_it_ended(struct nx_transfer *stream, struct nx_error *err) {
   if (stream->status == NX_RPC_OK)
     return NX_TRANSFER_END;
+  if (stream->status == NX_RPC_RESOURCE_EXHAUSTED && strstr(stream->text, NX_RPC_TRY_LATER))
+    return nx_fail(err, NX_E_PEER, "the coordinator is overloaded: %s", stream->text);
   return nx_fail(err, nx_rpc_status_code(stream->status), "%s",
                  stream->text[0] ? stream->text : "the connection was lost");
 }

@@ -25,6 +25,8 @@
 #include "common/error.h"
 
 #define NX_SPKI_HASH_SIZE 32
+/* The hint at the end of a RESOURCE_EXHAUSTED that passes: too much at once, not too large. */
+#define NX_RPC_TRY_LATER "try again later"
 #define NX_RPC_LOW_WATER ((size_t)512 << 10)
 
 /* Numbers of the gRPC specification. */

@@ -3,6 +3,7 @@
 #include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/size.h"
@@ -207,12 +208,16 @@ static int listen_on(struct nx_rpc_server *server, const struct nx_rpc_server_co
 int nx_rpc_server_create(const struct nx_rpc_server_config *config,
                          struct nx_rpc_server **server_out, struct nx_error *err) {
   struct nx_rpc_server *server = calloc(1, sizeof *server);
+  pthread_condattr_t attributes;
   if (!server)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a server");
   nx_rpc_library_start();
   nx_rpc_accept_prepare();
   pthread_mutex_init(&server->lock, NULL);
-  pthread_cond_init(&server->changed, NULL);
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the wall clock may jump */
+  pthread_cond_init(&server->changed, &attributes);
+  pthread_condattr_destroy(&attributes);
   server->methods = config->methods;
   server->n_methods = config->n_methods;
   server->queue_cap = config->send_queue_cap;
@@ -249,7 +254,7 @@ static bool wait_until_quiet(struct nx_rpc_server *server, int64_t deadline) {
     int64_t rest = NX_MIN(deadline - nx_clock_monotonic(), 3600 * NX_SECOND);
     if (rest <= 0)
       return false;
-    int64_t until = nx_clock_unix() + rest; /* the condition variable's clock */
+    int64_t until = nx_clock_monotonic() + rest; /* the condition variable's clock */
     struct timespec t = {until / NX_SECOND, until % NX_SECOND};
     pthread_cond_timedwait(&server->changed, &server->lock, &t);
   }

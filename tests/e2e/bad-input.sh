@@ -57,12 +57,12 @@ wait "$hub_pid" || true
 sed -i "s/^address: .*/address: 127.0.0.1:$port/" "$work/hub2/coordinator.yaml" 2>/dev/null || true
 "$coordinator" serve --home "$work/hub2" >"$work/hub2.log" 2>&1 &
 pids="$pids $!"
-wait_for 10 "$coordinator" status --home "$work/hub2"
+wait_for 60 "$coordinator" status --home "$work/hub2"
 "$node" run --home "$work/new" >"$work/new.log" 2>&1 &
 node_pid=$!
 pids="$pids $node_pid"
 check "a coordinator of another federation is named as such" \
-  wait_for 20 grep -qiE "certificate|another federation|not the coordinator|TLS|handshake" "$work/new.log"
+  wait_for 60 grep -qiE "certificate|another federation|not the coordinator|TLS|handshake" "$work/new.log"
 kill -9 "$node_pid"
 
 # The disk is full: a file system of a few hundred KB, where one can be mounted.

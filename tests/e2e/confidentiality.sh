@@ -30,7 +30,7 @@ same_model_everywhere() {
   model=$(cat "$work/model-1")
   [ "${#model}" = 64 ]
   for k in 0 1 2 3; do
-    wait_for 10 test -f "$work/site-$k/models/$model" || { echo "site-$k does not hold $model"; return 1; }
+    wait_for 60 test -f "$work/site-$k/models/$model" || { echo "site-$k does not hold $model"; return 1; }
     [ "$(sha256sum <"$work/site-$k/models/$model" | cut -c1-64)" = "$model" ]
   done
 }
@@ -89,7 +89,7 @@ port=$(hub_port)
 "$proxy" "$port" "$work/traffic" >"$work/proxy.port" 2>"$work/proxy.log" &
 proxy_pid=$!
 pids="$pids $proxy_pid"
-wait_for 5 grep -q PORT "$work/proxy.port"
+wait_for 60 grep -q PORT "$work/proxy.port"
 proxy_port=$(sed -n 's/^PORT //p' "$work/proxy.port")
 for k in 0 1 2 3; do
   enrol "site-$k"

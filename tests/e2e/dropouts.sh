@@ -33,10 +33,9 @@ check "both dropouts' masks were recovered ($recovered)" test "$recovered" = 2
 rejoined() {
   model=$(status_value model_sha256)
   for k in 0 1 2 3; do
-    wait_for 15 test -f "$work/site-$k/models/$model" || { echo "site-$k lacks $model"; return 1; }
+    wait_for 60 test -f "$work/site-$k/models/$model" || { echo "site-$k lacks $model"; return 1; }
   done
 }
 check "the revived nodes hold the final model" rejoined
-sleep 0.5
-check "all logs verify" "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
+check "all logs verify" wait_for 60 "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
   "$work/site-2/audit" "$work/site-3/audit"

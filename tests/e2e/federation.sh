@@ -31,7 +31,7 @@ invite() {
   --enrol-address 127.0.0.1:0 >"$work/init.log" 2>&1 || bail "init: $(cat "$work/init.log")"
 "$coordinator" serve --home "$work/hub" >"$work/hub.log" 2>&1 &
 pids="$pids $!"
-wait_for 30 "$coordinator" status --home "$work/hub" || bail "the coordinator does not answer"
+wait_for 60 "$coordinator" status --home "$work/hub" || bail "the coordinator does not answer"
 for k in 1 2 3; do
   "$node" synth --out "$work/data-$k" --subjects 3 --first $((3 * k)) --seed 7 >/dev/null ||
     bail "synth"
@@ -80,7 +80,7 @@ timeout 120 "$coordinator" watch --home "$work/hub" >"$work/watch.log" 2>&1
 check "the run of two training rounds finishes" $?
 sealed() { [ "$(grep -c round.sealed "$work/site-$1.log")" = 4 ]; }
 for k in 1 2 3; do
-  wait_for 10 sealed "$k"
+  wait_for 60 sealed "$k"
   check "node $k sealed four rounds" $?
 done
 [ "$(sed -n 's/.*round.sealed.*model=//p' "$work"/site-?.log | sort | uniq -c | sort -n |

@@ -21,7 +21,7 @@ run_hostile() { # SITE ATTACK
   pids="$pids $!"
 }
 train() {
-  wait_for 20 idle_sites
+  wait_for 60 idle_sites
   "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1 &&
     timeout 100 "$coordinator" watch --home "$hub"
 }
@@ -85,8 +85,8 @@ deceive() { # ATTACK: from here on
   NEUROX_ATTACK=$1 "$hostile_coordinator" serve --home "$hub" >>"$work/hub.$1.log" 2>&1 &
   hub_pid=$!
   pids="$pids $hub_pid"
-  wait_for 20 "$coordinator" status --home "$hub"
-  wait_for 20 idle_sites
+  wait_for 60 "$coordinator" status --home "$hub"
+  wait_for 60 idle_sites
   "$coordinator" start "$work/short.yaml" --home "$hub" >"$work/start.log" 2>&1 || true
 }
 deceives() { # ATTACK WORDS PATTERN
@@ -111,7 +111,7 @@ told_apart() {
   [ -n "$one" ] && [ "${one% *}" = "${other% *}" ] && [ "$one" != "$other" ]
 }
 deceive two-sets
-check "two sets of uploads: the votes of one attempt differ" wait_for 40 told_apart
+check "two sets of uploads: the votes of one attempt differ" wait_for 60 told_apart
 where=${one% *}
 given_up() { "$audit" show "$hub/audit" | grep "round.failed $where " | grep -q 'voted to commit; 3 are needed'; }
 check "two sets of uploads: the hub can certify neither" wait_for 60 given_up

@@ -34,11 +34,11 @@ refused "a stolen token and a misread fingerprint do not go together" "fingerpri
 refused "whose token was stolen and used notices it at once" "used already" \
   "$node" init "$work/site-2.invitation" --fingerprint "$(fingerprint_of "$work/site-2.invite")" \
   --home "$work/site-2" --data "$work/site-2.data" --fold 0
-check "and so does the hub's log" wait_for 5 logged "enrolment.refused.*used already"
+check "and so does the hub's log" wait_for 60 logged "enrolment.refused.*used already"
 "$coordinator" revoke site-2 --reason "stolen invitation" --home "$hub" >/dev/null 2>&1
 "$node" run --home "$work/thief" >"$work/thief.log" 2>&1 || true
 check "the thief is shut out" grep -q "refuses this node.*revoked" "$work/thief.log"
-check "and named in the log" wait_for 5 logged "call.denied.*site-2.*revoked"
+check "and named in the log" wait_for 60 logged "call.denied.*site-2.*revoked"
 cp -r "$work/site-2.data" "$work/site-3.data"
 enrol site-3
 
@@ -49,11 +49,11 @@ small_plan 3 >"$work/plan.yaml"
 "$coordinator" start "$work/plan.yaml" --wait-members 3 --home "$hub" >"$work/start.log" 2>&1
 sleep 1
 "$coordinator" ca renew-issuer --root "$work/stick" --home "$hub" >"$work/issuer.log" 2>&1
-check "the issuing key is renewed beneath a run" wait_for 10 logged "authority.changed"
+check "the issuing key is renewed beneath a run" wait_for 60 logged "authority.changed"
 check "the run finishes" timeout 120 "$coordinator" watch --home "$hub"
 renewed() { [ "$(grep -c certificate.renewed "$work/$1.log")" -ge "$2" ]; }
 check "every node has renewed its certificate" eval \
-  'wait_for 40 renewed site-0 1 && wait_for 40 renewed site-1 1 && wait_for 40 renewed site-3 1'
+  'wait_for 60 renewed site-0 1 && wait_for 60 renewed site-1 1 && wait_for 60 renewed site-3 1'
 check "no node was ever refused" eval '! grep -q "node.refused\|refuses this node" "$work"/site-[013].log'
 
 # ---- the root rolls -------------------------------------------------------------------------------
@@ -63,11 +63,11 @@ refused "the old root is not retired over a member's head" "would be locked out"
   "$coordinator" ca retire-root --home "$hub"
 believes() { [ "$(grep -c BEGIN "$work/$1/tls/ca.pem")" = "$2" ]; }
 check "every node learns of the new root from its running hub" eval \
-  'wait_for 40 believes site-0 2 && wait_for 40 believes site-1 2 && wait_for 40 believes site-3 2'
+  'wait_for 60 believes site-0 2 && wait_for 60 believes site-1 2 && wait_for 60 believes site-3 2'
 retire() { "$coordinator" ca retire-root --home "$hub"; }
-check "then the old root is retired" wait_for 20 retire
+check "then the old root is retired" wait_for 60 retire
 check "and every node forgets it" eval \
-  'wait_for 40 believes site-0 1 && wait_for 40 believes site-1 1 && wait_for 40 believes site-3 1'
+  'wait_for 60 believes site-0 1 && wait_for 60 believes site-1 1 && wait_for 60 believes site-3 1'
 small_plan 1 >"$work/plan-2.yaml"
 "$coordinator" start "$work/plan-2.yaml" --wait-members 3 --home "$hub" >"$work/start.log" 2>&1
 check "a run under the new root alone finishes" timeout 120 "$coordinator" watch --home "$hub"
@@ -90,14 +90,14 @@ check "it comes back with its own" "$node" renew "$work/again.invitation" \
   --fingerprint "$(fingerprint_of "$work/again.invite")" --home "$work/site-3"
 run_site site-3
 connected() { [ "$(status_value connected)" = "$1" ]; }
-check "and is connected" wait_for 20 connected 3
+check "and is connected" wait_for 60 connected 3
 
 # ---- ended in the middle of a call ------------------------------------------------------------------
 
 # A researcher's line lives as long as the certificate, and no longer.
 "$coordinator" grant researcher alice --out "$work/alice" --home "$hub" >/dev/null
 "$coordinator" grant auditor board --out "$work/board" --home "$hub" >/dev/null
-check "a researcher sees the status" wait_for 5 "$coordinator" status --home "$work/alice"
+check "a researcher sees the status" wait_for 60 "$coordinator" status --home "$work/alice"
 refused "a researcher may not start a run" "researcher's certificate may not" \
   "$coordinator" start "$work/plan.yaml" --home "$work/alice"
 refused "nor stop one" "researcher's certificate may not" "$coordinator" stop --home "$work/alice"
@@ -110,7 +110,7 @@ refused "a researcher may not" "researcher's certificate may not" \
   "$coordinator" log --home "$work/alice" --out "$work/alice-log"
 refused "but not pause a run" "auditor's certificate may not" "$coordinator" pause --home "$work/board"
 check "each is in the log by name" eval \
-  'wait_for 5 logged "call.denied.*researcher.*alice.*Admin/Start" && logged "call.denied.*auditor.*board.*Admin/Pause"'
+  'wait_for 60 logged "call.denied.*researcher.*alice.*Admin/Start" && logged "call.denied.*auditor.*board.*Admin/Pause"'
 small_plan 15 >"$work/plan-3.yaml"
 "$coordinator" start "$work/plan-3.yaml" --wait-members 3 --home "$hub" >"$work/start.log" 2>&1
 "$coordinator" watch --home "$work/alice" >"$work/alice.log" 2>&1 &
@@ -119,7 +119,7 @@ pids="$pids $watching"
 sleep 1
 "$coordinator" revoke alice --reason "left" --home "$hub" >/dev/null
 gone() { ! kill -0 "$watching" 2>/dev/null && grep -q revoked "$work/alice.log"; }
-check "a revoked researcher's open line ends, and says why" wait_for 5 gone
+check "a revoked researcher's open line ends, and says why" wait_for 60 gone
 refused "and is not answered again" "revoked" "$coordinator" status --home "$work/alice"
 check "the run goes on for the others" timeout 120 "$coordinator" watch --home "$hub"
 
@@ -136,11 +136,11 @@ cp "$work/other/ca/ca.pem" "$work/foreign/tls/ca.pem"
 pids="$pids $!"
 foreign=$!
 told() { grep -q "not by this federation.s CA" "$work/foreign.log"; }
-check "a node of another federation gets no connection and says why" wait_for 15 told
+check "a node of another federation gets no connection and says why" wait_for 60 told
 cp "$work/site-0/tls/ca.pem" "$work/mallory/ca.pem"
 sed -i "s/^address: .*/address: '127.0.0.1:$(hub_port)'/" "$work/mallory/credential.yaml"
 refused "nor does another federation's operator" "answers" "$coordinator" status --home "$work/mallory"
-check "which the hub's log tells" wait_for 5 logged "tls.refused"
+check "which the hub's log tells" wait_for 60 logged "tls.refused"
 kill "$foreign" 2>/dev/null || true
 
 # ---- whom a model rests on ----------------------------------------------------------------------------
@@ -172,9 +172,9 @@ find "$hub/uploads" "$hub/blobs" -exec touch -d '40 days ago' {} +
 sed -i 's/^keep_models_days: [0-9]*/keep_models_days: 30/' "$hub/coordinator.yaml"
 serve_hub
 swept() { [ -z "$(ls "$hub/uploads")" ]; }
-check "after keep_uploads_days they are gone" wait_for 10 swept
+check "after keep_uploads_days they are gone" wait_for 60 swept
 check "models of past rounds too, the last one stays" eval \
-  'wait_for 5 logged "retention.deleted.*models" && test -f "$hub/blobs/$newest"'
+  'wait_for 60 logged "retention.deleted.*models" && test -f "$hub/blobs/$newest"'
 check "and the log says what went" logged "retention.deleted.*uploads"
 
 # ---- the log itself -----------------------------------------------------------------------------------

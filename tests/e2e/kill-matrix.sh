@@ -119,6 +119,5 @@ one_model() { # every round sealed by a node has the coordinator's model
   return 0
 }
 check "no round has two models" one_model
-sleep 0.5
-check "all logs verify" "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
+check "all logs verify" wait_for 60 "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
   "$work/site-2/audit" "$work/site-3/audit"

@@ -67,7 +67,7 @@ serve_hub() {
   "$coordinator" serve --home "$hub" >>"$work/hub.log" 2>&1 &
   hub_pid=$!
   pids="$pids $hub_pid"
-  wait_for 20 "$coordinator" status --home "$hub"
+  wait_for 60 "$coordinator" status --home "$hub"
 }
 
 start_hub() {

@@ -18,7 +18,7 @@ small_plan 1 | sed 's/^  phase_seconds: .*/  phase_seconds: 4/' >"$work/plan.yam
 "$coordinator" start "$work/plan.yaml" --wait-members 4 --home "$hub" >"$work/start.log" 2>&1
 check "a certificate of too few votes is seen, and named" wait_for 60 \
   grep -q 'evidence.kept.*bad-certificate.*2 votes of the 3' "$work/one.log"
-check "the evidence, two signed messages, is in the log" wait_for 5 in_log "evidence.kept"
+check "the evidence, two signed messages, is in the log" wait_for 60 in_log "evidence.kept"
 sleep 2
 check "nobody released a share" sh -c "! grep -rqs shares.released $work/one/audit/entries.log $work/two/audit/entries.log $work/three/audit/entries.log $work/four/audit/entries.log"
 check "and no round was sealed" sh -c "! grep -q round.sealed $work/*.log"

@@ -57,7 +57,7 @@ for k in 0 1 2 3; do
   enrol "site-$k"
   run_site "site-$k"
 done
-for k in 0 1 2 3; do wait_for 20 grep -q coordinator.connected "$work/site-$k.log"; done
+for k in 0 1 2 3; do wait_for 60 grep -q coordinator.connected "$work/site-$k.log"; done
 
 # Rounds of a few seconds, and little patience.
 small_plan 4000 | sed -e 's/^  phase_seconds: .*/  phase_seconds: 5/' -e 's/^  training_seconds: .*/  training_seconds: 10/' >"$work/plan.yaml"
@@ -80,18 +80,18 @@ before=$(last_sealed site-0)
 link hub up
 check "the hub's link was cut for $cut s: the run goes on, unasked" wait_for 120 has_sealed site-0 $((before + 2))
 
-kill "$(ip netns pids "$tag-s3" | head -n 1)"
-sleep 1
+ip netns pids "$tag-s3" | xargs -r kill
+nobody_is_there() { [ -z "$(ip netns pids "$tag-s3")" ]; }
+wait_for 60 nobody_is_there
 sed -i '/hub.test/d' "/etc/netns/$tag-s3/hosts"
 node=$work/node-3
 run_site site-3
-check "a name that is not known is named" wait_for 30 grep -q "its name is not known" "$work/site-3.log"
+check "a name that is not known is named" wait_for 60 grep -q "its name is not known" "$work/site-3.log"
 echo '10.231.7.1 hub.test' >>"/etc/netns/$tag-s3/hosts"
 now=$(last_sealed site-0)
 check "and tried for again: the site takes part" wait_for 90 has_sealed site-3 $((now + 1))
 
 "$coordinator" stop --home "$hub" >/dev/null 2>&1
 wait_for 60 grep -q run.ended "$work/hub.log"
-sleep 1
-check "all logs verify" "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
+check "all logs verify" wait_for 60 "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
   "$work/site-2/audit" "$work/site-3/audit"

@@ -24,7 +24,7 @@ small_plan 4 >"$work/plan.yaml"
 # ---- approval -----------------------------------------------------------------------------
 
 "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1
-check "a site that wants to be asked refuses an unknown plan, and says so" wait_for 20 refused_here
+check "a site that wants to be asked refuses an unknown plan, and says so" wait_for 60 refused_here
 check "its log names the decision" grep -q "plan.refused" "$work/one/audit/entries.log"
 small_plan 1 | sed 's/^  batch: 4/  batch: 5/' >"$work/other.yaml"
 check "approving another plan is possible" "$node" plan approve "$work/other.yaml" --home "$work/one"
@@ -46,7 +46,7 @@ kill -9 "$(pid_of four)"
 run_plan "$work/plan.yaml"
 check "a run goes on without a site that died" test "$(status_value state)" = finished
 run_site four
-check "a site that was away catches up by the others' seals" wait_for 20 grep -q catch_up.done "$work/four.log"
+check "a site that was away catches up by the others' seals" wait_for 60 grep -q catch_up.done "$work/four.log"
 run_plan "$work/plan.yaml"
 again=$(model)
 check "a plan that is run again by the same sites gives the same model" test "$again" = "$first"
@@ -57,7 +57,7 @@ check "nobody has evidence against anybody" sh -c "! grep -q evidence.kept $work
 # ---- who is in ---------------------------------------------------------------------------------
 
 kill "$(pid_of two)"
-wait_for 10 sh -c "! kill -0 $(pid_of two) 2>/dev/null" || true
+wait_for 60 sh -c "! kill -0 $(pid_of two) 2>/dev/null" || true
 sed -i 's/three/threE/' "$work/two/federation/manifest"
 timeout 60 "$node" run --home "$work/two" >"$work/two.err" 2>&1 && said=0 || said=$?
 check "a list of members that is not the pinned one stops the node" \
@@ -66,7 +66,7 @@ sed -i 's/threE/three/' "$work/two/federation/manifest"
 printf 'torn' >>"$work/two/journal/rounds"
 run_site two
 check "a torn journal is told, and the node keeps silent for a round" \
-  wait_for 20 grep -q "journal.torn" "$work/two.log"
+  wait_for 60 grep -q "journal.torn" "$work/two.log"
 run_plan "$work/plan.yaml"
 check "the others' round goes on, and it is back for the next" \
   sh -c "grep -q 'round.refused.*torn' '$work/two.log' && tail -n 2 '$work/two.log' | grep -q round.sealed"

@@ -67,7 +67,7 @@ for arm in distributed local node-level; do
   check "a federation trains under $arm noise" test "$(status_value state)" = finished
   rounds=$(sed -n 's/^  rounds: *\([0-9]*\).*/\1/p' "$work/$arm.yaml")
   seen=$((seen + rounds + 2))
-  check "$arm: the node tells epsilon after every round" wait_for 10 tell two "$seen"
+  check "$arm: the node tells epsilon after every round" wait_for 60 tell two "$seen"
   "$coordinator" export --home "$hub" --out "$work/$arm.safetensors" >/dev/null 2>&1
   want=$(oracle "$work/$arm.yaml" "$work/$arm.safetensors")
   got=$(spent two plan_epsilon)
@@ -100,7 +100,7 @@ check "nothing of that round was uploaded" sh -c \
 check "what is in doubt stays charged" near "$(ledger_json two "$work/distributed.yaml")" \
   "$(oracle "$work/distributed.yaml" "$work/distributed.safetensors" 4)"
 run_site two
-check "started again, its ledger opens and it goes on" wait_for 20 sh -c \
+check "started again, its ledger opens and it goes on" wait_for 60 sh -c \
   "tail -n 3 '$work/two.log' | grep -q coordinator.connected"
 
 # ---- an attempt that is certified never to open ------------------------------------------------

@@ -126,7 +126,7 @@ check "a researcher protects her key" "$coordinator" key protect \
 refused "without the passphrase it is no use" "no terminal" \
   setsid "$coordinator" status --home "$work/alice"
 echo "passphrase_file: $work/alice.secret" >>"$work/alice/credential.yaml"
-check "with it, she sees the run" wait_for 30 "$coordinator" status --home "$work/alice"
+check "with it, she sees the run" wait_for 60 "$coordinator" status --home "$work/alice"
 
 # ---- what must not be anywhere -----------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ printf 'tell:\n  command: [/bin/sh, -c, "cat >>%s/told; echo >>%s/told"]\n' "$wo
 "$proxy" "$(hub_port)" "$work/proxy.report" >"$work/proxy.out" 2>&1 &
 proxy_pid=$!
 pids="$pids $proxy_pid"
-wait_for 5 grep -q PORT "$work/proxy.out"
+wait_for 60 grep -q PORT "$work/proxy.out"
 sed -i "s/^coordinator: .*/coordinator: 127.0.0.1:$(sed -n 's/PORT //p' "$work/proxy.out")/" "$work/one/node.yaml"
 for site in one two three four; do run_site "$site"; done
 small_plan 1 >"$work/plan.yaml"
@@ -36,33 +36,33 @@ short=$(printf '%.12s' "$hash")
 # ---- asked and answered -----------------------------------------------------------------------
 
 "$coordinator" grant researcher alice --home "$hub" --out "$work/alice" >"$work/grant.log" 2>&1
-wait_for 20 grep -q coordinator.connected "$work/one.log"
-check "a researcher submits a plan" wait_for 10 "$coordinator" submit "$work/plan.yaml" --home "$work/alice"
+wait_for 60 grep -q coordinator.connected "$work/one.log"
+check "a researcher submits a plan" wait_for 60 "$coordinator" submit "$work/plan.yaml" --home "$work/alice"
 refused "a plan that is none is not submitted" "neurox_node|Unexpected|Missing" \
   "$coordinator" submit configs/node.yaml --home "$work/alice"
 waits_here() { "$node" plan list --home "$work/one" | grep -q "^$short  waits"; }
-check "it comes to the site and waits for its steward" wait_for 20 waits_here
-check "who is told: a command of the site, as JSON" wait_for 10 told "plan.waits.*$short"
+check "it comes to the site and waits for its steward" wait_for 60 waits_here
+check "who is told: a command of the site, as JSON" wait_for 60 told "plan.waits.*$short"
 "$node" plan show "$short" --home "$work/one" >"$work/shown" 2>&1
 check "it is told in plain words" grep -q "learns to tell 'rest' from 'arithmetic' in human eeg" "$work/shown"
 check "with what leaves" grep -qE "one masked vector of [0-9]+ values" "$work/shown"
 sed 's/^# Rest/# rest/' "$work/plan.yaml" >"$work/other.yaml"
 check "the steward says yes" "$node" plan approve "$short" --reason "seen by the board" --home "$work/one"
-check "the running node has it in its log" wait_for 20 in_log "plan.approved.*$hash"
+check "the running node has it in its log" wait_for 60 in_log "plan.approved.*$hash"
 
 start "$work/other.yaml"
 check "one byte changed after approval is refused, and the rule is named" \
-  wait_for 30 in_node 'round.refused.*why="approval: plan'
+  wait_for 60 in_node 'round.refused.*why="approval: plan'
 check "the refusal is an entry of the log" in_log "plan.refused.*approval: plan"
 shown_to_operator() { "$coordinator" status --home "$hub" | grep -q "approval: plan"; }
-check "the operator can read it" wait_for 10 shown_to_operator
+check "the operator can read it" wait_for 60 shown_to_operator
 watch_run
 check "no update of that site was in it" test "$(joined)" = 0
 
 start "$work/plan.yaml"
 watch_run
 check "the approved plan runs, and the site takes part" test "$(joined)" -ge 3
-wait_for 10 in_node 'round.sealed' || true
+wait_for 60 in_node 'round.sealed' || true
 
 # ---- what left ----------------------------------------------------------------------------------
 
@@ -111,10 +111,10 @@ policy 's/^approval: .*/approval: auto/'
 run_site one
 small_plan 60 >"$work/long.yaml"
 start "$work/long.yaml"
-wait_for 30 in_node 'round.joined.*kind=train' || true
+wait_for 60 in_node 'round.joined.*kind=train' || true
 rule_holds() { # WORDS RULE: refused in a round that begins after the change
-  check "$1" wait_for 30 in_node "round.refused.*why=\"$2"
-  check "… and in the log" wait_for 5 in_log "round.refused.*$2"
+  check "$1" wait_for 60 in_node "round.refused.*why=\"$2"
+  check "… and in the log" wait_for 60 in_log "round.refused.*$2"
 }
 policy 's/refuse_members: \[\]/refuse_members: [four]/'
 rule_holds "a site one will not train with" "cohort.refuse_members"
@@ -127,11 +127,11 @@ rule_holds "more bytes than may leave" "limits.round_mb"
 policy 's/round_mb: .*/round_mb: 0/; s/^cohort:/cohorts:/'
 rule_holds "a policy that cannot be read lets nothing run" "this site.s policy cannot be read"
 check "… and its line is in the node's own log" in_node 'policy.broken.*policy.yaml:.*cohorts'
-check "… and its steward is told" wait_for 5 told "policy.broken"
+check "… and its steward is told" wait_for 60 told "policy.broken"
 policy 's/^cohorts:/cohort:/'
 before=$(joined)
 again() { [ "$(joined)" -gt "$before" ]; }
-check "mended, the site takes part again" wait_for 30 again
+check "mended, the site takes part again" wait_for 60 again
 policy 's/rounds_per_day: 0/rounds_per_day: 5/'
 rule_holds "rounds of a day are counted, over restarts" "limits.rounds_per_day"
 "$coordinator" stop --home "$hub" >/dev/null 2>&1
@@ -142,7 +142,7 @@ watch_run
 policy 's/rounds_per_day: 5/rounds_per_day: 0/'
 { cat "$work/plan.yaml"; printf '\nrequires:\n  data_sets: [two-eeg]\n'; } >"$work/named.yaml"
 start "$work/named.yaml"
-check "a plan for other data sets is refused" wait_for 30 in_log "plan.refused.*not for the data set of this site"
+check "a plan for other data sets is refused" wait_for 60 in_log "plan.refused.*not for the data set of this site"
 "$coordinator" stop --home "$hub" >/dev/null 2>&1
 watch_run
 kill "$(pid_of one)"

@@ -33,16 +33,16 @@ fi
 # --- descriptors ------------------------------------------------------------------------------
 "$BUILD/tests/bench/load_nodes" "$hub" 5 </dev/null >/dev/null # it works at all
 kill "$hub_pid"
-wait_for 20 is_gone "$hub_pid"
+wait_for 60 is_gone "$hub_pid"
 (ulimit -n 64 && exec "$coordinator" serve --home "$hub") >>"$work/hub.log" 2>&1 &
 hub_pid=$!
 pids="$pids $hub_pid"
-wait_for 20 "$coordinator" status --home "$hub"
+wait_for 60 "$coordinator" status --home "$hub"
 timeout 60 "$BUILD/tests/bench/load_nodes" "$hub" 200 </dev/null >"$work/load.log" 2>&1 || true
 check "200 connections to a coordinator with 64 descriptors: it lives" kill -0 "$hub_pid"
-check "and answers once they are gone" wait_for 30 "$coordinator" status --home "$hub"
+check "and answers once they are gone" wait_for 60 "$coordinator" status --home "$hub"
 kill "$hub_pid"
-wait_for 20 is_gone "$hub_pid"
+wait_for 60 is_gone "$hub_pid"
 serve_hub
 
 # --- a run --------------------------------------------------------------------------------------
@@ -84,6 +84,5 @@ serve_hub
 check "and the run goes on where it was" wait_for 90 has_sealed site-0 $((now + 2))
 "$coordinator" stop --home "$hub" >/dev/null 2>&1
 wait_for 60 grep -q run.ended "$work/hub.log"
-sleep 1
-check "all logs verify" "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
+check "all logs verify" wait_for 60 "$audit" verify "$hub/audit" "$work/site-0/audit" "$work/site-1/audit" \
   "$work/site-2/audit" "$work/site-3/audit"

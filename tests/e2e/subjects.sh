@@ -37,7 +37,7 @@ check "an id of nobody is kept, with a warning" sh -c \
 check "who is there gets none" sh -c "! '$node' subjects withdraw sub-03 --home '$work/site-0' 2>&1 | grep -q WARNING"
 check "the run finishes" timeout 150 "$coordinator" watch --home "$hub"
 model=$(status_value model_sha256)
-wait_for 15 test -f "$work/site-0/models/$model" || true
+wait_for 60 test -f "$work/site-0/models/$model" || true
 
 used() { "$node" subjects used --home "$work/site-0" "$@" 2>/dev/null; }
 in_round() { used --round "$1" | grep -q "^02	train"; }

@@ -54,7 +54,7 @@ NEUROX_ATTACK=older "$BUILD/tests/support/neurox-hostile-coordinator" serve --ho
   >>"$work/hub.log" 2>&1 &
 hub_pid=$!
 pids="$pids $hub_pid"
-wait_for 30 "$coordinator" status --home "$hub"
+wait_for 60 "$coordinator" status --home "$hub"
 small_plan 1 >"$work/next.yaml"
 train() {
   "$coordinator" start "$work/next.yaml" --wait-members 4 --home "$hub" &&

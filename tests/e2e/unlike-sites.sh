@@ -88,7 +88,7 @@ check "the plan starts" "$coordinator" start "$work/plan.yaml" --home "$hub"
 check "the run finishes" timeout 300 "$coordinator" watch --home "$hub"
 sealed() { [ "$(grep -c round.sealed "$work/$1.log")" -ge 3 ]; }
 for site in eeg ecog meg mouse monkey fmri; do
-  check "the $site site sealed every round" wait_for 20 sealed "$site"
+  check "the $site site sealed every round" wait_for 60 sealed "$site"
 done
 check "the file that could not be read is named in its site's log, and only there" \
   sh -c "grep -q 'recording.skipped.*Subject02_arith.edf' '$work/eeg.log' && ! grep -rq Subject02 '$hub' '$work/hub.log'"

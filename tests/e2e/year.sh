@@ -47,8 +47,8 @@ tell:
   command: [/bin/sh, -c, "cat >>$work/told; echo >>$work/told"]
 POLICY
 for site in charite ucl basel lyon; do run_site "$site"; done
-check "the site is enrolled and connected" wait_for 20 in_node coordinator.connected
-check "its steward is told of a protocol that ends soon" wait_for 20 told "end.near.*EA9/ends/soon ends in"
+check "the site is enrolled and connected" wait_for 60 in_node coordinator.connected
+check "its steward is told of a protocol that ends soon" wait_for 60 told "end.near.*EA9/ends/soon ends in"
 
 # ---- February: a plan -------------------------------------------------------------------------------
 
@@ -56,15 +56,15 @@ check "its steward is told of a protocol that ends soon" wait_for 20 told "end.n
 small_plan 2 >"$work/bare.yaml"
 with_irb "$work/bare.yaml" >"$work/plan.yaml"
 short=$(sha256sum <"$work/plan.yaml" | cut -c1-12)
-wait_for 10 "$coordinator" submit "$work/plan.yaml" --home "$work/alice" || true # known within a second
-check "a researcher's plan comes, and the steward is told" wait_for 20 told "plan.waits.*$short"
+wait_for 60 "$coordinator" submit "$work/plan.yaml" --home "$work/alice" || true # known within a second
+check "a researcher's plan comes, and the steward is told" wait_for 60 told "plan.waits.*$short"
 check "a dry run shows what it would send" "$node" preview "$short" --home "$work/charite"
 check "the steward approves" "$node" plan approve "$short" --home "$work/charite"
 start "$work/plan.yaml"
 watch_run
 check "the site trains" test "$(joined)" -ge 3 # it may miss one while its certificate renews itself
 check "what left has its receipts" sh -c "'$node' egress --home '$work/charite' | grep -q 'the masked update'"
-check "the certificate has renewed itself" wait_for 30 in_log certificate.renewed
+check "the certificate has renewed itself" wait_for 60 in_log certificate.renewed
 # Enough of that: who reconnects with a new certificate may miss a round, and the rest is not about it.
 sed -i 's/^certificate_seconds: .*/certificate_seconds: 3600/' "$hub/coordinator.yaml"
 kill "$hub_pid"
@@ -94,10 +94,10 @@ check "without the person who withdrew" test "$(subjects)" = "$((before - 1))"
 
 policy 's/objectives: \[\].*/objectives: [reconstruction]/'
 kill -HUP "$(pid_of charite)"
-check "the node says that it has read the new policy" wait_for 10 in_log "policy.read"
+check "the node says that it has read the new policy" wait_for 60 in_log "policy.read"
 start "$work/second.yaml"
-check "what was let before is refused now" wait_for 30 in_log "plan.refused.*plans.objectives"
-check "and the operator reads why" wait_for 10 sh -c "'$coordinator' status --home '$hub' | grep -q plans.objectives"
+check "what was let before is refused now" wait_for 60 in_log "plan.refused.*plans.objectives"
+check "and the operator reads why" wait_for 60 sh -c "'$coordinator' status --home '$hub' | grep -q plans.objectives"
 stop_run
 policy 's/objectives: \[reconstruction\]/objectives: []/'
 
@@ -131,19 +131,19 @@ policy '/^privacy:/d; /epsilon_per_data_set/d'
 cp "$work/charite/policy.yaml" "$work/policy.kept"
 echo "approvals: maybe" >>"$work/charite/policy.yaml"
 kill -HUP "$(pid_of charite)"
-check "the steward is told of a policy that cannot be read" wait_for 20 told "policy.broken"
+check "the steward is told of a policy that cannot be read" wait_for 60 told "policy.broken"
 cp "$work/policy.kept" "$work/charite/policy.yaml"
 policy "s/expires: .*/expires: $(date -d yesterday +%F)/"
 start "$work/second.yaml"
-check "a protocol that ended refuses the plan" wait_for 30 in_log "refused.*irb.protocols: protocol $protocol expired"
-check "and the steward is told" wait_for 10 told "irb.protocols"
+check "a protocol that ended refuses the plan" wait_for 60 in_log "refused.*irb.protocols: protocol $protocol expired"
+check "and the steward is told" wait_for 60 told "irb.protocols"
 stop_run
 
 # ---- December: the node leaves --------------------------------------------------------------------------
 
 "$coordinator" revoke charite --reason "the project ended" --home "$hub" >"$work/revoke.log" 2>&1
 gone() { ! kill -0 "$(pid_of charite)" 2>/dev/null; }
-check "the node that left is sent away and ends" wait_for 30 gone
+check "the node that left is sent away and ends" wait_for 60 gone
 start "$work/plan.yaml"
 watch_run
 check "the others go on without it" test "$(status_value state)" = finished

@@ -11,7 +11,8 @@
  * --hub     the coordinator's: a third of the calls are an operator's or an auditor's questions
  * --enrol   the enrolment port, where no certificate is needed
  * The seed decides what is said; what comes of it also hangs on the coordinator. Prints what
- * was done and how it was answered; ends with 1 when the coordinator does not answer. */
+ * was done and how it was answered; then has far too many calls at once, of which some must be told
+ * to try again later. Ends with 1 when the coordinator does not answer as it should. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ struct liar {
   struct nx_identity *identity;
   struct nx_rpc_client *site, *nobody; /* nobody NULL: the enrolment port is let be */
   struct nx_operator hub;
+  char address[300]; /* of the coordinator */
   uint32_t member;
   uint64_t executions, messages, signed_anew, answers, ends[STATUSES], silences, probes;
 };
@@ -73,7 +75,7 @@ struct line {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   uint64_t heard;
-  bool closed;
+  bool closed, hinted; /* hinted: turned away for now, and told so */
   enum nx_rpc_status status;
 };
 
@@ -90,10 +92,11 @@ static void on_message(void *context, struct nx_rpc_call *call, struct nx_bytes 
 static void on_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
                       const char *text) {
   struct line *line = context;
-  (void)call, (void)text;
+  (void)call;
   pthread_mutex_lock(&line->lock);
   line->closed = true;
   line->status = status;
+  line->hinted = status == NX_RPC_RESOURCE_EXHAUSTED && text && strstr(text, NX_RPC_TRY_LATER);
   pthread_cond_broadcast(&line->changed);
   pthread_mutex_unlock(&line->lock);
 }
@@ -385,6 +388,43 @@ static bool lie_for(struct liar *liar, int64_t seconds) {
   return is_answered(liar);
 }
 
+/* --- too much at once ---------------------------------------------------------------------------
+ */
+
+static struct nx_rpc_client *dial(const char *home, const char *address, bool with_certificate);
+
+/* More calls than one member may have, over connections enough to carry them. Those that are too
+ * many are told to come again; the others are let be. Returns how many were told. */
+static unsigned overload(const char *home, const char *address) {
+  enum { CLIENTS = 4, EACH = 30 };
+  static struct line lines[CLIENTS * EACH];
+  struct nx_rpc_call *calls[CLIENTS * EACH];
+  struct nx_rpc_client *clients[CLIENTS];
+  struct nx_error err = {0};
+  unsigned told = 0;
+  for (int i = 0; i < CLIENTS * EACH; i++) {
+    if (i % EACH == 0)
+      clients[i / EACH] = dial(home, address, true);
+    line_init(&lines[i]);
+    if (nx_rpc_client_open(clients[i / EACH], NX_METHOD_ROUND_UPLOAD, &handlers, &lines[i],
+                           NX_NEVER, &calls[i], &err) < 0)
+      give_up("overload", &err);
+  }
+  int64_t end = nx_clock_monotonic() + PROBE_PATIENCE;
+  while (!told && nx_clock_monotonic() < end)
+    for (int i = 0; i < CLIENTS * EACH; i++) {
+      line_wait(&lines[i], false, NX_MILLISECOND);
+      pthread_mutex_lock(&lines[i].lock);
+      told += lines[i].hinted;
+      pthread_mutex_unlock(&lines[i].lock);
+    }
+  for (int i = 0; i < CLIENTS * EACH; i++)
+    line_end(&lines[i], calls[i]);
+  for (int i = 0; i < CLIENTS; i++)
+    nx_rpc_client_destroy(clients[i]);
+  return told;
+}
+
 /* --- beginning and end --------------------------------------------------------------------------
  */
 
@@ -428,6 +468,7 @@ static void arm(struct liar *liar, const char *site, const char *hub, const char
     give_up(recording, &err);
   if (nx_operator_open(hub, &liar->hub, &err) < 0)
     give_up(hub, &err);
+  snprintf(liar->address, sizeof liar->address, "%s", config->coordinator);
   liar->site = dial(site, config->coordinator, true);
   liar->nobody = enrol ? dial(site, enrol, false) : NULL;
 }
@@ -474,9 +515,15 @@ int main(int argc, char **argv) {
   arm(&liar, site, hub, recording, enrol);
   bool well = lie_for(&liar, (int64_t)n_seconds);
   report(&liar, n_seed, n_seconds);
+  unsigned told = well ? overload(site, liar.address) : 0;
+  bool still = told && is_answered(&liar);
+  printf("overload: %u of 120 calls at once were told to come again\n", told);
+  if (well && !still)
+    fprintf(stderr, "neurox-live-fuzz: nobody was turned away with a hint, or nothing is answered "
+                    "afterwards\n");
   if (!well)
     fprintf(stderr, "neurox-live-fuzz: an honest Hello was not answered within %d s\n",
             (int)(PROBE_PATIENCE / NX_SECOND));
   disarm(&liar);
-  return well ? 0 : 1;
+  return well && still ? 0 : 1;
 }

@@ -24,8 +24,9 @@ struct fixture {
   char spool[64];
   /* how the server behaves */
   bool held, lies, wrong_root;
-  unsigned cuts; /* streams that it cuts after one chunk */
-  bool keeps;    /* what came of a stream that was cut */
+  unsigned cuts;       /* streams that it cuts after one chunk */
+  bool keeps;          /* what came of a stream that was cut */
+  const char *refusal; /* of every stream, for want of room */
   /* how the node does */
   bool resume;
   uint32_t kb_per_s;
@@ -63,6 +64,8 @@ static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes mes
     nx_rpc_call_finish(call, NX_RPC_INVALID_ARGUMENT, "a broken part");
   } else if (part.is_header && f->held) {
     send_receipt(f, call);
+  } else if (f->refusal) {
+    nx_rpc_call_finish(call, NX_RPC_RESOURCE_EXHAUSTED, f->refusal);
   } else if (part.is_header && part.resume) {
     tell_what_is_held(f, call);
     nx_rpc_call_receive(call);
@@ -237,6 +240,16 @@ static void transfers_keep_below_the_line_s_share(void **state) {
   nx_buffer_finish(&out);
 }
 
+static void overload_is_told_apart_from_what_is_too_large(void **state) {
+  struct fixture *f = *state;
+  struct nx_error err = {0};
+  f->refusal = "too many calls at once: " NX_RPC_TRY_LATER;
+  assert_int_equal(upload(f, &err), NX_E_PEER);
+  assert_non_null(strstr(err.text, "overloaded"));
+  f->refusal = "longer than the plan says";
+  assert_int_equal(upload(f, &err), NX_E_LIMIT);
+}
+
 static void upload_that_is_there_already_ends_early(void **state) {
   struct fixture *f = *state;
   struct nx_error err = {0};
@@ -333,6 +346,7 @@ int main(void) {
       TEST(broken_upload_goes_on_where_it_broke),
       TEST(what_is_held_and_is_not_ours_is_sent_anew),
       TEST(transfers_keep_below_the_line_s_share),
+      TEST(overload_is_told_apart_from_what_is_too_large),
       TEST(upload_that_is_there_already_ends_early),
       TEST(receipt_for_other_bytes_is_refused),
       TEST(spool_of_another_length_is_not_sent),

@@ -394,6 +394,41 @@ static void store_that_lost_rows_is_refused(void **state) {
   assert_non_null(strstr(err.text, "restore a backup"));
 }
 
+static void copy_file(const char *from, const char *to) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
+  struct nx_error err = {0};
+  if (nx_file_read(from, (size_t)1 << 20, &bytes, &err) < 0 ||
+      nx_file_replace(to, nx_buffer_view(&bytes), 0600, &err) < 0)
+    fail_msg("%s", err.text);
+}
+
+/* As a program of 24 November left it after a whole run of three members. */
+static void store_of_an_older_program_is_lifted_with_all_it_holds(void **state) {
+  struct place *place = *state;
+  struct nx_store_member members[NX_STORE_MEMBERS];
+  struct nx_store_run run;
+  struct nx_store_sealed sealed;
+  struct nx_error err = {0};
+  char copy[128];
+  size_t n;
+  nx_run_store_destroy(place->store);
+  place->store = NULL;
+  copy_file("tests/unit/store/older/schema-2.sqlite", place->path);
+  if (nx_run_store_open(place->path, &place->store, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(nx_run_store_members(place->store, members, &n, NULL), 0);
+  assert_int_equal(n, 3);
+  assert_string_equal(members[2].name, "site-2");
+  assert_int_equal(nx_run_store_last_run(place->store, &run, NULL), 0);
+  assert_int_equal(run.state, NX_RUN_FINISHED);
+  assert_int_equal(nx_run_store_last_sealed(place->store, &sealed, NULL), 0);
+  assert_int_equal(sealed.round, 3);
+  assert_int_equal(sealed.n_survivors, 3);
+  snprintf(copy, sizeof copy, "%s.schema-2", place->path);
+  execute(copy, "SELECT count(*) FROM signatures");
+  assert_int_equal(unlink(copy), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_place, remove_place)
 
 int main(void) {
@@ -413,6 +448,7 @@ int main(void) {
       TEST(two_different_signatures_are_evidence),
       TEST(foreign_and_newer_files_are_refused),
       TEST(older_store_is_lifted_and_its_copy_kept),
+      TEST(store_of_an_older_program_is_lifted_with_all_it_holds),
       TEST(store_that_lost_rows_is_refused),
   };
   return cmocka_run_group_tests_name("run store", tests, NULL, NULL);
