@@ -139,10 +139,11 @@ watch_run
 
 # ---- a data set that the plan does not name ---------------------------------------------------------
 
+# It says so before it is invited, and is not (tests/unit/policy has the refusal of an invitation).
 policy 's/rounds_per_day: 5/rounds_per_day: 0/'
 { cat "$work/plan.yaml"; printf '\nrequires:\n  data_sets: [two-eeg]\n'; } >"$work/named.yaml"
 start "$work/named.yaml"
-check "a plan for other data sets is refused" wait_for 60 in_log "plan.refused.*not for the data set of this site"
+check "a plan for other data sets is refused" wait_for 60 in_log 'fit.answered.*verdict="no".*unmet="data set"'
 "$coordinator" stop --home "$hub" >/dev/null 2>&1
 watch_run
 kill "$(pid_of one)"
