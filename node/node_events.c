@@ -373,6 +373,13 @@ static int let_go(struct nx_node *node, bool without_first, struct nx_error *err
 /* ---- plans
  * ------------------------------------------------------------------------------------------ */
 
+/* The attempt that this node is in, if any, is an earlier one: a run that was stopped. */
+static bool goes_beyond(const struct nx_site_round *invited,
+                        const struct nx_participant_progress *progress) {
+  return invited->round > progress->round ||
+         (invited->round == progress->round && invited->attempt > progress->attempt);
+}
+
 static int on_prepared(struct nx_node *node, const struct node_job *job, struct nx_error *err) {
   struct nx_participant_progress progress;
   node->holding--;
@@ -390,7 +397,7 @@ static int on_prepared(struct nx_node *node, const struct node_job *job, struct 
   nx_participant_progress(node->participant, &progress);
   int r = 0;
   if (nx_hash_equal(&job->model, &job->round.model) &&
-      !nx_hash_equal(&progress.model, &job->model) && progress.round == 0) {
+      !nx_hash_equal(&progress.model, &job->model) && goes_beyond(&job->round, &progress)) {
     NX_LOG(NX_LOG_INFO, "plan.begins", NX_U64("round", job->round.round),
            NX_HASH("plan", job->round.plan.bytes), NX_HASH("model", job->model.bytes));
     struct nx_participant_event event = {

@@ -146,7 +146,10 @@ int participant_persist_sealed(struct turn *t, uint64_t round, const struct nx_h
   _cleanup_(nx_buffer_finish) struct nx_buffer record = {0};
   /* What was followed to its end is over; what was only told of may be what was joined. */
   bool doubtful = durable->doubtful && !seal.size;
+  /* Another plan begins in the same round: what left here for this round may still be opened. */
+  bool exposed = durable->exposed && round == durable->last_sealed;
   clear_attempt(durable);
+  durable->exposed = exposed;
   durable->last_sealed = round;
   durable->model = *model;
   int r = set_bytes(&durable->seal, seal, t->err);

@@ -132,6 +132,8 @@ int participant_on_caught_up(struct turn *t) {
   int r = 0;
   if (p->attempt && p->attempt->invite.round <= t->event->round)
     r = participant_leave(t, false, "the round was sealed without this node");
+  else if (p->attempt && new_plan)
+    r = participant_leave(t, false, "another plan begins");
   else if (p->attempt)
     return participant_note(t, "stale", "caught up below the round that goes on: ignored");
   return r < 0 ? r

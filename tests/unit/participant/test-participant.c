@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
-#include "node/session/participant.h"
+#include "node/session/participant_internal.h"
 #include "proto/codec/round_checks.h"
 #include "tests/unit/cmocka_shim.h"
 
@@ -450,6 +450,36 @@ static void caught_up_rounds_are_not_gone_back_to(void **state) {
   assert_true(noted(f, "old-round"));
 }
 
+static int begin_plan(struct fixture *f, uint64_t last_sealed, const char *model) {
+  return step(f, &(struct nx_participant_event){.type = NX_PARTICIPANT_CAUGHT_UP,
+                                                .round = last_sealed,
+                                                .model = hash_of(model)});
+}
+
+/* A run was stopped in the middle of an attempt, and the next one has another plan. */
+static void another_plan_ends_the_attempt_and_forgets_no_exposure(void **state) {
+  struct fixture *f = *state;
+  struct nx_participant_progress progress;
+  join(f, 1, 1);
+  f->p->durable.exposed = true; /* as after its upload */
+  assert_int_equal(begin_plan(f, 0, "of another plan"), 0);
+  assert_non_null(find(f, NX_PARTICIPANT_ABORTED));
+  nx_participant_progress(f->p, &progress);
+  assert_int_equal(progress.round, 0);
+  struct nx_hash model = hash_of("of another plan");
+  assert_true(nx_hash_equal(&progress.model, &model));
+  struct nx_buffer journal = journal_of(f);
+  struct nx_bytes records[] = {nx_buffer_view(&journal)};
+  assert_int_equal(restart(f, records, 1, false), 0);
+  struct nx_invite m = invite(1, 2);
+  m.model = model;
+  say_invite(f, &m);
+  assert_non_null(find(f, NX_PARTICIPANT_CONSIDER));
+  assert_int_equal(decide(f, 1, 2, true), 0);
+  assert_int_equal(find(f, NX_PARTICIPANT_START_WORK)->variant, 1);
+  nx_buffer_finish(&journal);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -471,6 +501,7 @@ int main(void) {
       TEST(every_cut_of_a_message_is_harmless),
       TEST(a_missed_model_needs_seals_of_enough_distinct_members),
       TEST(caught_up_rounds_are_not_gone_back_to),
+      TEST(another_plan_ends_the_attempt_and_forgets_no_exposure),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
