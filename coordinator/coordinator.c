@@ -16,6 +16,7 @@
 
 #define TICK_MS 250 /* how often the main thread looks for new invitations */
 #define ENROLMENT_RETRY (2 * NX_SECOND)
+#define STANDING_EVERY (5 * NX_SECOND) /* whether those connected may still be */
 #define RETENTION_EVERY (3600 * NX_SECOND)
 #define DRAIN (3 * NX_SECOND) /* how long calls in progress may take when we stop */
 
@@ -196,7 +197,7 @@ static int log_revocations(struct nx_coordinator *c, struct nx_error *err) {
       return r;
     NX_LOG(NX_LOG_WARNING, "member.revoked", NX_U64("member", member.id),
            NX_STR("name", member.name), NX_STR("why", reason));
-    nx_task_post_plain(c, c->round_box, nx_session_close_revoked);
+    nx_task_post_plain(c, c->round_box, nx_session_close_unwelcome);
   }
   return 0;
 }
@@ -216,7 +217,7 @@ static int log_grants(struct nx_coordinator *c, struct nx_error *err) {
         (r = nx_run_store_mark_grant_logged(c->federation->store, &grant, err)) < 0)
       return r;
     NX_LOG(NX_LOG_INFO, kind, NX_STR("role", role), NX_STR("name", grant.name));
-    nx_task_post_plain(c, c->round_box, nx_session_close_revoked);
+    nx_task_post_plain(c, c->round_box, nx_session_close_unwelcome);
   }
   return 0;
 }
@@ -242,9 +243,20 @@ static int keep_retention(struct nx_coordinator *c, struct nx_error *err) {
   return nx_retention_pass(c->federation, c->audit, nx_clock_unix(), err);
 }
 
+/* Main thread alone. A line outlives neither a revocation nor the certificate's own end. */
+static void look_at_standing(struct nx_coordinator *c) {
+  static int64_t next;
+  int64_t now = nx_clock_monotonic();
+  if (now < next)
+    return;
+  next = now + STANDING_EVERY;
+  nx_task_post_plain(c, c->round_box, nx_session_close_unwelcome);
+}
+
 static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
   report_turned_away();
+  look_at_standing(c);
   int r = log_invitations(c, err);
   if (r < 0 || (r = log_revocations(c, err)) < 0 || (r = log_grants(c, err)) < 0 ||
       (r = nx_coordinator_tend_identity(c, err)) < 0 || (r = keep_retention(c, err)) < 0 ||

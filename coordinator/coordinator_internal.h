@@ -69,7 +69,7 @@ struct nx_coordinator {
   struct nx_rpc_server *enrolment; /* main thread; NULL while nobody is invited */
   int64_t next_enrolment;          /* main thread: when its port is tried for again */
   int64_t next_identity;           /* main thread: when certificates are looked at again */
-  uint64_t authority_mark;          /* main thread: of the authority's files, as read last */
+  uint64_t authority_mark;         /* main thread: of the authority's files, as read last */
   int64_t next_retention;          /* main thread */
   int64_t next_own_warning, next_issuer_warning; /* main thread */
   atomic_uint n_invited;                         /* pending invitations */
@@ -208,8 +208,8 @@ void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes mess
 /* Ends every session with a word; members come back by themselves. */
 void nx_session_close_all(struct nx_coordinator *c, const char *text);
 /* Ends the sessions of members who were revoked. */
-void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream,
-                              struct nx_bytes bytes);
+void nx_session_close_unwelcome(struct nx_coordinator *c, struct nx_stream *stream,
+                                struct nx_bytes bytes);
 /* Tells one member, or all (stream NULL), of a plan that was submitted. */
 void nx_session_announce_plan(struct nx_coordinator *c, struct nx_stream *stream,
                               const struct nx_hash *plan, const char *name);

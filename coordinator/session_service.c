@@ -22,8 +22,9 @@ void nx_session_send_down(struct nx_stream *stream, const struct nx_session_mess
 void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message) {
   struct nx_coordinator *c = context;
   if (member < 256 && c->seats[member])
-    nx_session_send_down(c->seats[member], &(struct nx_session_message){.kind = NX_SESSION_KIND_SIGNED,
-                                                             .signed_message = message});
+    nx_session_send_down(
+        c->seats[member],
+        &(struct nx_session_message){.kind = NX_SESSION_KIND_SIGNED, .signed_message = message});
 }
 
 void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text) {
@@ -67,8 +68,8 @@ void nx_session_close_all(struct nx_coordinator *c, const char *text) {
       nx_rpc_call_finish(c->seats[id]->call, NX_RPC_UNAVAILABLE, text);
 }
 
-void nx_session_close_revoked(struct nx_coordinator *c, struct nx_stream *stream,
-                              struct nx_bytes bytes) {
+void nx_session_close_unwelcome(struct nx_coordinator *c, struct nx_stream *stream,
+                                struct nx_bytes bytes) {
   (void)stream, (void)bytes;
   for (uint32_t id = 1; id < 256; id++)
     if (c->seats[id])
@@ -225,7 +226,8 @@ static int greet(struct nx_coordinator *c, struct nx_stream *stream,
 
 static void hear_signed(struct nx_coordinator *c, uint32_t member, struct nx_bytes message) {
   struct nx_error err = {0};
-  if (nx_revisions_hear(c, member, message) || nx_fitness_hear(c, member, message) || !nx_coordinator_lists(c, member))
+  if (nx_revisions_hear(c, member, message) || nx_fitness_hear(c, member, message) ||
+      !nx_coordinator_lists(c, member))
     return;
   if (c->run && nx_training_run_message(c->run, member, message, nx_clock_monotonic(), &err) < 0)
     nx_coordinator_fail(c, &err);

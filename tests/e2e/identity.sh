@@ -76,10 +76,14 @@ check "the hub's certificate is another, its key the same" cmp "$work/hub.before
 
 # ---- a node that was off until its certificate ended -----------------------------------------------
 
-kill "$(pid_of site-3)"
+# It sleeps through its certificate's end with its connection open.
+kill -STOP "$(pid_of site-3)"
+check "a line whose certificate ends while nothing is said is closed, and the log tells" \
+  wait_for 60 logged "call.denied.*site-3.*in the middle of a call.*this certificate has ended"
+kill -CONT "$(pid_of site-3)"
+kill "$(pid_of site-3)" 2>/dev/null || true
 wait "$(pid_of site-3)" 2>/dev/null || true
 cp -r "$work/site-3" "$work/old-site-3"
-sleep $((lifetime + 1))
 refused "a node whose certificate has ended says so, and what to do" "certificate has expired.*--again|--again.*certificate has expired" \
   "$node" run --home "$work/site-3"
 "$coordinator" invite site-3 --again --home "$hub" --out "$work/again.invitation" >"$work/again.invite" 2>&1
