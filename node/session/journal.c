@@ -119,6 +119,26 @@ static void told(struct nx_journal *journal) {
   journal->torn = false;
 }
 
+/* Zeros, or nothing, where the first bytes were: what a power cut leaves on a disk that said
+ * "synced" and had not. */
+static bool lost_its_start(struct nx_bytes text) {
+  for (size_t i = 0; i < text.size && i < MAGIC_SIZE; i++)
+    if (text.data[i] && text.data[i] != (uint8_t)MAGIC[i])
+      return false;
+  return true;
+}
+
+/* Torn before its first record. */
+static int begin_torn(struct nx_journal *journal, struct nx_bytes text, struct nx_error *err) {
+  int r = set_tail_aside(journal, text, 0, err);
+  if (r < 0)
+    return r;
+  int written = write_all(journal->fd, journal->path, nx_bytes(MAGIC, MAGIC_SIZE), err);
+  if (written == 0 && fsync(journal->fd))
+    written = nx_fail_errno(err, errno, "sync %s", journal->path);
+  return written < 0 ? written : r;
+}
+
 static int read_existing(struct nx_journal *journal, nx_journal_visit visit, void *context,
                          struct nx_error *err) {
   _cleanup_(nx_buffer_wipe) struct nx_buffer text = {.cap = JOURNAL_CAP};
@@ -126,7 +146,10 @@ static int read_existing(struct nx_journal *journal, nx_journal_visit visit, voi
   int r = nx_file_read(journal->path, JOURNAL_CAP, &text, err);
   if (r < 0)
     return r;
-  if (text.size < MAGIC_SIZE || memcmp(text.data, MAGIC, MAGIC_SIZE))
+  bool is_journal = text.size >= MAGIC_SIZE && !memcmp(text.data, MAGIC, MAGIC_SIZE);
+  if (!is_journal && lost_its_start(nx_buffer_view(&text)))
+    return begin_torn(journal, nx_buffer_view(&text), err);
+  if (!is_journal)
     return nx_fail(err, NX_E_FORMAT, "journal %s: this is no journal of a node", journal->path);
   /* What a process that was killed wrote may be in memory only; from here on it counts. */
   if (fsync(journal->fd))

@@ -150,7 +150,7 @@ static void passphrases_come_from_files(void **state) {
   (void)state;
   char path[NX_PATH_SIZE], key_path[NX_PATH_SIZE];
   _cleanup_(nx_identity_destroyp) struct nx_identity *identity = NULL;
-  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0}, none = {0}, from_systemd = {0};
+  _cleanup_(nx_unlock_finish) struct nx_unlock unlock = {0}, from_systemd = {0};
   struct nx_error err = {0};
   write_text("identity.key", VECTOR_KEY_FILE, 0600, key_path);
   assert_int_equal(nx_identity_load(key_path, NULL, &identity, &err), NX_E_DENIED);
