@@ -429,8 +429,12 @@ static bool come_late(struct sim *sim, struct sim_node *node, bool to_node,
   struct nx_buffer body = {0}, late = {0};
   bool *done = context;
   struct sim_node *victim = sim_node_of(sim, VICTIM);
-  if (node->id == VICTIM)
-    return !to_node || !forgery_begin(&f, message, NX_M4_BUNDLE);
+  if (node->id == VICTIM) {
+    bool is_bundle = to_node && forgery_begin(&f, message, NX_M4_BUNDLE);
+    if (is_bundle)
+      nx_arena_destroy(f.arena);
+    return !is_bundle;
+  }
   if (!to_node || *done || !forgery_begin(&f, message, NX_M6_COMMIT_REQUEST))
     return true;
   nx_arena_destroy(f.arena);
