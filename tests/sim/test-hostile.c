@@ -165,6 +165,56 @@ static void one_vote_counted_twice_releases_nothing(void **state) {
   assert_int_equal(attack(&(struct sim_villain){.message = doubled_voter}, 0).releases, 0);
 }
 
+/* Votes as they went by, by member. */
+struct ballot_box {
+  struct nx_signature votes[NX_ID_END];
+  bool came[NX_ID_END], done;
+};
+
+static size_t count_out(const struct ballot_box *box, struct nx_voter voters[NX_ID_END]) {
+  size_t n = 0;
+  for (uint32_t id = 1; id < NX_ID_END; id++)
+    if (box->came[id])
+      voters[n++] = (struct nx_voter){id, box->votes[id]};
+  return n;
+}
+
+/* Two certificates of one attempt, both with votes enough: more honest votes in one of them. */
+static bool certify_twice(struct sim *sim, struct sim_node *node, bool to_node,
+                          struct nx_buffer *message, void *context) {
+  struct ballot_box *box = context;
+  struct forgery f;
+  struct nx_vote_certificate certificate;
+  struct nx_voter voters[NX_ID_END];
+  if (!to_node && forgery_begin(&f, message, NX_M7_VOTE)) {
+    box->came[node->id] = true;
+    box->votes[node->id] = f.message.signature;
+    nx_arena_destroy(f.arena);
+    return true;
+  }
+  if (!to_node || node->id != VICTIM || box->done || !forgery_begin(&f, message, NX_M8_CERTIFICATE))
+    return true;
+  box->done = true;
+  sim_send_to_node(sim, node->id, nx_buffer_view(message)); /* the honest one first */
+  assert_int_equal(nx_vote_certificate_decode(f.message.body, f.arena, &certificate, NULL), 0);
+  size_t n = count_out(box, voters);
+  assert_true(n >= 5);
+  certificate.n = n == certificate.n ? n - 1 : n;
+  certificate.voters = voters;
+  assert_int_equal(nx_vote_certificate_encode(&certificate, &f.body, NULL), 0);
+  return forgery_end(sim, &f, message);
+}
+
+static void two_good_certificates_are_evidence_and_open_one_sum(void **state) {
+  (void)state;
+  struct ballot_box box = {0};
+  struct sim_totals totals =
+      attack(&(struct sim_villain){.message = certify_twice, .context = &box}, 0);
+  assert_true(box.done);
+  assert_int_equal(count_reports(&totals, "two-certificates", NX_COORDINATOR), 1);
+  assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
+}
+
 static bool forge_advert(struct sim *sim, struct sim_node *node, bool to_node,
                          struct nx_buffer *message, void *context) {
   struct forgery f;
@@ -790,6 +840,7 @@ int main(void) {
       cmocka_unit_test(two_sets_of_uploads_certify_nothing_and_open_nothing),
       cmocka_unit_test(a_second_commit_request_is_evidence_and_changes_no_vote),
       cmocka_unit_test(a_certificate_with_too_few_votes_releases_nothing),
+      cmocka_unit_test(two_good_certificates_are_evidence_and_open_one_sum),
       cmocka_unit_test(one_vote_counted_twice_releases_nothing),
       cmocka_unit_test(a_swapped_mask_key_is_refused_and_nothing_is_dealt),
       cmocka_unit_test(different_rosters_keep_anything_from_being_uploaded),
