@@ -71,6 +71,18 @@ int nx_audit_reader_next(struct nx_audit_reader *reader, struct nx_audit_entry *
   return 0;
 }
 
+bool nx_audit_is_named(struct nx_bytes name, const char *text) {
+  return name.size == strlen(text) && !memcmp(name.data, text, name.size);
+}
+
+const struct nx_audit_value *nx_audit_entry_field(const struct nx_audit_entry *entry,
+                                                  const char *name, enum nx_audit_type type) {
+  for (size_t i = 0; i < entry->n_fields; i++)
+    if (entry->fields[i].type == type && nx_audit_is_named(entry->fields[i].name, name))
+      return &entry->fields[i];
+  return NULL;
+}
+
 uint64_t nx_audit_reader_offset(const struct nx_audit_reader *reader) {
   return reader->stream.offset;
 }

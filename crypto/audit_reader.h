@@ -43,6 +43,11 @@ NX_DEFINE_CLEANUP(struct nx_audit_reader *, nx_audit_reader_close)
 int nx_audit_entry_parse(struct nx_bytes body, struct nx_audit_entry *entry_out,
                          struct nx_error *err);
 
+bool nx_audit_is_named(struct nx_bytes name, const char *text);
+/* The entry's field of that name and type, or NULL. */
+const struct nx_audit_value *nx_audit_entry_field(const struct nx_audit_entry *entry,
+                                                  const char *name, enum nx_audit_type type);
+
 struct nx_audit_checkpoint {
   uint64_t size;
   struct nx_hash root;

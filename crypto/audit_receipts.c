@@ -12,14 +12,6 @@
 
 #define RECEIPT_CAP ((size_t)16 << 20)
 
-static const struct nx_audit_value *field(const struct nx_audit_entry *entry, const char *name) {
-  for (size_t i = 0; i < entry->n_fields; i++)
-    if (entry->fields[i].name.size == strlen(name) &&
-        !memcmp(entry->fields[i].name.data, name, strlen(name)))
-      return &entry->fields[i];
-  return NULL;
-}
-
 static int check_file(const char *folder, uint64_t number, struct nx_bytes hash,
                       struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
@@ -39,10 +31,6 @@ static int check_file(const char *folder, uint64_t number, struct nx_bytes hash,
   return 0;
 }
 
-static bool is_kind(const struct nx_audit_entry *entry, const char *kind) {
-  return entry->kind.size == strlen(kind) && !memcmp(entry->kind.data, kind, entry->kind.size);
-}
-
 struct numbers {
   uint64_t before, last; /* the first one that this log tells of is before + 1 */
   bool continues;        /* a log under a new key: the log before it tells of those before */
@@ -53,10 +41,11 @@ static int check_entry(const struct nx_audit_entry *entry, const char *folder,
                        struct numbers *numbers, struct nx_error *err) {
   uint64_t *n = &numbers->last;
   if (entry->sequence == 0)
-    numbers->continues = is_kind(entry, "log.continues");
-  if (!is_kind(entry, "egress.receipt"))
+    numbers->continues = nx_audit_is_named(entry->kind, "log.continues");
+  if (!nx_audit_is_named(entry->kind, "egress.receipt"))
     return 0;
-  const struct nx_audit_value *number = field(entry, "receipt"), *hash = field(entry, "sha256");
+  const struct nx_audit_value *number = nx_audit_entry_field(entry, "receipt", NX_AUDIT_U64),
+                              *hash = nx_audit_entry_field(entry, "sha256", NX_AUDIT_BYTES);
   if (!number || !hash)
     return nx_fail(err, NX_E_FORMAT, "entry %" PRIu64 " is no egress receipt's", entry->sequence);
   if (*n == 0 && numbers->continues && number->number > 0)

@@ -256,26 +256,14 @@ void nx_participation_count(const struct nx_participation *p, struct nx_particip
 /* --- against logs
  * --------------------------------------------------------------------------------- */
 
-static bool is_named(struct nx_bytes name, const char *text) {
-  return name.size == strlen(text) && !memcmp(name.data, text, name.size);
-}
-
-static const struct nx_audit_value *field(const struct nx_audit_entry *entry, const char *name,
-                                          enum nx_audit_type type) {
-  for (size_t i = 0; i < entry->n_fields; i++)
-    if (entry->fields[i].type == type && is_named(entry->fields[i].name, name))
-      return &entry->fields[i];
-  return NULL;
-}
-
 static int differ(const struct nx_audit_entry *entry, const char *what, struct nx_error *err) {
   return nx_fail(err, NX_E_CRYPTO, "entry %llu names %s than the participation",
                  (unsigned long long)entry->sequence, what);
 }
 
 static const cJSON *round_of(const struct nx_participation *p, const struct nx_audit_entry *entry) {
-  const struct nx_audit_value *n = field(entry, "round", NX_AUDIT_U64);
-  const struct nx_audit_value *attempt = field(entry, "attempt", NX_AUDIT_U64);
+  const struct nx_audit_value *n = nx_audit_entry_field(entry, "round", NX_AUDIT_U64);
+  const struct nx_audit_value *attempt = nx_audit_entry_field(entry, "attempt", NX_AUDIT_U64);
   const cJSON *round;
   cJSON_ArrayForEach(round,
                      item(p->root, "rounds")) if (n && number(round, "round") == n->number &&
@@ -287,7 +275,7 @@ static const cJSON *round_of(const struct nx_participation *p, const struct nx_a
 /* 1: it agrees; 0: it says nothing of it. */
 static int compare_hash(const cJSON *object, const char *key, const struct nx_audit_entry *entry,
                         const char *what, struct nx_error *err) {
-  const struct nx_audit_value *value = field(entry, key, NX_AUDIT_BYTES);
+  const struct nx_audit_value *value = nx_audit_entry_field(entry, key, NX_AUDIT_BYTES);
   uint8_t ours[32];
   if (!value)
     return 0;
@@ -301,7 +289,7 @@ static int compare_hash(const cJSON *object, const char *key, const struct nx_au
 
 static int compare_sites(const cJSON *round, const struct nx_audit_entry *entry,
                          struct nx_error *err) {
-  const struct nx_audit_value *survivors = field(entry, "survivors", NX_AUDIT_BYTES);
+  const struct nx_audit_value *survivors = nx_audit_entry_field(entry, "survivors", NX_AUDIT_BYTES);
   const cJSON *sites = item(round, "sites"), *site;
   size_t i = 0;
   if (!survivors)
@@ -316,21 +304,21 @@ static int compare_sites(const cJSON *round, const struct nx_audit_entry *entry,
 
 static int compare_member(const struct nx_participation *p, const struct nx_audit_entry *entry,
                           struct nx_error *err) {
-  const struct nx_audit_value *id = field(entry, "member", NX_AUDIT_U64);
+  const struct nx_audit_value *id = nx_audit_entry_field(entry, "member", NX_AUDIT_U64);
   const cJSON *member = id ? member_of(p, id->number) : NULL;
   return member ? compare_hash(member, "identity", entry, "another key", err) : 0;
 }
 
 static int compare_entry(const struct nx_participation *p, const struct nx_audit_entry *entry,
                          struct nx_error *err) {
-  if (is_named(entry->kind, "member.enrolled"))
+  if (nx_audit_is_named(entry->kind, "member.enrolled"))
     return compare_member(p, entry, err);
   const cJSON *round = round_of(p, entry);
   if (!round)
     return 0;
-  if (is_named(entry->kind, "round.committed"))
+  if (nx_audit_is_named(entry->kind, "round.committed"))
     return compare_sites(round, entry, err);
-  if (!is_named(entry->kind, "model.sealed"))
+  if (!nx_audit_is_named(entry->kind, "model.sealed"))
     return 0;
   int r = compare_hash(round, "sum", entry, "another sum", err);
   return r < 0 ? r : compare_hash(round, "model", entry, "another model", err);
@@ -384,8 +372,7 @@ static void print_marks(const struct nx_participation *p) {
   const cJSON *note;
   cJSON_ArrayForEach(note, item(p->root, "withdrawn")) {
     printf("MARKED: this version used data withdrawn later at site ");
-    print_plain(
-        cJSON_GetStringValue(item(member_of(p, number(note, "member")), "name")));
+    print_plain(cJSON_GetStringValue(item(member_of(p, number(note, "member")), "name")));
     printf(" (its own word, signed); nothing was unlearnt\n");
   }
 }

@@ -2,21 +2,9 @@
 
 #include <stdlib.h>
 
-static bool is_named(struct nx_bytes name, const char *text) {
-  return name.size == strlen(text) && !memcmp(name.data, text, name.size);
-}
-
-static const struct nx_audit_value *field(const struct nx_audit_entry *entry, const char *name,
-                                          enum nx_audit_type type) {
-  for (size_t i = 0; i < entry->n_fields; i++)
-    if (entry->fields[i].type == type && is_named(entry->fields[i].name, name))
-      return &entry->fields[i];
-  return NULL;
-}
-
 static bool is_of_attempt(const struct nx_audit_entry *entry, const struct nx_replay *replay) {
-  const struct nx_audit_value *round = field(entry, "round", NX_AUDIT_U64);
-  const struct nx_audit_value *attempt = field(entry, "attempt", NX_AUDIT_U64);
+  const struct nx_audit_value *round = nx_audit_entry_field(entry, "round", NX_AUDIT_U64);
+  const struct nx_audit_value *attempt = nx_audit_entry_field(entry, "attempt", NX_AUDIT_U64);
   return round && round->number == replay->round &&
          (!attempt || attempt->number == replay->attempt);
 }
@@ -30,8 +18,8 @@ static bool is_hash(const struct nx_audit_value *value, const struct nx_hash *ha
  * A site's own log does not say its number: its root must be somebody's. */
 static int compare_upload(const struct nx_replay *replay, const struct nx_audit_entry *entry,
                           struct nx_replay_told *told, struct nx_error *err) {
-  const struct nx_audit_value *root = field(entry, "root", NX_AUDIT_BYTES);
-  const struct nx_audit_value *member = field(entry, "member", NX_AUDIT_U64);
+  const struct nx_audit_value *root = nx_audit_entry_field(entry, "root", NX_AUDIT_BYTES);
+  const struct nx_audit_value *member = nx_audit_entry_field(entry, "member", NX_AUDIT_U64);
   bool in_u3 = !member, found = false;
   for (size_t i = 0; i < replay->n_members; i++) {
     bool is_it = !member || member->number == replay->members[i].id;
@@ -49,7 +37,7 @@ static int compare_upload(const struct nx_replay *replay, const struct nx_audit_
 
 static int compare_sum(const struct nx_replay *replay, const struct nx_audit_entry *entry,
                        struct nx_replay_told *told, struct nx_error *err) {
-  if (!is_hash(field(entry, "sum", NX_AUDIT_BYTES), &replay->sum))
+  if (!is_hash(nx_audit_entry_field(entry, "sum", NX_AUDIT_BYTES), &replay->sum))
     return nx_fail(err, NX_E_CRYPTO, "entry %llu tells of another sum",
                    (unsigned long long)entry->sequence);
   told->sums++;
@@ -60,9 +48,11 @@ static int compare_entry(const struct nx_replay *replay, const struct nx_audit_e
                          struct nx_replay_told *told, struct nx_error *err) {
   if (!is_of_attempt(entry, replay))
     return 0;
-  if (is_named(entry->kind, "upload.sent") || is_named(entry->kind, "upload.received"))
+  if (nx_audit_is_named(entry->kind, "upload.sent") ||
+      nx_audit_is_named(entry->kind, "upload.received"))
     return compare_upload(replay, entry, told, err);
-  if (is_named(entry->kind, "sum.checked") || is_named(entry->kind, "round.opened_sum"))
+  if (nx_audit_is_named(entry->kind, "sum.checked") ||
+      nx_audit_is_named(entry->kind, "round.opened_sum"))
     return compare_sum(replay, entry, told, err);
   return 0;
 }

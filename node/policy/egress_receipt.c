@@ -151,21 +151,13 @@ int nx_egress_receipt_name(const char *folder, uint64_t number, struct nx_error 
   return nx_file_sync_folder_of(path, err);
 }
 
-static const struct nx_audit_value *field(const struct nx_audit_entry *entry, const char *name) {
-  for (size_t i = 0; i < entry->n_fields; i++)
-    if (entry->fields[i].name.size == strlen(name) &&
-        !memcmp(entry->fields[i].name.data, name, strlen(name)))
-      return &entry->fields[i];
-  return NULL;
-}
-
 static bool tells_of(const struct nx_audit_entry *entry, uint64_t number,
                      const struct nx_hash *hash, uint64_t *round_out) {
-  static const char kind[] = "egress.receipt";
-  if (entry->kind.size != sizeof kind - 1 || memcmp(entry->kind.data, kind, sizeof kind - 1))
+  if (!nx_audit_is_named(entry->kind, "egress.receipt"))
     return false;
-  const struct nx_audit_value *n = field(entry, "receipt"), *sum = field(entry, "sha256"),
-                              *round = field(entry, "round");
+  const struct nx_audit_value *n = nx_audit_entry_field(entry, "receipt", NX_AUDIT_U64),
+                              *sum = nx_audit_entry_field(entry, "sha256", NX_AUDIT_BYTES),
+                              *round = nx_audit_entry_field(entry, "round", NX_AUDIT_U64);
   if (!n || !sum || !round || n->number != number || sum->bytes.size != sizeof hash->bytes ||
       memcmp(sum->bytes.data, hash->bytes, sizeof hash->bytes))
     return false;
