@@ -63,6 +63,11 @@ wait_for() { # SECONDS COMMAND…
   done
 }
 
+# How often a site's log tells of something. A line that was the last one is soon not; so wait for
+# one more of its kind: before=$(told_by SITE WORDS); …; wait_for 60 tells_more SITE WORDS "$before".
+told_by() { grep -c -- "$2" "$work/$1.log" || true; } # SITE WORDS
+tells_more() { [ "$(told_by "$1" "$2")" -gt "$3" ]; } # SITE WORDS THAN
+
 serve_hub() {
   "$coordinator" serve --home "$hub" >>"$work/hub.log" 2>&1 &
   hub_pid=$!

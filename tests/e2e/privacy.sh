@@ -99,9 +99,10 @@ check "nothing of that round was uploaded" sh -c \
   "! '$audit' show '$work/two/audit' | grep upload.sent | grep -q 'round=$next '"
 check "what is in doubt stays charged" near "$(ledger_json two "$work/distributed.yaml")" \
   "$(oracle "$work/distributed.yaml" "$work/distributed.safetensors" 4)"
+before=$(told_by two coordinator.connected)
 run_site two
-check "started again, its ledger opens and it goes on" wait_for 60 sh -c \
-  "tail -n 3 '$work/two.log' | grep -q coordinator.connected"
+check "started again, its ledger opens and it goes on" \
+  wait_for 60 tells_more two coordinator.connected "$before"
 
 # ---- an attempt that is certified never to open ------------------------------------------------
 

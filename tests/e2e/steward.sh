@@ -109,7 +109,7 @@ cp "$work/kept" "$work/one/egress/receipt-00000001.json"
 sed -i "s/^coordinator: .*/coordinator: 127.0.0.1:$(hub_port)/" "$work/one/node.yaml"
 policy 's/^approval: .*/approval: auto/'
 run_site one
-small_plan 60 >"$work/long.yaml"
+small_plan 4000 >"$work/long.yaml"
 start "$work/long.yaml"
 wait_for 60 in_node 'round.joined.*kind=train' || true
 rule_holds() { # WORDS RULE: refused in a round that begins after the change

@@ -31,10 +31,14 @@ check "the BIDS tree is valid and ready" "$node" check "$work/site-0.data" --rea
 for k in 0 1 2; do run_site "site-$k"; done
 "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1
 check "a round is over" wait_for 60 grep -q "round.sealed round=2 " "$work/site-0.log"
+"$coordinator" pause --home "$hub" >/dev/null 2>&1 # or the last round might come before the withdrawal
 check "a person withdraws" "$node" subjects withdraw sub-02 --home "$work/site-0"
 check "an id of nobody is kept, with a warning" sh -c \
   "'$node' subjects withdraw sub-2 --home '$work/site-0' 2>&1 >'$work/nobody' | grep -q 'WARNING.*sub-2.*typing error' && grep -q 'withdrawn: sub-2' '$work/nobody'"
 check "who is there gets none" sh -c "! '$node' subjects withdraw sub-03 --home '$work/site-0' 2>&1 | grep -q WARNING"
+is_paused() { [ "$(status_value state)" = paused ]; }
+check "the run waits where it was paused" wait_for 60 is_paused
+"$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1
 check "the run finishes" timeout 150 "$coordinator" watch --home "$hub"
 model=$(status_value model_sha256)
 wait_for 60 test -f "$work/site-0/models/$model" || true

@@ -103,7 +103,7 @@ policy 's/objectives: \[reconstruction\]/objectives: []/'
 
 # ---- August: the budget is spent ---------------------------------------------------------------------
 
-sed -e 's/^  rounds: .*/  rounds: 12/' -e 's/^  batch: .*/  batch: 2/' \
+sed -e 's/^  rounds: .*/  rounds: 60/' -e 's/^  batch: .*/  batch: 2/' \
   -e 's/^  phase_seconds: .*/  phase_seconds: 20/' configs/plan-eegmat-dp.yaml >"$work/bare-3.yaml"
 with_irb "$work/bare-3.yaml" >"$work/private.yaml"
 "$node" plan approve "$work/private.yaml" --home "$work/charite" >/dev/null
