@@ -39,13 +39,13 @@ static bool probe_trodes(const char *path, const uint8_t *head, size_t size) {
 static size_t parse_fields(const char *text, struct field *fields, size_t *record_out) {
   size_t n = 0, offset = 0;
   char name[32], type[16];
-  for (int used; n < FIELDS && sscanf(text, "<%31[^ >] %15[^>]>%n", name, type, &used) == 2;
-       text += used) {
+  for (int used = 0; n < FIELDS && sscanf(text, "<%31[^ >] %15[^>]>%n", name, type, &used) == 2;
+       text += used, used = 0) {
     size_t width = !strcmp(type, "uint32")   ? 4
                    : !strcmp(type, "uint16") ? 2
                    : !strcmp(type, "uint8")  ? 1
                                              : 0;
-    if (!width)
+    if (!width || !used) /* used stays 0 where the last > is missing */
       return 0;
     fields[n] = (struct field){.offset = offset, .width = width};
     memcpy(fields[n++].name, name, sizeof name);
