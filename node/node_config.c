@@ -43,6 +43,8 @@ static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_ENUM("broken_files", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL,
                      struct nx_node_config_data, broken_files, broken_files,
                      NX_ARRAY_LENGTH(broken_files)),
+    CYAML_FIELD_UINT_PTR("cache_mb", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                         struct nx_node_config_data, cache_mb),
     CYAML_FIELD_END,
 };
 
@@ -192,6 +194,10 @@ static void put_data(FILE *out, const struct nx_node_config_data *data) {
           "  # true: train even from files whose header looks as if it named somebody. Better:\n"
           "  # neurox-node deidentify.\n  allow_identifying_headers: %s\n",
           data->allow_identifying_headers ? "true" : "false");
+  fprintf(out,
+          "  # Most megabytes of preprocessed recordings kept in this folder's cache/; 0: none.\n"
+          "  cache_mb: %u\n",
+          data->cache_mb ? *data->cache_mb : NX_CACHE_MB);
 }
 
 static void put_config(FILE *out, const struct nx_node_config *config) {

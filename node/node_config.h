@@ -11,6 +11,7 @@
 #include "common/error.h"
 
 #define NX_NODE_CONFIG_VERSION 1
+#define NX_CACHE_MB 2048 /* where node.yaml does not say */
 
 /* What becomes of a run when a recording cannot be read. */
 enum nx_broken_files {
@@ -30,6 +31,7 @@ struct nx_node_config_data {
   char *modality, *species; /* of these recordings, for plans that take any; NULL: not said */
   char *behaviour;          /* vocabulary of behaviour (configs/behaviour.yaml) or NULL */
   enum nx_broken_files broken_files;
+  uint32_t *cache_mb; /* of preprocessed recordings in HOME/cache; 0: off; NULL: NX_CACHE_MB */
 };
 
 struct nx_node_config {

@@ -13,6 +13,7 @@
  *         egress/                        what left: receipts, and rows of what is open
  *         policy/                        what the policy counts: rounds of the last day
  *         ledger.db  ledger.db.head      what was spent in privacy (node/policy/privacy_ledger.h)
+ *         cache/                         preprocessed recordings (node/dataset/cache.h)
  *         residual                       what rounding took from the last update (residual.h)
  *         journal/  spool/  models/<sha256>  plans/<sha256>  audit/
  *
@@ -47,6 +48,7 @@
 #define NX_HOME_ANSWERS "answers" /* to "do your data fit this plan?", a file each */
 #define NX_HOME_AUDIT "audit"
 #define NX_HOME_RESIDUAL "residual"
+#define NX_HOME_CACHE "cache"
 
 /* What enrolment taught, in federation/federation.yaml. */
 struct nx_home_federation {

@@ -7,8 +7,10 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "node/dataset/bids_check.h"
+#include "node/dataset/cache.h"
 #include "node/dataset/signal_files.h"
 #include "node/dataset/subjects.h"
+#include "node/node_home.h"
 #include "node/recordings/sandbox.h"
 
 static void close_folder(DIR **folder) {
@@ -152,24 +154,51 @@ int nx_site_data_describe(const struct nx_node_config_data *data,
   return 0;
 }
 
-static int open_data(const struct nx_node_config_data *data,
+/* A cache that cannot be used costs time, not the run. NULL: there is none. */
+static struct nx_cache *open_cache(const char *home, const struct nx_node_config_data *data,
+                                   const struct nx_withdrawals *withdrawals, const char *reader) {
+  uint64_t megabytes = data->cache_mb ? *data->cache_mb : NX_CACHE_MB;
+  struct nx_cache *cache = NULL;
+  struct nx_error err = {0};
+  char path[NX_PATH_SIZE];
+  if (!home)
+    return NULL;
+  int r = nx_path_join(path, home, NX_HOME_CACHE, &err);
+  if (!r && !megabytes) {
+    nx_cache_empty(path);
+    return NULL;
+  }
+  if (!r)
+    r = nx_cache_open(path, megabytes * 1000000, reader, &withdrawals->hash, &cache, &err);
+  if (r < 0)
+    NX_LOG(NX_LOG_WARNING, "cache.unusable", NX_STR("why", err.text),
+           NX_STR("effect", "recordings are preprocessed anew every time"));
+  return cache;
+}
+
+static int open_data(const char *home, const struct nx_node_config_data *data,
                      const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                      struct nx_pool *pool, bool any_label, struct nx_dataset **dataset_out,
                      struct nx_error *err) {
   struct nx_site_data_options site;
   int r = nx_site_data_describe(data, withdrawals, plan, pool, any_label, &site, err);
-  return r < 0 ? r : nx_dataset_open(&site.options, plan, dataset_out, err);
+  if (r < 0)
+    return r;
+  _cleanup_(nx_cache_closep) struct nx_cache *cache =
+      open_cache(home, data, withdrawals, site.options.reader);
+  site.options.cache = cache;
+  return nx_dataset_open(&site.options, plan, dataset_out, err);
 }
 
-int nx_site_data_open(const struct nx_node_config_data *data,
+int nx_site_data_open(const char *home, const struct nx_node_config_data *data,
                       const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                       struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err) {
-  return open_data(data, withdrawals, plan, pool, false, dataset_out, err);
+  return open_data(home, data, withdrawals, plan, pool, false, dataset_out, err);
 }
 
-int nx_site_data_open_any(const struct nx_node_config_data *data,
+int nx_site_data_open_any(const char *home, const struct nx_node_config_data *data,
                           const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                           struct nx_pool *pool, struct nx_dataset **dataset_out,
                           struct nx_error *err) {
-  return open_data(data, withdrawals, plan, pool, true, dataset_out, err);
+  return open_data(home, data, withdrawals, plan, pool, true, dataset_out, err);
 }

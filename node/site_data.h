@@ -27,12 +27,13 @@ int nx_site_data_describe(const struct nx_node_config_data *data,
                           struct nx_error *err);
 /* The data set of the plan, with the held-out people of node.yaml and without those who withdrew.
  * A fold is counted over all people, so that a withdrawal moves nobody else between training and
- * held-out. pool may be NULL. Errors as nx_dataset_open(). */
-int nx_site_data_open(const struct nx_node_config_data *data,
+ * held-out. What was preprocessed before is taken from HOME/cache (home NULL: from nowhere), unless
+ * data.cache_mb is 0, which empties it. pool may be NULL. Errors as nx_dataset_open(). */
+int nx_site_data_open(const char *home, const struct nx_node_config_data *data,
                       const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                       struct nx_pool *pool, struct nx_dataset **dataset_out, struct nx_error *err);
 /* The same recordings to look at with a model: those without a label too (any_label). */
-int nx_site_data_open_any(const struct nx_node_config_data *data,
+int nx_site_data_open_any(const char *home, const struct nx_node_config_data *data,
                           const struct nx_withdrawals *withdrawals, const struct nx_plan *plan,
                           struct nx_pool *pool, struct nx_dataset **dataset_out,
                           struct nx_error *err);

@@ -335,8 +335,8 @@ static int need_data(struct nx_site_work *work, const struct nx_site_round *roun
   int r = need_pool(work, err);
   if (r < 0)
     return r;
-  r = nx_site_data_open(&work->cfg.node->data, &withdrawals, work->plan, work->pool, &work->dataset,
-                        &why);
+  r = nx_site_data_open(work->cfg.home, &work->cfg.node->data, &withdrawals, work->plan, work->pool,
+                        &work->dataset, &why);
   if (r < 0) { /* the words name a file, and what fails here is told to the coordinator */
     nx_subject_records_problem(work->cfg.home, why.text);
     NX_LOG(NX_LOG_ERROR, "data.unusable", NX_STR("error", nx_code_name(r)),

@@ -5,13 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/plan_labels.h"
 #include "common/size.h"
 #include "node/dataset/fit.h"
+#include "node/dataset/derived.h"
 #include "node/dataset/load.h"
 #include "node/dataset/manifest_hash.h"
 #include "node/dataset/montage.h"
+#include "node/dataset/preparing.h"
 #include "node/dataset/signal_set.h"
 #include "node/dataset/subjects.h"
 
@@ -35,6 +38,7 @@ struct job {
   struct nx_loaded *loaded;
   struct nx_hash *hashes;
   struct nx_error *errors; /* code 0: fine */
+  struct nx_preparing preparing;
 };
 
 static void load_one(void *context, size_t index, size_t worker) {
@@ -49,10 +53,23 @@ static void load_one(void *context, size_t index, size_t worker) {
   const struct nx_load_options load = {.reader = job->options->reader,
                                        .channels = *file->channels ? channels : NULL,
                                        .allow_identity = job->options->allow_identity};
+  int64_t since = nx_clock_unix();
+  struct nx_loaded *loaded = &job->loaded[index];
+  struct nx_derived derived;
+  struct nx_hash own;
+  bool found = false;
   if (!r)
-    r = nx_manifest_file_hash(path, &job->hashes[index], err);
+    r = nx_manifest_file_hash(path, &own, err);
   if (!r)
-    r = nx_load_recording(path, &load, job->plan, &job->loaded[index], err);
+    r = nx_derived_want(job->options->cache, path, since, &own, &load, job->plan, NX_MODALITIES,
+                        &derived, err);
+  if (!r && !(found = nx_derived_find(&derived, loaded)))
+    r = nx_load_recording(path, &load, job->plan, loaded, err);
+  if (!r && !found)
+    nx_derived_keep(&derived, loaded);
+  if (!r)
+    job->hashes[index] = nx_beside_hash(&loaded->beside, &own);
+  nx_preparing_tell(&job->preparing, found);
   err->code = r;
 }
 
@@ -295,11 +312,14 @@ static int load_all(struct job *job, struct nx_dataset *dataset, struct nx_error
               : nx_fail(err, NX_E_NOMEM, "data set: out of memory");
   if (!r)
     find_sources(job);
+  nx_preparing_begin(&job->preparing, job->n_sources);
   if (!r && job->options->pool)
     nx_pool_run(job->options->pool, job->n_sources, load_one, job);
   else if (!r)
     for (size_t i = 0; i < job->n_sources; i++)
       load_one(job, i, 0);
+  if (!r)
+    nx_preparing_end(&job->preparing);
   if (!r)
     r = assemble(job, dataset, err);
   for (size_t i = 0; job->loaded && i < n; i++)

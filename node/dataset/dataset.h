@@ -20,6 +20,7 @@
 
 #define NX_SUBJECT_SIZE 64
 
+struct nx_cache;
 struct nx_dataset;
 
 enum nx_split { NX_SPLIT_TRAIN, NX_SPLIT_HELD_OUT };
@@ -40,6 +41,7 @@ struct nx_dataset_options {
    * taken too, whole and marked `unlabelled`, and any number of people will do. */
   bool any_label;
   bool skip_broken;     /* go on without recordings that cannot be read, each named in the log */
+  struct nx_cache *cache; /* of what was preprocessed before (cache.h); NULL: none */
   struct nx_pool *pool; /* preprocesses recordings side by side; NULL: this thread alone */
 };
 
@@ -66,7 +68,7 @@ struct nx_dataset_summary {
 };
 
 /* Reads every file once. The manifest is SHA-256 over ("neurox dataset v1", Merkle root of
- * the SHA-256 of each file in order of those hashes, hash of the plan's preprocessing and
+ * the SHA-256 of each recording (beside.h: its file, or all its files) in order of those hashes, hash of the plan's preprocessing and
  * window keys, subject count): it names no subject and no file.
  * NX_E_NOT_FOUND: no such folder, or nothing usable in it; NX_E_FORMAT: a broken, flat, NaN
  * or too short recording (named, with the mend); NX_E_INVALID: labels, rates or options

@@ -196,6 +196,7 @@ static int find_artefacts(const struct nx_plan *plan, const double *x, const dou
     return nx_fail(err, NX_E_NOMEM, "artefacts: out of memory");
   nx_clean_windows(plan->cleaning, x, scales, loaded->n_channels, loaded->n_samples, window,
                    loaded->bad_window);
+  loaded->n_windows = n;
   for (size_t k = 0; k < n; k++)
     loaded->n_bad_windows += loaded->bad_window[k];
   if (loaded->n_bad_windows < n)
@@ -294,6 +295,8 @@ int nx_load_recording(const char *path, const struct nx_load_options *options,
   r = options->allow_identity ? 0 : nx_load_check_identity(nx_recording_info(recording), err);
   if (!r)
     r = process(recording, &table, plan, loaded_out, err);
+  if (!r)
+    r = nx_beside_take(recording, path, &loaded_out->beside, err);
   if (r < 0) {
     nx_loaded_finish(loaded_out);
     return nx_error_prefix(err, r, "%s", path);
@@ -371,5 +374,6 @@ void nx_loaded_finish(struct nx_loaded *loaded) {
   free(loaded->x);
   free(loaded->scale);
   free(loaded->bad_window);
+  nx_beside_finish(&loaded->beside);
   memset(loaded, 0, sizeof *loaded);
 }

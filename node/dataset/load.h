@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/plan_requires.h"
+#include "node/dataset/beside.h"
 #include "node/dataset/dataset.h"
 #include "node/recordings/recording.h"
 
@@ -12,9 +13,10 @@ struct nx_loaded {
   char names[NX_MONTAGE_CHANNELS][16]; /* cleaned, in the file's order, each electrode once */
   float *x;                            /* [n_channels][n_samples] */
   float *scale;                        /* [n_channels] micro-volts */
-  size_t n_bad_windows;                /* of the plan's windows, from the first sample on, … */
-  bool *bad_window; /* … [n_samples / window] artefacts; NULL: not looked for */
+  size_t n_windows, n_bad_windows;     /* the plan's, from the first sample on, … */
+  bool *bad_window; /* … [n_windows] artefacts; NULL: not looked for */
   bool synthetic;
+  struct nx_beside beside; /* files that belong to it */
 };
 
 struct nx_electrodes;

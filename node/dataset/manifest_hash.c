@@ -13,8 +13,11 @@
 
 int nx_manifest_file_hash(const char *path, struct nx_hash *out, struct nx_error *err) {
   _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return nx_fail_errno(err, errno, "open %s", path);
+  return fd < 0 ? nx_fail_errno(err, errno, "open %s", path)
+                : nx_manifest_fd_hash(fd, path, out, err);
+}
+
+int nx_manifest_fd_hash(int fd, const char *path, struct nx_hash *out, struct nx_error *err) {
   struct nx_sha256 sha;
   nx_sha256_init(&sha);
   for (;;) {

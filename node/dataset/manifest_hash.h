@@ -5,6 +5,8 @@
 #include "crypto/hash.h"
 
 int nx_manifest_file_hash(const char *path, struct nx_hash *out, struct nx_error *err);
+/* From where it stands to its end; path is for words. */
+int nx_manifest_fd_hash(int fd, const char *path, struct nx_hash *out, struct nx_error *err);
 /* SHA-256 over ("neurox dataset v1", Merkle root of hashes in their order, hash of the plan's
  * preprocessing, window and, where the plan has them, tokenisers, n_subjects). Sorts hashes. */
 struct nx_hash nx_manifest_hash(struct nx_hash *hashes, size_t n, const struct nx_plan *plan,

@@ -559,6 +559,8 @@ int nx_signal_load(const char *path, const struct nx_load_options *options,
     r = describe(&job, options, err);
   if (!r)
     r = process(&job, err);
+  if (!r)
+    r = nx_beside_take(recording, path, &signal_out->beside, err);
   finish_job(&job);
   if (r < 0) {
     nx_loaded_signal_finish(signal_out);
@@ -649,5 +651,6 @@ void nx_loaded_signal_finish(struct nx_loaded_signal *signal) {
   free(signal->positions);
   free(signal->placed);
   free(signal->behaviour);
+  nx_beside_finish(&signal->beside);
   memset(signal, 0, sizeof *signal);
 }

@@ -41,6 +41,7 @@ struct nx_loaded_signal {
   size_t n_behaviour_samples;
   float *behaviour; /* [n_behaviour][n_behaviour_samples], as recorded */
   bool synthetic;
+  struct nx_beside beside; /* files that belong to it */
 };
 
 /* path may name a part ("sessions.mat#3"). options: load.h; channels.tsv decides what a channel is and

@@ -6,12 +6,15 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/size.h"
 #include "node/dataset/behaviour.h"
+#include "node/dataset/derived.h"
 #include "node/dataset/fit.h"
 #include "node/dataset/manifest_hash.h"
+#include "node/dataset/preparing.h"
 #include "node/dataset/signal_load.h"
 #include "node/dataset/subjects.h"
 #include "node/recordings/format.h"
@@ -41,6 +44,7 @@ struct job {
   struct nx_hash *hashes;
   struct nx_error *errors; /* code 0: fine */
   size_t recording;        /* the number that the one in hand has in the set */
+  struct nx_preparing preparing;
 };
 
 /* ---- loading --------------------------------------------------------------------------------- */
@@ -70,10 +74,23 @@ static void load_one(void *context, size_t index, size_t worker) {
   int r = nx_path_join(path, job->options->folder, file->file, err);
   if (!r)
     r = nx_path_join(channels, job->options->folder, file->channels, err);
+  int64_t since = nx_clock_unix();
+  struct nx_loaded_signal *loaded = &job->set->loaded[index];
+  struct nx_derived derived;
+  struct nx_hash own;
+  bool found = false;
   if (!r)
-    r = hash_of(job, job->files->files[index].file, &job->hashes[index], err);
+    r = hash_of(job, file->file, &own, err);
   if (!r)
-    r = nx_signal_load(path, &load, job->plan, job->modality, &job->set->loaded[index], err);
+    r = nx_derived_want(job->options->cache, path, since, &own, &load, job->plan, job->modality,
+                        &derived, err);
+  if (!r && !(found = nx_derived_find_signal(&derived, loaded)))
+    r = nx_signal_load(path, &load, job->plan, job->modality, loaded, err);
+  if (!r && !found)
+    nx_derived_keep_signal(&derived, loaded);
+  if (!r)
+    job->hashes[index] = nx_beside_hash(&loaded->beside, &own);
+  nx_preparing_tell(&job->preparing, found);
   err->code = r;
 }
 
@@ -344,11 +361,13 @@ static int load_all(struct job *job, struct nx_error *err) {
   set->recordings = calloc(n, sizeof *set->recordings);
   if (!set->loaded || !set->recordings || !job->hashes || !job->errors)
     return nx_fail(err, NX_E_NOMEM, "data set: out of memory");
+  nx_preparing_begin(&job->preparing, n);
   if (job->options->pool)
     nx_pool_run(job->options->pool, n, load_one, job);
   else
     for (size_t i = 0; i < n; i++)
       load_one(job, i, 0);
+  nx_preparing_end(&job->preparing);
   return assemble(job, err);
 }
 

@@ -38,6 +38,8 @@ struct nx_recording {
   /* Opens a file beside this one; NULL: from this process. A sandboxed reader asks outside. */
   int (*sibling)(void *context, const char *name, int *fd_out, struct nx_error *err);
   void *sibling_context;
+  size_t n_beside;
+  char *beside[NX_RECORDING_BESIDE]; /* nx_recording_beside(); freed by recording.c */
 };
 
 extern const struct nx_format nx_format_edf;
@@ -68,6 +70,9 @@ void nx_recording_add_format(const struct nx_format *format);
 int nx_recording_sibling(struct nx_recording *recording, const char *name, int *fd_out,
                          struct nx_error *err);
 int nx_recording_open_beside(const char *path, const char *name, int *fd_out, struct nx_error *err);
+/* Notes a name for nx_recording_beside(). NX_E_NOMEM. */
+int nx_recording_note_beside(struct nx_recording *recording, const char *name,
+                             struct nx_error *err);
 /* Appends all of an open file; NX_E_LIMIT beyond cap. */
 int nx_recording_slurp(int fd, size_t cap, struct nx_buffer *out, struct nx_error *err);
 

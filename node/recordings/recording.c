@@ -161,8 +161,29 @@ int nx_recording_open_beside(const char *path, const char *name, int *fd_out,
   return 0;
 }
 
+int nx_recording_note_beside(struct nx_recording *recording, const char *name,
+                             struct nx_error *err) {
+  for (size_t i = 0; i < recording->n_beside; i++)
+    if (!strcmp(recording->beside[i], name))
+      return 0;
+  if (recording->n_beside == NX_RECORDING_BESIDE)
+    return nx_fail(err, NX_E_LIMIT, "belongs to more than %d files", NX_RECORDING_BESIDE);
+  recording->beside[recording->n_beside] = strdup(name);
+  if (!recording->beside[recording->n_beside])
+    return nx_fail(err, NX_E_NOMEM, "out of memory");
+  recording->n_beside++;
+  return 0;
+}
+
+const char *nx_recording_beside(const struct nx_recording *recording, size_t index) {
+  return index < recording->n_beside ? recording->beside[index] : NULL;
+}
+
 int nx_recording_sibling(struct nx_recording *recording, const char *name, int *fd_out,
                          struct nx_error *err) {
+  int r = nx_recording_note_beside(recording, name, err);
+  if (r < 0)
+    return r;
   return recording->sibling ? recording->sibling(recording->sibling_context, name, fd_out, err)
                             : nx_recording_open_beside(recording->path, name, fd_out, err);
 }
@@ -216,6 +237,8 @@ void nx_recording_close(struct nx_recording *recording) {
     recording->format->close(recording);
   if (recording->fd >= 0)
     close(recording->fd);
+  for (size_t i = 0; i < recording->n_beside; i++)
+    free(recording->beside[i]);
   free(recording->channels);
   free(recording->events);
   free(recording->path);

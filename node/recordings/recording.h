@@ -102,6 +102,12 @@ const struct nx_recording_info *nx_recording_info(const struct nx_recording *rec
 int nx_recording_read(struct nx_recording *recording, const uint32_t *channels, size_t n_channels,
                       uint64_t first, size_t n, float *out, struct nx_error *err);
 
+/* The plain names of files in the same folder that its reader opened or looked for so far (samples,
+ * markers, a mask, a sidecar), each once; NULL behind the last. More than NX_RECORDING_BESIDE are
+ * not opened. */
+#define NX_RECORDING_BESIDE 16
+const char *nx_recording_beside(const struct nx_recording *recording, size_t index);
+
 void nx_recording_close(struct nx_recording *recording); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_recording *, nx_recording_close)
 

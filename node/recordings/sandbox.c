@@ -77,18 +77,22 @@ static int mourn(struct child *child, bool silent, struct nx_error *err) {
 }
 
 /* Opens the sibling a child asked for and answers. */
-static int serve_sibling(struct child *child, const char *path, struct sandbox_reply *reply) {
+static int serve_sibling(struct nx_recording *recording, struct sandbox_reply *reply) {
+  const struct child *child = recording->state;
   struct nx_error why = {0};
   struct sandbox_reply answer = {.op = SANDBOX_SIBLING};
   _cleanup_fd_ int fd = -1;
   reply->text[sizeof reply->text - 1] = 0;
-  answer.code = nx_recording_open_beside(path, reply->text, &fd, &why);
+  answer.code = nx_recording_note_beside(recording, reply->text, &why);
+  if (!answer.code)
+    answer.code = nx_recording_open_beside(recording->path, reply->text, &fd, &why);
   snprintf(answer.text, sizeof answer.text, "%s", why.text);
   return sandbox_send(child->socket, &answer, sizeof answer, fd);
 }
 
 /* Waits for DONE, serving siblings on the way. */
-static int await(struct child *child, const char *path, struct nx_error *err) {
+static int await(struct nx_recording *recording, struct nx_error *err) {
+  struct child *child = recording->state;
   for (;;) {
     struct sandbox_reply reply;
     struct pollfd ready = {child->socket, POLLIN, 0};
@@ -102,7 +106,7 @@ static int await(struct child *child, const char *path, struct nx_error *err) {
       return mourn(child, false, err);
     if (fd >= 0)
       close(fd);
-    if (reply.op == SANDBOX_SIBLING && serve_sibling(child, path, &reply) == 0)
+    if (reply.op == SANDBOX_SIBLING && serve_sibling(recording, &reply) == 0)
       continue;
     if (reply.op != SANDBOX_DONE)
       return mourn(child, true, err);
@@ -196,7 +200,7 @@ static int read_sandboxed(struct nx_recording *recording, const uint32_t *channe
     request->n = now;
     if (sandbox_send(child->socket, request, sizeof *request, -1) < 0)
       return mourn(child, false, err);
-    int r = await(child, recording->path, err);
+    int r = await(recording, err);
     if (r < 0)
       return r;
     for (size_t c = 0; c < n_channels; c++)
@@ -287,7 +291,7 @@ int nx_recording_open_sandboxed(const char *reader, const char *name,
   r = start(child, reader, path, part, file, err);
   if (r < 0)
     return r;
-  r = await(child, path, err);
+  r = await(recording, err);
   if (r < 0) /* the child's words name the file already; ours do not */
     return err && strstr(err->text, path) ? r : nx_error_prefix(err, r, "%s", path);
   r = take_info(recording, child, err);

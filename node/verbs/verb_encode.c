@@ -72,7 +72,8 @@ static int open_recordings(struct encode_verb *v, struct nx_error *err) {
   if (r == 0)
     r = nx_pool_create(n > 0 ? (size_t)n : 1, &v->pool, err);
   if (r == 0)
-    r = nx_site_data_open_any(&data, &withdrawals, v->choice.plan, v->pool, &v->dataset, err);
+    r = nx_site_data_open_any(v->home, &data, &withdrawals, v->choice.plan, v->pool, &v->dataset,
+                              err);
   return r;
 }
 

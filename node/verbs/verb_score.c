@@ -67,7 +67,7 @@ static int score(const char *home, const struct nx_node_config *config, const ch
   if (r == 0)
     r = nx_withdrawals_read(home, &config->data, &withdrawals, err);
   if (r == 0)
-    r = nx_site_data_open(&config->data, &withdrawals, plan, NULL, &dataset, err);
+    r = nx_site_data_open(home, &config->data, &withdrawals, plan, NULL, &dataset, err);
   if (r < 0)
     return r;
   const struct nx_dataset_summary *summary = nx_dataset_summary(dataset);

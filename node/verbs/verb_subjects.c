@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "node/dataset/cache.h"
 #include "node/node_home.h"
 #include "node/subject_records.h"
 #include "node/verbs/verb.h"
@@ -57,7 +58,7 @@ static int marked(const char *home, const char *only, bool tell_hub, struct nx_e
 static int withdraw(const char *home, const char *const *names, size_t n, bool tell_hub,
                     struct nx_error *err) {
   _cleanup_(nx_withdrawals_finish) struct nx_withdrawals before = {0};
-  char folder[NX_PATH_SIZE];
+  char folder[NX_PATH_SIZE], cache[NX_PATH_SIZE];
   int r = read_list(home, &before, folder, err);
   for (size_t i = 0; !r && i < n; i++) {
     r = nx_withdrawals_add(home, names[i], err);
@@ -70,7 +71,14 @@ static int withdraw(const char *home, const char *const *names, size_t n, bool t
               "same, should one come later\n",
               names[i]);
   }
-  return r < 0 ? r : marked(home, n == 1 ? names[0] : NULL, tell_hub, err);
+  if (!r)
+    r = nx_path_join(cache, home, NX_HOME_CACHE, err);
+  if (r < 0)
+    return r;
+  size_t entries = nx_cache_empty(cache);
+  if (entries)
+    printf("%zu preprocessed recordings removed from %s\n", entries, cache);
+  return marked(home, n == 1 ? names[0] : NULL, tell_hub, err);
 }
 
 static int list(const char *home, struct nx_error *err) {
@@ -143,7 +151,8 @@ const struct nx_verb nx_verb_subjects = {
         "       neurox-node subjects list [--home DIR]\n"
         "       neurox-node subjects used --round N | --model HASH [--home DIR]\n\n"
         "withdraw puts people on HOME/withdrawn. The running node reads the list before every\n"
-        "round: from the next one on they are not even read; no restart is needed. The audit log\n"
+        "round: from the next one on they are not even read; no restart is needed. What was computed\n"
+        "from recordings and kept in HOME/cache is removed. The audit log\n"
         "says that the list changed, and how many are on it, never who.\n"
         "used prints whom a round used, or whose recordings of this site are in a model version\n"
         "(all rounds of its plan up to it), and who of them withdrew since: such a version is\n"

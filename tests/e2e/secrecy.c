@@ -86,9 +86,9 @@ static void make_update(const char *home, uint32_t *id_out, struct nx_encoded *x
   must(nx_path_join(path, home, NX_HOME_CONFIG, &err), &err);
   must(nx_node_config_load(path, &config, &err), &err);
   must(nx_home_read_federation(home, &federation, &err), &err);
-  must(
-      nx_site_data_open(&config->data, &(struct nx_withdrawals){0}, all.plan, NULL, &dataset, &err),
-      &err);
+  must(nx_site_data_open(NULL, &config->data, &(struct nx_withdrawals){0}, all.plan, NULL, &dataset,
+                         &err),
+       &err);
   *id_out = federation->member;
   must(nx_update_compute(NX_ROUND_TRAIN, all.model, dataset, all.plan, all.round - 2,
                          federation->member, NULL, NULL, &update, &err),
