@@ -1,5 +1,6 @@
 #include "common/config.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -87,6 +88,20 @@ int nx_config_line_of(struct nx_bytes text, const char *dotted_key) {
     at += n + (at[n] == '.');
   }
   return line;
+}
+
+int nx_config_wrong(const char *path, const char *dotted_key, struct nx_error *err,
+                    const char *format, ...) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
+  char words[NX_ERROR_TEXT_SIZE];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(words, sizeof words, format, arguments);
+  va_end(arguments);
+  if (nx_file_read(path, NX_CONFIG_CAP, &text, NULL) < 0)
+    return nx_fail(err, NX_E_INVALID, "%s: %s: %s", path, dotted_key, words);
+  return nx_fail(err, NX_E_INVALID, "%s:%d: %s: %s", path,
+                 nx_config_line_of(nx_buffer_view(&text), dotted_key), dotted_key, words);
 }
 
 int nx_config_load(const char *path, const cyaml_schema_value_t *schema, void **value_out,

@@ -19,4 +19,8 @@ int nx_config_load(const char *path, const cyaml_schema_value_t *schema, void **
 /* Line, from 1, of a dotted key ("training.rounds") in a text that parsed, for errors about
  * its value; that of its section where the key is not written down; 1 without either. */
 int nx_config_line_of(struct nx_bytes text, const char *dotted_key);
+/* NX_E_INVALID, "path:12: key: words": the value of a dotted key in the file that was loaded from
+ * there; without the line when there is no such file (yet). */
+int nx_config_wrong(const char *path, const char *dotted_key, struct nx_error *err,
+                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 void nx_config_free(const cyaml_schema_value_t *schema, void *value);

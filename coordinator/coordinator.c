@@ -235,12 +235,15 @@ static void report_turned_away(void) {
   next = nx_clock_monotonic() + 10 * NX_SECOND;
 }
 
-static int keep_retention(struct nx_coordinator *c, struct nx_error *err) {
+/* What cannot be deleted is told and tried again; the rounds go on. */
+static void keep_retention(struct nx_coordinator *c) {
+  struct nx_error why;
   int64_t now = nx_clock_monotonic();
   if (now < c->next_retention)
-    return 0;
+    return;
   c->next_retention = now + RETENTION_EVERY;
-  return nx_retention_pass(c->federation, c->audit, nx_clock_unix(), err);
+  if (nx_retention_pass(c->federation, c->audit, nx_clock_unix(), &why) < 0)
+    NX_LOG(NX_LOG_WARNING, "retention.failed", NX_STR("why", why.text));
 }
 
 /* Main thread alone. A line outlives neither a revocation nor the certificate's own end. */
@@ -257,9 +260,10 @@ static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
   report_turned_away();
   look_at_standing(c);
+  keep_retention(c);
   int r = log_invitations(c, err);
   if (r < 0 || (r = log_revocations(c, err)) < 0 || (r = log_grants(c, err)) < 0 ||
-      (r = nx_coordinator_tend_identity(c, err)) < 0 || (r = keep_retention(c, err)) < 0 ||
+      (r = nx_coordinator_tend_identity(c, err)) < 0 ||
       (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(), &pending, err)) <
           0)
     return r;

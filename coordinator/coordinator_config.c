@@ -7,6 +7,8 @@
 #include "common/size.h"
 #include "coordinator/address.h"
 
+#define UPLOAD_DAYS 14 /* unless the file says otherwise: nobody keeps them for ever unasked */
+
 static const cyaml_strval_t keep[] = {{"round", NX_KEEP_ROUND}, {"run", NX_KEEP_RUN}};
 
 #define TEXT(key, most)                                                                            \
@@ -26,8 +28,8 @@ static const cyaml_schema_field_t fields[] = {
     WHOLE(attempts),
     CYAML_FIELD_ENUM("keep_uploads", CYAML_FLAG_STRICT, struct nx_coordinator_config, keep_uploads,
                      keep, NX_ARRAY_LENGTH(keep)),
-    CYAML_FIELD_UINT("keep_uploads_days", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
-                     keep_uploads_days),
+    CYAML_FIELD_UINT_PTR("keep_uploads_days", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                         struct nx_coordinator_config, keep_uploads_days),
     CYAML_FIELD_UINT("keep_models_days", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
                      keep_models_days),
     CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
@@ -40,18 +42,21 @@ static const cyaml_schema_field_t fields[] = {
 static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct nx_coordinator_config, fields)};
 
+uint32_t nx_coordinator_config_upload_days(const struct nx_coordinator_config *config) {
+  return config->keep_uploads_days ? *config->keep_uploads_days : UPLOAD_DAYS;
+}
+
 static int check_name(const char *path, const char *name, struct nx_error *err) {
   for (const char *at = name; *at; at++)
     if ((unsigned char)*at < 0x20 || *at == '\'' || *at == '\\' || *at == 0x7f)
-      return nx_fail(err, NX_E_INVALID, "%s: name: no quotes, backslashes or control characters",
-                     path);
-  return *name ? 0 : nx_fail(err, NX_E_INVALID, "%s: name: is empty", path);
+      return nx_config_wrong(path, "name", err, "no quotes, backslashes or control characters");
+  return *name ? 0 : nx_config_wrong(path, "name", err, "is empty");
 }
 
 static int check(const char *path, const struct nx_coordinator_config *c, struct nx_error *err) {
   if (c->neurox_coordinator != NX_COORDINATOR_CONFIG_VERSION)
-    return nx_fail(err, NX_E_INVALID, "%s: neurox_coordinator: version %u is not known, only %d",
-                   path, c->neurox_coordinator, NX_COORDINATOR_CONFIG_VERSION);
+    return nx_config_wrong(path, "neurox_coordinator", err, "version %u is not known, only %d",
+                           c->neurox_coordinator, NX_COORDINATOR_CONFIG_VERSION);
   const struct {
     const char *key, *text;
   } addresses[] = {{"address", c->address},
@@ -60,23 +65,23 @@ static int check(const char *path, const struct nx_coordinator_config *c, struct
                    {"enrol_listen", c->enrol_listen}};
   struct nx_address address;
   for (size_t i = 0; i < NX_ARRAY_LENGTH(addresses); i++) {
-    int r = nx_address_parse(addresses[i].text, &address, err);
-    if (r < 0)
-      return nx_error_prefix(err, r, "%s: %s", path, addresses[i].key);
+    struct nx_error why;
+    if (nx_address_parse(addresses[i].text, &address, &why) < 0)
+      return nx_config_wrong(path, addresses[i].key, err, "%s", why.text);
   }
   const struct {
     const char *key;
     uint32_t value, low, high;
   } ranges[] = {{"invitation_hours", c->invitation_hours, 1, 8760},
                 {"certificate_days", c->certificate_days, 1, 3650},
-                {"keep_uploads_days", c->keep_uploads_days, 0, 3650},
+                {"keep_uploads_days", nx_coordinator_config_upload_days(c), 0, 3650},
                 {"keep_models_days", c->keep_models_days, 0, 36500},
                 {"threads", c->threads, 0, 256},
                 {"attempts", c->attempts, 1, 1000}};
   for (size_t i = 0; i < NX_ARRAY_LENGTH(ranges); i++)
     if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high)
-      return nx_fail(err, NX_E_INVALID, "%s: %s is %u: use %u to %u", path, ranges[i].key,
-                     ranges[i].value, ranges[i].low, ranges[i].high);
+      return nx_config_wrong(path, ranges[i].key, err, "%u: use %u to %u", ranges[i].value,
+                             ranges[i].low, ranges[i].high);
   return check_name(path, c->name, err);
 }
 
@@ -129,7 +134,7 @@ static void put(FILE *out, const struct nx_coordinator_config *c) {
       "# line, mode 0600. Without: the systemd credential neurox-passphrase, or the terminal.\n"
       "# passphrase_file: /etc/neurox/passphrase\n",
       c->invitation_hours, c->certificate_days, c->threads, c->attempts, keep[c->keep_uploads].str,
-      c->keep_uploads_days, c->keep_models_days);
+      nx_coordinator_config_upload_days(c), c->keep_models_days);
 }
 
 int nx_coordinator_config_write(const char *path, const struct nx_coordinator_config *config,

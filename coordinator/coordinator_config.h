@@ -29,11 +29,15 @@ struct nx_coordinator_config {
   uint32_t threads;          /* for sums and masks; 0: one per processor */
   uint32_t attempts;         /* of one round, before the run stops and says why */
   enum nx_keep_uploads keep_uploads;
-  uint32_t keep_uploads_days;   /* masked uploads go at the latest after these; 0: keep_uploads */
+  uint32_t *keep_uploads_days;  /* masked uploads go at the latest after these; 0: keep_uploads;
+                                 * NULL: not said, 14 */
   uint32_t keep_models_days;    /* models and sums of past rounds; 0: for ever */
   char *passphrase_file;        /* of a protected identity.key, from the home folder, or NULL */
   uint32_t certificate_seconds; /* instead of certificate_days, when not 0: for drills */
 };
+
+/* keep_uploads_days, or what holds when it is not said. */
+uint32_t nx_coordinator_config_upload_days(const struct nx_coordinator_config *config);
 
 /* NX_E_FORMAT names the file, the line and the key; NX_E_INVALID the key out of range. */
 int nx_coordinator_config_load(const char *path, struct nx_coordinator_config **config_out,

@@ -13,7 +13,7 @@
 #include "coordinator/admin/federation.h"
 #include "crypto/audit_log.h"
 
-/* One pass. Each kind that lost something is one entry, retention.deleted: kind, files, bytes
- * and a digest over the sorted names. */
+/* One pass. Each kind that loses something is one entry, retention.deleted, before it does
+ * (crypto/retention_sweep.h). */
 int nx_retention_pass(struct nx_federation *federation, struct nx_audit_log *audit, int64_t now,
                       struct nx_error *err);

@@ -154,7 +154,7 @@ static int verify(char *const *logs, int n, const struct options *options) {
   struct nx_public_key key;
   struct nx_hash seen_root = {0};
   struct nx_error err = {0};
-  uint64_t seen_n, n_receipts = 0;
+  uint64_t seen_n, n_receipts = 0, n_deleted = 0;
   bool json = options->json;
   int verdict = EXIT_FINE;
   if (options->key && read_key(options->key, &key, &err) < 0) {
@@ -174,11 +174,14 @@ static int verify(char *const *logs, int n, const struct options *options) {
     if (json && i)
       printf(",\n ");
     if (r >= 0 && options->receipts)
-      r = nx_audit_receipts(logs[i], options->receipts, &n_receipts, &err);
+      r = nx_audit_receipts(logs[i], options->receipts, &n_receipts, &n_deleted, &err);
     (json ? print_json : print_verdict)(logs[i], r, &report, &err);
     if (r >= 0 && options->receipts && !json)
       printf("%s: %llu egress receipts, all of them as the log tells\n", options->receipts,
              (unsigned long long)n_receipts);
+    if (r >= 0 && options->receipts && !json && n_deleted)
+      printf("%s: %llu of them were deleted when the site's own period was over, as the log tells\n",
+             options->receipts, (unsigned long long)n_deleted);
     if (r < 0)
       verdict = EXIT_TAMPERED;
   }

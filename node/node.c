@@ -14,11 +14,13 @@
 #include "crypto/certificate.h"
 #include "node/node_private.h"
 #include "node/site_data.h"
+#include "node/site_retention.h"
 #include "proto/rpc/rpc_server.h"
 
 #define MAILBOX_SIZE 1024
 #define IDLE_AFTER (15 * NX_SECOND) /* without a round, before memory is given back */
 #define LOOK_EVERY (5 * NX_SECOND)  /* at what people put into the home: one stat() */
+#define RETENTION_EVERY (3600 * NX_SECOND)
 #define PEM_CAP ((size_t)64 << 10)
 #define LOOK_CAP ((size_t)64 << 20)
 
@@ -280,6 +282,21 @@ static int release_when_idle(struct nx_node *node, struct nx_error *err) {
   return job ? nx_node_start(node, job, err) : nx_fail(err, NX_E_NOMEM, "out of memory");
 }
 
+/* What cannot be deleted is told and tried again; the node goes on. */
+static void keep_retention(struct nx_node *node) {
+  struct nx_participant_progress progress;
+  struct nx_error why;
+  if (nx_clock_monotonic() < node->next_retention)
+    return;
+  node->next_retention = nx_clock_monotonic() + RETENTION_EVERY;
+  if (node->participant)
+    nx_participant_progress(node->participant, &progress);
+  if (nx_site_retention_pass(node->options.home, node->config,
+                             node->participant ? &progress.model : NULL, nx_clock_unix(),
+                             node->audit, &why) < 0)
+    NX_LOG(NX_LOG_WARNING, "retention.failed", NX_STR("why", why.text));
+}
+
 static int on_time(struct nx_node *node, struct nx_error *err) {
   if (nx_clock_monotonic() >= node->deadline) {
     node->deadline = NX_NEVER;
@@ -295,6 +312,7 @@ static int on_time(struct nx_node *node, struct nx_error *err) {
     if (r < 0)
       return r;
   }
+  keep_retention(node);
   int r = nx_node_tend_identity(node, err);
   if (r == 0)
     r = nx_node_look_at_members(node, err);

@@ -9,6 +9,14 @@
 #include "common/modality.h"
 #include "common/size.h"
 
+/* Where keep: says nothing. Masked uploads go like the coordinator's: X25519 under their masks will
+ * not stand for ever. Receipts are what a steward answers from. */
+#define UPLOADS_DAYS 14u
+#define MODELS_DAYS 90u
+#define ANSWERS_DAYS 365u
+#define RECEIPTS_DAYS 0u
+#define DAYS_MOST 36500u
+
 static const cyaml_strval_t broken_files[] = {
     {"stop", NX_BROKEN_STOP},
     {"skip", NX_BROKEN_SKIP},
@@ -48,6 +56,18 @@ static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_END,
 };
 
+#define DAYS(key)                                                                                  \
+  CYAML_FIELD_UINT_PTR(#key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct nx_node_config_keep, \
+                       key)
+
+static const cyaml_schema_field_t keep_fields[] = {
+    DAYS(uploads_days),
+    DAYS(models_days),
+    DAYS(answers_days),
+    DAYS(receipts_days),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t node_fields[] = {
     CYAML_FIELD_UINT("neurox_node", CYAML_FLAG_DEFAULT, struct nx_node_config, neurox_node),
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct nx_node_config, name, 1, 64),
@@ -61,6 +81,7 @@ static const cyaml_schema_field_t node_fields[] = {
     CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                            struct nx_node_config, passphrase_file, 1, NX_PATH_SIZE - 1),
     CYAML_FIELD_MAPPING("data", CYAML_FLAG_DEFAULT, struct nx_node_config, data, data_fields),
+    CYAML_FIELD_MAPPING("keep", CYAML_FLAG_OPTIONAL, struct nx_node_config, keep, keep_fields),
     CYAML_FIELD_STRING_PTR("policy", CYAML_FLAG_POINTER, struct nx_node_config, policy, 1,
                            NX_PATH_SIZE - 1),
     CYAML_FIELD_END,
@@ -75,32 +96,57 @@ static int check_data(const char *path, const struct nx_node_config_data *data,
   enum nx_modality modality;
   enum nx_species species;
   if (data->modality && !nx_modality_from_name(data->modality, &modality))
-    return nx_fail(err, NX_E_INVALID,
-                   "%s: data.modality: '%s': use eeg, meg, ieeg, lfp, spikes, calcium or fmri",
-                   path, data->modality);
+    return nx_config_wrong(path, "data.modality", err,
+                           "'%s': use eeg, meg, ieeg, lfp, spikes, calcium or fmri",
+                           data->modality);
   if (data->species && !nx_species_from_name(data->species, &species))
-    return nx_fail(err, NX_E_INVALID, "%s: data.species: '%s': use human, monkey, rat or mouse",
-                   path, data->species);
+    return nx_config_wrong(path, "data.species", err, "'%s': use human, monkey, rat or mouse",
+                           data->species);
   if (data->n_held_out && data->held_out_fold)
-    return nx_fail(err, NX_E_INVALID,
-                   "%s: data: held_out and held_out_fold are both there; keep one", path);
+    return nx_config_wrong(path, "data.held_out_fold", err,
+                           "held_out and held_out_fold are both there; keep one");
+  return 0;
+}
+
+struct nx_node_days nx_node_config_days(const struct nx_node_config *config) {
+  const struct nx_node_config_keep *keep = &config->keep;
+  return (struct nx_node_days){
+      .uploads = keep->uploads_days ? *keep->uploads_days : UPLOADS_DAYS,
+      .models = keep->models_days ? *keep->models_days : MODELS_DAYS,
+      .answers = keep->answers_days ? *keep->answers_days : ANSWERS_DAYS,
+      .receipts = keep->receipts_days ? *keep->receipts_days : RECEIPTS_DAYS};
+}
+
+static int check_keep(const char *path, const struct nx_node_config *config,
+                      struct nx_error *err) {
+  const struct nx_node_days days = nx_node_config_days(config);
+  const struct {
+    const char *key;
+    uint32_t days;
+  } all[] = {{"keep.uploads_days", days.uploads},
+             {"keep.models_days", days.models},
+             {"keep.answers_days", days.answers},
+             {"keep.receipts_days", days.receipts}};
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(all); i++)
+    if (all[i].days > DAYS_MOST)
+      return nx_config_wrong(path, all[i].key, err, "%u: use 1 to %u days, or 0 for no limit",
+                             all[i].days, DAYS_MOST);
   return 0;
 }
 
 static int check(const char *path, const struct nx_node_config *config, struct nx_error *err) {
   if (config->neurox_node != NX_NODE_CONFIG_VERSION)
-    return nx_fail(err, NX_E_INVALID, "%s: neurox_node: version %u is not known here, only %d",
-                   path, config->neurox_node, NX_NODE_CONFIG_VERSION);
+    return nx_config_wrong(path, "neurox_node", err, "version %u is not known here, only %d",
+                           config->neurox_node, NX_NODE_CONFIG_VERSION);
   const char *colon = strrchr(config->coordinator, ':');
   if (!colon || colon == config->coordinator || !colon[1])
-    return nx_fail(err, NX_E_INVALID, "%s: coordinator: '%s' is not host:port", path,
-                   config->coordinator);
+    return nx_config_wrong(path, "coordinator", err, "'%s' is not host:port", config->coordinator);
   int r = check_data(path, &config->data, err);
-  if (r < 0)
-    return r;
-  if (config->threads > 256)
-    return nx_fail(err, NX_E_INVALID, "%s: threads: %u is outside 0..256", path, config->threads);
-  return 0;
+  if (r == 0)
+    r = check_keep(path, config, err);
+  if (r == 0 && config->threads > 256)
+    r = nx_config_wrong(path, "threads", err, "%u is outside 0..256", config->threads);
+  return r;
 }
 
 /* Before site policies had a file of their own, `policy:` was a section of node.yaml. */
@@ -200,6 +246,19 @@ static void put_data(FILE *out, const struct nx_node_config_data *data) {
           data->cache_mb ? *data->cache_mb : NX_CACHE_MB);
 }
 
+static void put_keep(FILE *out, const struct nx_node_config *config) {
+  const struct nx_node_days days = nx_node_config_days(config);
+  fprintf(out,
+          "\n# How many days things lie in this folder; then they are deleted, which is an entry of\n"
+          "# the audit log. 0: no limit. Log, subject records and ledger never go by themselves.\n"
+          "keep:\n"
+          "  uploads_days: %u      # masked uploads that a round left behind\n"
+          "  models_days: %u       # of past rounds; the present one stays\n"
+          "  answers_days: %u     # what the hub was told of whether the data fit\n"
+          "  receipts_days: %u      # what left (egress); the newest stays\n",
+          days.uploads, days.models, days.answers, days.receipts);
+}
+
 static void put_config(FILE *out, const struct nx_node_config *config) {
   fprintf(out,
           "# What this institution decides about its node. A wrong key is refused with its\n"
@@ -220,6 +279,7 @@ static void put_config(FILE *out, const struct nx_node_config *config) {
   put_quoted(out, config->passphrase_file ? config->passphrase_file : "/etc/neurox/passphrase");
   putc('\n', out);
   put_data(out, &config->data);
+  put_keep(out, config);
   fputs("\n# What may run here, in a file of its own; read again before every round.\npolicy: ",
         out);
   put_quoted(out, config->policy);

@@ -34,6 +34,11 @@ struct nx_node_config_data {
   uint32_t *cache_mb; /* of preprocessed recordings in HOME/cache; 0: off; NULL: NX_CACHE_MB */
 };
 
+/* How many days things lie in the node's folder (site_retention.h); 0: no limit, NULL: not said. */
+struct nx_node_config_keep {
+  uint32_t *uploads_days, *models_days, *answers_days, *receipts_days;
+};
+
 struct nx_node_config {
   uint32_t neurox_node;     /* NX_NODE_CONFIG_VERSION */
   char *name;               /* this member, as the other stewards see it */
@@ -43,6 +48,7 @@ struct nx_node_config {
   uint32_t threads;         /* for training; 0: one per processor */
   char *passphrase_file;    /* what protected keys are opened with, from the node's folder, or NULL */
   struct nx_node_config_data data;
+  struct nx_node_config_keep keep;
   char *policy; /* file with the site's policy, from the node's folder; see site_policy.h */
 };
 
@@ -51,5 +57,10 @@ int nx_node_config_load(const char *path, struct nx_node_config **config_out, st
 /* Writes a commented node.yaml (0600) that loads as `config`; NX_E_EXISTS when there is one. */
 int nx_node_config_write(const char *path, const struct nx_node_config *config,
                          struct nx_error *err);
+/* keep:, and what holds where it says nothing. */
+struct nx_node_days {
+  uint32_t uploads, models, answers, receipts; /* 0: no limit */
+};
+struct nx_node_days nx_node_config_days(const struct nx_node_config *config);
 void nx_node_config_destroy(struct nx_node_config *config); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_node_config *, nx_node_config_destroy)

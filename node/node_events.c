@@ -68,6 +68,7 @@ static int restore(struct nx_node *node, struct nx_error *err) {
   int r = node->n_records ? nx_node_feed(node, &event, err) : 0;
   free(records);
   nx_participant_progress(node->participant, &progress);
+  node->next_retention = 0; /* now it is known which model stays */
   if (r == 0 && node->journal_torn) {
     node->muted_round = progress.last_sealed + 1;
     NX_LOG(NX_LOG_WARNING, "journal.torn", NX_U64("silent_through_round", node->muted_round));

@@ -139,6 +139,7 @@ struct nx_node {
   int64_t deadline;
   int64_t idle_since;      /* NX_NEVER while something goes on */
   int64_t next_look;       /* at what people put into the home */
+  int64_t next_retention;  /* when to look for what has lain here long enough */
   uint64_t muted_round;    /* torn journal: nothing is said in rounds up to this one */
   uint64_t prepared_round; /* of the invitation that was prepared last */
   struct nx_hash prepared; /* its plan */

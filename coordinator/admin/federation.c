@@ -270,7 +270,6 @@ int nx_federation_create(const struct nx_federation_request *request, struct nx_
       .certificate_days = 7,
       .attempts = 20,
       .keep_uploads = NX_KEEP_RUN,
-      .keep_uploads_days = 14,
   };
   return make_home(request->home, request->root, &config, err);
 }

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/size.h"
 #include "crypto/audit_reader.h"
 #include "node/policy/egress.h"
 
@@ -190,18 +192,50 @@ int nx_egress_receipt_find(const char *folder, uint64_t number, const char *audi
   return found ? NX_EGRESS_LOGGED : 0;
 }
 
-int nx_egress_receipt_next(const char *folder, uint64_t *next_out, struct nx_error *err) {
+uint64_t nx_egress_receipt_number(const char *name) {
+  uint64_t number;
+  int used = 0;
+  return sscanf(name, "receipt-%" SCNu64 ".json%n", &number, &used) == 1 && used && !name[used]
+             ? number
+             : 0;
+}
+
+/* Lowest and highest number there; both 0 when there is none. */
+static int bounds(const char *folder, uint64_t *first_out, uint64_t *last_out,
+                  struct nx_error *err) {
   DIR *entries = opendir(folder);
   if (!entries)
     return nx_fail_errno(err, errno, "open folder %s", folder);
-  *next_out = 1;
+  *first_out = *last_out = 0;
   for (struct dirent *entry; (entry = readdir(entries));) {
-    uint64_t number;
-    int used = 0;
-    if (sscanf(entry->d_name, "receipt-%" SCNu64 ".json%n", &number, &used) == 1 && used &&
-        !entry->d_name[used] && number >= *next_out)
-      *next_out = number + 1;
+    uint64_t number = nx_egress_receipt_number(entry->d_name);
+    if (number && (!*first_out || number < *first_out))
+      *first_out = number;
+    *last_out = NX_MAX(*last_out, number);
   }
   closedir(entries);
   return 0;
+}
+
+int nx_egress_receipt_next(const char *folder, uint64_t *next_out, struct nx_error *err) {
+  uint64_t first, last = 0;
+  int r = bounds(folder, &first, &last, err);
+  *next_out = last + 1;
+  return r;
+}
+
+int nx_egress_receipt_old(const char *folder, int64_t before, uint64_t *through_out,
+                          struct nx_error *err) {
+  uint64_t first, last;
+  int r = bounds(folder, &first, &last, err);
+  *through_out = 0;
+  for (uint64_t number = first; r == 0 && number < last; number++) {
+    char path[NX_PATH_SIZE];
+    struct stat status;
+    if ((r = path_of(folder, number, "", path, err)) < 0 || stat(path, &status) ||
+        status.st_mtim.tv_sec * NX_SECOND >= before)
+      break;
+    *through_out = number;
+  }
+  return r;
 }

@@ -41,5 +41,11 @@ int nx_egress_receipt_name(const char *folder, uint64_t number, struct nx_error 
  * removed); NX_EGRESS_LOGGED: there is, and the log has it, as of this round. */
 int nx_egress_receipt_find(const char *folder, uint64_t number, const char *audit_folder,
                            uint64_t *round_out, struct nx_error *err);
+/* The number in a receipt's file name; 0: it is not one's. */
+uint64_t nx_egress_receipt_number(const char *name);
+/* The last of the receipts from the first on that are older than `before` (Unix ns), so that those
+ * that are left have no gap; never the newest one. 0: there is none. */
+int nx_egress_receipt_old(const char *folder, int64_t before, uint64_t *through_out,
+                          struct nx_error *err);
 /* The number behind the last receipt in the folder. */
 int nx_egress_receipt_next(const char *folder, uint64_t *next_out, struct nx_error *err);

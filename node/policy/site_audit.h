@@ -26,6 +26,7 @@
  *   fit.answered        plan, verdict, met, unmet, subjects, recordings (rounded; "" when not told)
  *   withdrawn.told      models, message (how many model versions the hub was told of; SHA-256)
  *   evidence.kept       round, about, first, second
+ *   retention.deleted   kind, files, bytes, before, names (crypto/retention_sweep.h)
  *
  * Every function returns when its entry is on disk. */
 #pragma once

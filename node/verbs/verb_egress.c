@@ -76,6 +76,7 @@ static int take(struct egress_verb *verb, cJSON *receipt) {
 }
 
 static int show_receipts(struct egress_verb *verb, uint64_t next, struct nx_error *err) {
+  bool begun = false; /* before the first one there are those whose time was over */
   for (uint64_t i = 1; i < next; i++) {
     _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
     char name[64], path[NX_PATH_SIZE];
@@ -83,6 +84,14 @@ static int show_receipts(struct egress_verb *verb, uint64_t next, struct nx_erro
     int r = nx_path_join(path, verb->folder, name, err);
     if (r == 0)
       r = nx_file_read(path, RECEIPT_CAP, &bytes, err);
+    if (r == NX_E_NOT_FOUND && !begun)
+      continue;
+    if (!begun && i > 1)
+      fprintf(stderr,
+              "receipts 1 to %" PRIu64 " are not here any more: keep.receipts_days, and "
+              "neurox-audit verify --receipts sees that the log says so\n",
+              i - 1);
+    begun = true;
     if (r == NX_E_NOT_FOUND) {
       fprintf(stderr, "receipt %" PRIu64 " is missing: neurox-audit verify --receipts says more\n",
               i);

@@ -180,6 +180,19 @@ check "after keep_uploads_days they are gone" wait_for 60 swept
 check "models of past rounds too, the last one stays" eval \
   'wait_for 60 logged "retention.deleted.*models" && test -f "$hub/blobs/$newest"'
 check "and the log says what went" logged "retention.deleted.*uploads"
+# At a site, too: what a round left behind, and a model of long ago.
+kill "$(pid_of site-1)"
+wait "$(pid_of site-1)" || true
+mkdir -p "$work/site-1/spool"
+for file in spool/1-1 models/0000; do
+  echo left >"$work/site-1/$file"
+  touch -d '400 days ago' "$work/site-1/$file"
+done
+run_site site-1
+gone_at_site() { ! [ -e "$work/site-1/spool/1-1" ] && ! [ -e "$work/site-1/models/0000" ]; }
+check "a site deletes what its node.yaml keeps no longer" wait_for 60 gone_at_site
+at_site() { "$audit" show "$work/site-1/audit" | grep -q -- "$1"; }
+check "and its log says so" eval 'at_site "retention.deleted.*uploads" && at_site "retention.deleted.*models"'
 
 # ---- the log itself -----------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ static void file_loads_as_it_was_written(void **state) {
   assert_string_equal(read->enrol_listen, written.enrol_listen);
   assert_int_equal(read->attempts, 20);
   assert_int_equal(read->keep_uploads, NX_KEEP_RUN);
+  assert_int_equal(nx_coordinator_config_upload_days(read), 14);
 }
 
 static void shipped_example_loads(void **state) {
@@ -69,7 +70,7 @@ static void wrong_values_are_named(void **state) {
   static const struct {
     const char *from, *to, *word;
   } cases[] = {
-      {"attempts", "attempts: 0", "attempts"},
+      {"attempts", "attempts: 0", ":18: attempts: 0: use 1"},
       {"threads", "threads: 100000", "threads"},
       {"threads", "threads: many", "line"},
       {"keep_uploads", "keep_uploads: forever", ""},

@@ -75,6 +75,24 @@ static void values_out_of_range_are_refused(void **state) {
   refuses("hub.example.org:7443", "hub.example.org", NX_E_INVALID, "host:port");
   refuses("# held_out_fold", "held_out_fold", NX_E_INVALID, "keep one");
   refuses("neurox_node: 1", "neurox_node: 2", NX_E_INVALID, "version 2");
+  refuses("threads: 0", "threads: 300", NX_E_INVALID, "node.yaml:10: threads: 300");
+}
+
+static void periods_of_keeping(void **state) {
+  (void)state;
+  _cleanup_(nx_node_config_destroyp) struct nx_node_config *config = NULL;
+  struct nx_error err = {0};
+  assert_int_equal(load_edited("  uploads_days: 14", "  uploads_days: 3", &config, &err), 0);
+  struct nx_node_days days = nx_node_config_days(config);
+  assert_int_equal(days.uploads, 3);
+  assert_int_equal(days.models, 90);
+  nx_node_config_destroy(nx_steal(&config));
+  /* Left out: not for ever. */
+  assert_int_equal(load_edited("  uploads_days: 14", "  # uploads_days: 14", &config, &err), 0);
+  assert_int_equal(nx_node_config_days(config).uploads, 14);
+  refuses("  models_days: 90", "  models_days: 99999", NX_E_INVALID, "keep.models_days: 99999: use 1");
+  refuses("  models_days: 90", "  model_days: 90", NX_E_FORMAT, "model_days");
+  refuses("  uploads_days: 14", "  audit_days: 14", NX_E_FORMAT, "audit_days");
 }
 
 static void truncated_file_is_refused(void **state) {
@@ -118,6 +136,7 @@ static void what_is_written_loads_again(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(example_loads),
+      cmocka_unit_test(periods_of_keeping),
       cmocka_unit_test(wrong_keys_are_named_with_their_line),
       cmocka_unit_test(section_of_older_files_is_explained),
       cmocka_unit_test(values_out_of_range_are_refused),

@@ -170,7 +170,7 @@ static void half_written_receipts_are_brought_to_an_end(void **state) {
   close_all(f);
   open_all(f);
   assert_true(nx_path_exists(named));
-  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL), 0);
+  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL, NULL), 0);
   assert_int_equal(n, 1);
   path_of(f, "receipt-00000002.json.draft", draft);
   assert_int_equal(nx_file_create(draft, nx_bytes("unknown to the log", 18), 0600, NULL), 0);
@@ -180,7 +180,7 @@ static void half_written_receipts_are_brought_to_an_end(void **state) {
   nx_egress_about(5, 1);
   assert_int_equal(leave_upload(f, 10), 0);
   assert_int_equal(nx_egress_close(f->egress, 5, false, f->log, NULL), 0);
-  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL), 0);
+  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL, NULL), 0);
   assert_int_equal(n, 2);
 }
 
@@ -197,21 +197,21 @@ static void changed_missing_and_added_receipts_are_found(void **state) {
     assert_int_equal(leave_upload(f, 10), 0);
     assert_int_equal(nx_egress_close(f->egress, round, false, f->log, NULL), 0);
   }
-  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL), 0);
+  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL, NULL), 0);
   assert_int_equal(n, 2);
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
   assert_int_equal(nx_file_read(one, 1 << 20, &text, NULL), 0);
   text.data[text.size / 2] ^= 1;
   assert_int_equal(nx_file_replace(one, nx_buffer_view(&text), 0600, NULL), 0);
-  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, &err), NX_E_CRYPTO);
+  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL, &err), NX_E_CRYPTO);
   assert_non_null(strstr(err.text, "receipt 1 is not"));
   assert_int_equal(rename(one, away), 0);
-  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, &err), NX_E_CRYPTO);
+  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL, &err), NX_E_CRYPTO);
   assert_non_null(strstr(err.text, "receipt 1 is missing"));
   text.data[text.size / 2] ^= 1;
   assert_int_equal(nx_file_replace(one, nx_buffer_view(&text), 0600, NULL), 0);
   assert_int_equal(nx_file_replace(two, nx_buffer_view(&text), 0600, NULL), 0);
-  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, &err), NX_E_CRYPTO);
+  assert_int_equal(nx_audit_receipts(f->audit_folder, f->egress_folder, &n, NULL, &err), NX_E_CRYPTO);
   assert_non_null(strstr(err.text, "receipt-00000003"));
 }
 
