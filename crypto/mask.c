@@ -9,7 +9,7 @@
 #include "common/size.h"
 #include "crypto/prg.h"
 
-#define TILE_BYTES ((size_t)65536) /* a kernel's work for each key of a tile counts little */
+#define TILE_BYTES (4 * NX_MASK_TILE) /* a kernel's work for each key of a tile counts little */
 #define BLOCK_TILES 4              /* one task of the pool: balances two threads at 10^6 lanes */
 
 struct entry {
@@ -202,9 +202,23 @@ struct job {
   uint64_t byte; /* position of lanes[0] in the stream */
   size_t size;
   bool wide;
-  void **workspaces; /* one a thread */
+  const struct nx_mask_ahead *ahead; /* of a job of one tile, or NULL */
+  void **workspaces;                 /* one a thread */
   _Atomic bool failed;
 };
+
+/* The first half of the keys fetches one stretch of what is wanted next, the others the second. */
+static void set_ahead(struct nx_prg_call *call, const struct nx_mask_ahead *ahead, size_t key,
+                      size_t n_keys) {
+  size_t half = (n_keys + 1) / 2, which = key < half ? 0 : 1;
+  size_t part = which ? key - half : key, n_parts = which ? n_keys - half : half;
+  size_t begin = ahead->size[which] * part / n_parts;
+  size_t end = ahead->size[which] * (part + 1) / n_parts;
+  if (end == begin)
+    return;
+  call->ahead = (const uint8_t *)ahead->at[which] + begin;
+  call->ahead_size = end - begin;
+}
 
 static void apply_block(void *context, size_t index, size_t worker) {
   struct job *job = context;
@@ -219,7 +233,11 @@ static void apply_block(void *context, size_t index, size_t worker) {
                                  job->lanes + at,
                                  NX_MIN(TILE_BYTES, end - at),
                                  job->wide,
-                                 entry->subtract != 0};
+                                 entry->subtract != 0,
+                                 NULL,
+                                 0};
+      if (job->ahead)
+        set_ahead(&call, job->ahead, k, job->mask->n);
       if (!job->mask->kernel->apply(job->workspaces[worker], &call))
         atomic_store(&job->failed, true);
     }
@@ -233,10 +251,9 @@ static int create_workspaces(struct job *job, size_t n, struct nx_error *err) {
   return 0;
 }
 
-static int apply(const struct nx_mask *mask, void *lanes, uint64_t byte, size_t size, bool wide,
-                 struct nx_pool *pool, struct nx_error *err) {
-  struct job job = {.mask = mask, .lanes = lanes, .byte = byte, .size = size, .wide = wide};
-  size_t n_blocks = (size + BLOCK_TILES * TILE_BYTES - 1) / (BLOCK_TILES * TILE_BYTES);
+static int run(struct job job, struct nx_pool *pool, struct nx_error *err) {
+  const struct nx_mask *mask = job.mask;
+  size_t n_blocks = (job.size + BLOCK_TILES * TILE_BYTES - 1) / (BLOCK_TILES * TILE_BYTES);
   size_t n_workers = pool && n_blocks > 1 ? nx_pool_threads(pool) : 1;
   void *one = NULL;
   _cleanup_free_ void **many = n_workers > 1 ? calloc(n_workers, sizeof *many) : NULL;
@@ -258,10 +275,26 @@ static int apply(const struct nx_mask *mask, void *lanes, uint64_t byte, size_t 
 
 int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
                       struct nx_pool *pool, struct nx_error *err) {
-  return apply(mask, lanes, 4 * first, 4 * n, false, pool, err);
+  return run((struct job){.mask = mask, .lanes = (uint8_t *)lanes, .byte = 4 * first, .size = 4 * n},
+             pool, err);
 }
 
 int nx_mask_apply_u64(const struct nx_mask *mask, uint64_t *lanes, uint64_t first, size_t n,
                       struct nx_pool *pool, struct nx_error *err) {
-  return apply(mask, lanes, 8 * first, 8 * n, true, pool, err);
+  return run((struct job){.mask = mask,
+                          .lanes = (uint8_t *)lanes,
+                          .byte = 8 * first,
+                          .size = 8 * n,
+                          .wide = true},
+             pool, err);
+}
+
+int nx_mask_apply_u32_ahead(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
+                            const struct nx_mask_ahead *ahead, struct nx_error *err) {
+  return run((struct job){.mask = mask,
+                          .lanes = (uint8_t *)lanes,
+                          .byte = 4 * first,
+                          .size = 4 * n,
+                          .ahead = n <= NX_MASK_TILE ? ahead : NULL},
+             NULL, err);
 }

@@ -72,6 +72,15 @@ int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t firs
                       struct nx_pool *pool, struct nx_error *err);
 int nx_mask_apply_u64(const struct nx_mask *mask, uint64_t *lanes, uint64_t first, size_t n,
                       struct nx_pool *pool, struct nx_error *err);
+/* The same on one thread, of at most NX_MASK_TILE lanes; meanwhile two stretches of memory that
+ * are wanted next come toward the cache (a hint; either may be empty). */
+#define NX_MASK_TILE ((size_t)16384)
+struct nx_mask_ahead {
+  const void *at[2];
+  size_t size[2]; /* bytes */
+};
+int nx_mask_apply_u32_ahead(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
+                            const struct nx_mask_ahead *ahead, struct nx_error *err);
 
 /* "evp", "vaes256" or "vaes512": what masks made from now on will use. */
 const char *nx_mask_kernel(void);

@@ -38,6 +38,26 @@ static uint32_t *in_place(const struct job *job, size_t at) {
   return NULL;
 }
 
+/* What the piece after this one reads and writes, as far as it is in memory and not in scratch. */
+static struct nx_mask_ahead next_piece(const struct job *job, size_t at) {
+  const struct nx_upload_layout *layout = &job->upload->layout;
+  struct nx_mask_ahead next = {0};
+  at += NX_QUANTIZE_PIECE;
+  if (at >= layout->n_lanes)
+    return next;
+  size_t n = NX_MIN(NX_QUANTIZE_PIECE, layout->n_lanes - at);
+  next.at[1] = job->out + at / 8 * layout->ring_bits;
+  next.size[1] = n / 8 * layout->ring_bits;
+  if (!job->blocks) {
+    next.at[0] = job->encoded + at;
+    next.size[0] = n * sizeof *job->encoded;
+  } else if (!job->floats && at < job->blocks->n) {
+    next.at[0] = job->blocks->values + at;
+    next.size[0] = NX_MIN(n, job->blocks->n - at) * sizeof *job->blocks->values;
+  }
+  return next;
+}
+
 /* One piece, lanes at..at+n of the upload, while it is in the cache. */
 static void mask_piece(struct job *job, size_t index, size_t piece, const float *floats,
                        size_t worker) {
@@ -50,7 +70,8 @@ static void mask_piece(struct job *job, size_t index, size_t piece, const float 
     job->n_clamped += nx_quantize_piece(job->blocks, index, piece, floats, lanes);
   else
     memcpy(lanes, job->encoded + at, n * sizeof *lanes);
-  int r = nx_mask_apply_u32(job->upload->mask, lanes, at, n, NULL, NULL);
+  const struct nx_mask_ahead next = next_piece(job, at);
+  int r = nx_mask_apply_u32_ahead(job->upload->mask, lanes, at, n, &next, NULL);
   if (r < 0)
     job->failure = r;
   if (!direct)

@@ -17,6 +17,9 @@ struct nx_prg_call {
   void *lanes; /* unaligned; u32 or u64 little-endian as `wide` says */
   size_t size; /* bytes */
   bool wide, subtract;
+  /* Wanted in the cache soon: a kernel may fetch it meanwhile, since AES leaves memory idle. */
+  const uint8_t *ahead; /* NULL for nothing */
+  size_t ahead_size;
 };
 
 struct nx_prg_kernel {

@@ -82,7 +82,23 @@ struct cursor {
   uint8_t *lanes;
   size_t size;
   uint64_t byte;
+  const uint8_t *ahead, *ahead_end;
+  size_t ahead_step; /* of each group of MOST registers, bytes */
 };
+
+#define CACHE_LINE 64
+
+/* As much of what is wanted next as is this group's part of it. */
+static inline void fetch_ahead(struct cursor *at) {
+  const uint8_t *end = at->ahead + at->ahead_step;
+  if (at->ahead == at->ahead_end)
+    return;
+  if (end > at->ahead_end)
+    end = at->ahead_end;
+  for (; at->ahead < end; at->ahead += CACHE_LINE)
+    _mm_prefetch((const char *)at->ahead, _MM_HINT_T1);
+  at->ahead = end;
+}
 
 static inline void advance(struct cursor *at, size_t n) {
   at->lanes += n;
@@ -183,8 +199,10 @@ run_by_table(struct workspace *w, const struct nx_prg_call *call, const struct r
     const __m256i constant = row_constant(w, keys, call->stream, row);
     const __m256i *table = w->table + at->byte / 16 % ROW_BLOCKS / 2;
     const __m256i *end = w->table + ROW_BLOCKS / 2;
-    for (; end - table >= MOST && at->size >= 32 * MOST; table += MOST)
+    for (; end - table >= MOST && at->size >= 32 * MOST; table += MOST) {
+      fetch_ahead(at);
       run_group(table, MOST, constant, keys, at, wide, subtract);
+    }
     for (; table < end && at->size >= 32 * FEW; table += FEW)
       run_group(table, FEW, constant, keys, at, wide, subtract);
   }
@@ -193,7 +211,12 @@ run_by_table(struct workspace *w, const struct nx_prg_call *call, const struct r
 __attribute__((always_inline)) static inline void
 run(struct workspace *w, const struct nx_prg_call *call, bool wide, bool subtract) {
   struct round_keys keys;
-  struct cursor at = {call->lanes, call->size, call->byte};
+  struct cursor at = {call->lanes, call->size, call->byte, call->ahead, call->ahead, 0};
+  if (call->ahead) {
+    const size_t n_groups = call->size / (32 * MOST) + 1;
+    at.ahead_end += call->ahead_size;
+    at.ahead_step = (call->ahead_size / n_groups / CACHE_LINE + 1) * CACHE_LINE;
+  }
   for (int r = 0; r < 15; r++)
     keys.k[r] = _mm256_broadcastsi128_si256(
         _mm_loadu_si128((const __m128i *)(const void *)(call->schedule + 16 * r)));

@@ -441,13 +441,28 @@ static void bench_case(struct bench *bench, struct scenario s, const struct flow
           8e-6 * (double)s.d);
 }
 
+/* All cases, or those named N:D on the command line. */
+static bool wanted(int argc, char **argv, uint32_t n, size_t d) {
+  char name[64];
+  snprintf(name, sizeof name, "%u:%zu", n, d);
+  for (int i = 1; i < argc; i++)
+    if (!strcmp(argv[i], name))
+      return true;
+  return argc < 2;
+}
+
+static void check_arguments(int argc, char **argv) {
+  for (int i = 1; i < argc; i++)
+    if (strspn(argv[i], "0123456789:") != strlen(argv[i]) || !strchr(argv[i], ':'))
+      bench_fail("unknown option %s: a case is NODES:PARAMETERS, as 5:10000000", argv[i]);
+}
+
 int main(int argc, char **argv) {
   static const uint32_t sizes[] = {5, 10, 20, 50, 100};
   static const size_t lengths[] = {1000000, 10000000, 100000000};
   static struct flower flower;
-  struct bench *bench = bench_begin("secagg", "", &argc, argv);
-  if (argc > 1)
-    bench_fail("unknown option %s", argv[1]);
+  struct bench *bench = bench_begin("secagg", "[NODES:PARAMETERS…]", &argc, argv);
+  check_arguments(argc, argv);
   verify("evp");
   verify("auto");
   printf("masks by %s; verified: unmasked sums equal plain sums\n", nx_mask_kernel());
@@ -457,6 +472,8 @@ int main(int argc, char **argv) {
     for (size_t k = 0; k < 3; k++)
       for (size_t i = 0; i < 5; i++) {
         if ((k == 2 && sizes[i] != 10) || (bench_is_quick(bench) && (k > 0 || sizes[i] > 20)))
+          continue;
+        if (!wanted(argc, argv, sizes[i], lengths[k]))
           continue;
         bench_case(bench, (struct scenario){sizes[i], lengths[k], 0, threads}, &flower);
       }

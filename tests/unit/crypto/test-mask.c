@@ -115,6 +115,31 @@ static void any_piece_equals_the_same_piece_of_the_whole(void **state) {
   }
 }
 
+/* What is fetched meanwhile is only looked at: the lanes are the same, it stays as it was. */
+static void fetching_ahead_changes_nothing(void **state) {
+  (void)state;
+  static uint32_t plain[NX_MASK_TILE], ahead[NX_MASK_TILE];
+  static uint8_t next[2][70000], before[sizeof next];
+  struct nx_rng rng;
+  nx_rng_init(&rng, 7, 7);
+  fill_bytes(next, sizeof next, 2);
+  memcpy(before, next, sizeof next);
+  for (int i = 0; i < 200; i++) {
+    _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key((uint8_t)i, i % 2);
+    size_t first = nx_rng_below(&rng, 100000), n = nx_rng_below(&rng, NX_MASK_TILE + 1);
+    struct nx_mask_ahead wanted = {{NULL, NULL}, {0, 0}};
+    for (int k = 0; k < 2; k++) /* up to the array's very end */
+      if ((wanted.size[k] = nx_rng_below(&rng, sizeof next[k] + 1)))
+        wanted.at[k] = next[k] + sizeof next[k] - wanted.size[k];
+    memset(plain, 0, sizeof plain);
+    memset(ahead, 0, sizeof ahead);
+    assert_int_equal(nx_mask_apply_u32(mask, plain, first, n, NULL, NULL), 0);
+    assert_int_equal(nx_mask_apply_u32_ahead(mask, ahead, first, n, &wanted, NULL), 0);
+    assert_memory_equal(plain, ahead, sizeof plain);
+  }
+  assert_memory_equal(before, next, sizeof next);
+}
+
 static void subtracting_undoes_adding(void **state) {
   (void)state;
   uint32_t lanes[1000], before[1000];
@@ -239,6 +264,7 @@ int main(void) {
       cmocka_unit_test(keystream_is_aes_256_ctr_at_its_place),
       cmocka_unit_test(kernels_agree_on_every_length_and_offset),
       cmocka_unit_test(any_piece_equals_the_same_piece_of_the_whole),
+      cmocka_unit_test(fetching_ahead_changes_nothing),
       cmocka_unit_test(subtracting_undoes_adding),
       cmocka_unit_test(masks_cancel_in_the_sum_of_any_survivors),
       cmocka_unit_test(a_peer_of_low_order_is_refused),
