@@ -24,7 +24,8 @@ struct nx_coordinator;
 
 /* One RPC in progress. Shared by its transport thread and the threads that serve it: whoever
  * holds it has a reference. After a message arrived, nobody touches it but the thread that
- * the message was posted to, until that thread asks for the next one. */
+ * the message was posted to, until that thread asks for the next one. (The chunks of an upload
+ * all go to one thread, in order; a few of them may wait there.) */
 struct nx_stream {
   atomic_uint references;
   struct nx_coordinator *coordinator;
@@ -46,6 +47,8 @@ struct nx_stream {
   struct nx_buffer header;
   struct nx_upload_header announced;
   struct nx_upload_writer *writer;
+  atomic_uint ahead; /* chunks that wait for the files thread */
+  bool over;         /* committed or refused: what still comes is passed over */
 
   /* Something being fetched: files thread. */
   struct nx_blob_file blob;

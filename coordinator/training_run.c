@@ -403,6 +403,10 @@ int nx_training_run_check_upload(struct nx_training_run *run, uint32_t member,
   return r;
 }
 
+struct nx_ring_sum *nx_training_run_sum(struct nx_training_run *run) {
+  return run->sum;
+}
+
 int nx_training_run_uploaded(struct nx_training_run *run, uint32_t member, struct nx_bytes header,
                              uint64_t bytes, const struct nx_hash *root, int64_t now,
                              struct nx_error *err) {

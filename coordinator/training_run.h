@@ -65,6 +65,8 @@ int nx_training_run_check_upload(struct nx_training_run *run, uint32_t member,
                                  struct nx_bytes header, const struct nx_upload_spool **spool_out,
                                  struct nx_upload_header *header_out, int64_t now,
                                  struct nx_error *err);
+/* What it is added to while it comes in; the writer holds on to it. NULL between attempts. */
+struct nx_ring_sum *nx_training_run_sum(struct nx_training_run *run);
 /* It is whole and on disk. */
 int nx_training_run_uploaded(struct nx_training_run *run, uint32_t member, struct nx_bytes header,
                              uint64_t bytes, const struct nx_hash *root, int64_t now,

@@ -3,15 +3,17 @@
  *   node                    transport      round thread             files thread
  *    header ───────────────► copy ───────► may it? which spool? ─┐
  *    ◄── what is held of it (protocol 2, an upload that broke) ───┤
- *    chunk, chunk, … ──────► copy ─────────────────────────────► write, hash
+ *    chunk, chunk, … ──────► copy ─────────────────────────────► write, hash, add to the sum
  *                                          into the round ◄───── whole, on disk
  *    ◄──────────────────────────────────── receipt
  *
- * The next message is asked for when the one before is dealt with, so an upload in progress
- * holds one chunk. */
+ * The next chunk is asked for while at most CHUNKS_AHEAD wait to be dealt with: TLS goes on
+ * while files are written, and an upload in progress holds a few chunks. */
 #include <stdlib.h>
 
 #include "coordinator/coordinator_internal.h"
+
+#define CHUNKS_AHEAD 4
 
 static void acknowledge(struct nx_stream *stream) {
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
@@ -85,9 +87,11 @@ static int write_chunk(struct nx_stream *stream, struct nx_bytes bytes, struct n
 
 static void take_chunk(struct nx_coordinator *c, struct nx_stream *stream, struct nx_bytes bytes) {
   struct nx_error err = {0};
-  if (atomic_load(&stream->closed) || !nx_stream_is_welcome(stream))
-    return;
+  if (stream->over || atomic_load(&stream->closed) || !nx_stream_is_welcome(stream))
+    return; /* and after a few more no other is asked for */
   int r = write_chunk(stream, bytes, &err);
+  stream->over = r != 0;
+  atomic_fetch_sub(&stream->ahead, 1);
   if (r == 0) {
     nx_rpc_call_receive(stream->call);
   } else if (r == 1) {
@@ -161,7 +165,8 @@ static void take_header(struct nx_coordinator *c, struct nx_stream *stream, stru
     return;
   }
   if (r == 0)
-    r = nx_upload_writer_create(spool, stream->member, &stream->writer, &err);
+    r = nx_upload_writer_create(spool, stream->member, nx_training_run_sum(c->run), &stream->writer,
+                                &err);
   if (r == 0 && resume)
     nx_task_post(c->files_box, stream, nx_bytes(NULL, 0), take_up);
   else if (r == 0)
@@ -174,11 +179,14 @@ static void take_header(struct nx_coordinator *c, struct nx_stream *stream, stru
 
 static void on_message(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
   struct nx_stream *stream = context;
-  (void)call;
-  if (stream->writer)
-    nx_task_post(stream->coordinator->files_box, stream, message, take_chunk);
-  else
+  if (!stream->writer) {
     nx_task_post(stream->coordinator->round_box, stream, message, take_header);
+    return;
+  }
+  bool more = atomic_fetch_add(&stream->ahead, 1) + 1 < CHUNKS_AHEAD;
+  nx_task_post(stream->coordinator->files_box, stream, message, take_chunk);
+  if (more)
+    nx_rpc_call_receive(call);
 }
 
 enum nx_rpc_status nx_upload_open(void *context, struct nx_rpc_call *call,

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "common/size.h"
+#include "coordinator/aggregate/ring_sum.h"
 
 #define NAME_SIZE 32
 #define PIECE ((size_t)64 << 10)
+#define WINDOW ((uint64_t)8 << 20) /* bytes that are sent on to the disk at a time */
 
 static int path_of(const struct nx_upload_spool *spool, uint32_t member, const char *ending,
                    char out[NX_PATH_SIZE], struct nx_error *err) {
@@ -116,7 +118,8 @@ struct nx_upload_writer {
   int fd;
   uint64_t size;
   char part[NX_PATH_SIZE];
-  struct nx_sha256 tile; /* of the tile that is coming in */
+  struct nx_ring_stream *stream; /* what adds the tiles to a sum; NULL: nothing does */
+  uint8_t *tile;                 /* one that has come in part */
   size_t n_leaves;
   struct nx_hash *leaves; /* [n_tiles] */
   bool taken_up;          /* and nothing written since */
@@ -127,7 +130,8 @@ struct nx_upload_writer {
 static atomic_uint serial;
 
 int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
-                            struct nx_upload_writer **writer_out, struct nx_error *err) {
+                            struct nx_ring_sum *sum, struct nx_upload_writer **writer_out,
+                            struct nx_error *err) {
   char whole[NX_PATH_SIZE];
   int r = path_of(spool, member, "", whole, err);
   if (r < 0)
@@ -141,34 +145,59 @@ int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member
     return nx_fail(err, NX_E_NOMEM, "spool upload");
   writer->spool = *spool, writer->member = member, writer->fd = -1;
   writer->leaves = calloc(spool->n_tiles, sizeof *writer->leaves);
-  if (!writer->leaves)
+  writer->tile = malloc(nx_upload_tile_size(spool->layout.ring_bits));
+  if (!writer->leaves || !writer->tile)
     return nx_fail(err, NX_E_NOMEM, "spool upload");
   char ending[NAME_SIZE];
   snprintf(ending, sizeof ending, ".%u.part", atomic_fetch_add(&serial, 1));
   if ((r = path_of(spool, member, ending, writer->part, err)) < 0)
     return r;
-  writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  writer->fd = open(writer->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (writer->fd < 0)
     return nx_fail_errno(err, errno, "create %s", writer->part);
+  if (sum && (r = nx_ring_stream_begin(sum, member, writer->fd, &writer->stream, err)) < 0)
+    return r;
   *writer_out = nx_steal(&writer);
   return 0;
 }
 
-/* Feeds the leaf hashes: H(0x00 | tile), tile by tile (RFC 9162). */
-static void hash_tiles(struct nx_upload_writer *writer, struct nx_bytes bytes) {
+/* One whole tile: its leaf hash, H(0x00 | tile) (RFC 9162), and into the sum. */
+static void take_tile(struct nx_upload_writer *writer, struct nx_bytes bytes) {
+  struct nx_hash *leaf = &writer->leaves[writer->n_leaves++];
+  *leaf = nx_merkle_leaf(bytes);
+  if (writer->stream && !nx_ring_stream_add(writer->stream, bytes.data, leaf)) {
+    nx_ring_stream_end(writer->stream, false);
+    writer->stream = NULL;
+  }
+}
+
+static void take_tiles(struct nx_upload_writer *writer, struct nx_bytes bytes) {
   size_t full = nx_upload_tile_size(writer->spool.layout.ring_bits);
   while (bytes.size) {
     size_t inside = writer->size % full;
-    if (!inside) {
-      nx_sha256_init(&writer->tile);
-      nx_sha256_update(&writer->tile, "", 1);
-    }
-    size_t n = NX_MIN(full - inside, bytes.size);
-    nx_sha256_update(&writer->tile, bytes.data, n);
+    size_t want = NX_MIN(full - inside, writer->spool.size - (size_t)writer->size);
+    size_t n = NX_MIN(want, bytes.size);
+    if (inside || n < want)
+      memcpy(writer->tile + inside, bytes.data, n);
     writer->size += n;
+    if (n == want)
+      take_tile(writer, nx_bytes(inside ? writer->tile : bytes.data, inside + n));
     bytes.data += n, bytes.size -= n;
-    if (inside + n == full || writer->size == writer->spool.size)
-      writer->leaves[writer->n_leaves++] = nx_sha256_final(&writer->tile);
+  }
+}
+
+/* Full windows begin their way to the disk now. What is summed already is not read again soon:
+ * two windows on, its pages serve for what comes next. Only hints; the commit syncs. */
+static void send_on(const struct nx_upload_writer *writer, uint64_t before) {
+  for (uint64_t end = (before / WINDOW + 1) * WINDOW; end <= writer->size; end += WINDOW) {
+    sync_file_range(writer->fd, (off_t)(end - WINDOW), (off_t)WINDOW, SYNC_FILE_RANGE_WRITE);
+    if (!writer->stream || end < 2 * WINDOW)
+      continue;
+    off_t done = (off_t)(end - 2 * WINDOW);
+    sync_file_range(writer->fd, done, (off_t)WINDOW,
+                    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                        SYNC_FILE_RANGE_WAIT_AFTER);
+    posix_fadvise(writer->fd, done, (off_t)WINDOW, POSIX_FADV_DONTNEED);
   }
 }
 
@@ -228,13 +257,15 @@ static int copy_beginning(struct nx_upload_writer *writer, int from, uint64_t si
     struct nx_bytes bytes = nx_bytes(piece, (size_t)n);
     nx_sha256_update(hash, bytes.data, bytes.size);
     if ((r = write_all(writer->fd, bytes, writer->part, err)) == 0)
-      hash_tiles(writer, bytes);
+      take_tiles(writer, bytes);
   }
   return r;
 }
 
 /* As if nothing had come. */
 static int begin_again(struct nx_upload_writer *writer, struct nx_error *err) {
+  if (writer->stream)
+    nx_ring_stream_begin_again(writer->stream);
   if (ftruncate(writer->fd, 0) || lseek(writer->fd, 0, SEEK_SET) < 0)
     return nx_fail_errno(err, errno, "write %s", writer->part);
   writer->size = 0;
@@ -274,9 +305,12 @@ int nx_upload_writer_write(struct nx_upload_writer *writer, uint64_t offset, str
   if (bytes.size > writer->spool.size - writer->size)
     return nx_fail(err, NX_E_LIMIT, "upload of member %u is longer than the plan's %zu bytes",
                    writer->member, writer->spool.size);
+  uint64_t before = writer->size;
   int r = write_all(writer->fd, bytes, writer->part, err);
-  if (r == 0)
-    hash_tiles(writer, bytes);
+  if (r == 0) {
+    take_tiles(writer, bytes);
+    send_on(writer, before);
+  }
   return r;
 }
 
@@ -320,6 +354,7 @@ int nx_upload_writer_commit(struct nx_upload_writer *writer, const struct nx_has
   }
   int r = settle(writer, err);
   if (r == 0) {
+    nx_ring_stream_end(nx_steal(&writer->stream), true);
     writer->part[0] = 0;
     forget_kept(writer);
   }
@@ -330,6 +365,7 @@ void nx_upload_writer_destroy(struct nx_upload_writer *writer) {
   if (!writer)
     return;
   char kept[NX_PATH_SIZE];
+  nx_ring_stream_end(writer->stream, false);
   if (writer->fd >= 0)
     close(writer->fd);
   if (writer->fd >= 0 && writer->part[0]) {
@@ -339,6 +375,7 @@ void nx_upload_writer_destroy(struct nx_upload_writer *writer) {
       unlink(writer->part);
   }
   free(writer->leaves);
+  free(writer->tile);
   free(writer);
 }
 

@@ -5,9 +5,11 @@
  *                          ID.N.part    one that is coming in
  *                          ID.kept      what came of one before its stream broke
  *
- * Bytes are hashed as they come, tile by tile, so that an upload of any size takes a few
- * kilobytes of memory. What lies here is noise without the masks. A spool is shared by
- * threads that write or read different members; creation and deletion by one thread. */
+ * Bytes are hashed as they come, tile by tile, and may be added to a sum right then, so that an
+ * upload of any size takes a few kilobytes of memory. They are on their way to the disk while
+ * more come, so that the sync that a commit waits for is short. What lies here is noise without the
+ * masks. A spool is shared by threads that write or read different members; creation and deletion
+ * by one thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,12 +38,14 @@ int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint
 /* --- one upload coming in ----------------------------------------------------------- */
 
 struct nx_upload_writer;
+struct nx_ring_sum;
 
-/* Several streams of one member may come in at once; the first that is whole counts. The
- * spool is copied. NX_E_EXISTS when the member's upload is whole
- * (compare its root: nx_upload_spool_root). */
+/* sum: of this spool, to which tiles are added as they come (ring_sum.h); NULL: none. Several
+ * streams of one member may come in at once; the first that is whole counts. The spool is copied.
+ * NX_E_EXISTS when the member's upload is whole (compare its root: nx_upload_spool_root). */
 int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
-                            struct nx_upload_writer **writer_out, struct nx_error *err);
+                            struct nx_ring_sum *sum, struct nx_upload_writer **writer_out,
+                            struct nx_error *err);
 /* Takes over what an earlier stream of the member brought, up to the last whole tile but never
  * everything: *held_out bytes whose SHA-256 is in *hash_out. The sender compares that with its own
  * and goes on from there, or begins again at 0; what was kept is believed by nobody else. Before

@@ -4,16 +4,18 @@
  *   bytes   the stream alone                     limit: TLS 1.3 by OpenSSL over one socket
  *   whole   decoded, hashed into its Merkle tree, spooled to disk, added to the ring sum
  *
- *     bench-transport [--json FILE] [--quick] [--mib N] [--runs N]
+ *     bench-transport [--json FILE] [--quick] [--mib N] [--runs N] [--stage bytes|whole]
  *
  * A stream's SHA-256 is compared at both ends first; in `whole` the spool checks every upload
  * against the root that the sender computed, and the sum is compared lane by lane. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +30,7 @@
 #include "tests/support/tls_fixture.h"
 
 #define RUNS_MAX 16
+#define CHUNKS_AHEAD 4 /* as in coordinator/upload_service.c */
 
 static struct tls_fixture tls;
 static size_t upload_bytes;
@@ -69,6 +72,7 @@ struct intake {
   struct nx_arena *arena;
   struct nx_upload_writer *writer;
   struct nx_hash root;
+  atomic_uint ahead; /* messages that wait for the thread that writes files */
 };
 
 struct receiver {
@@ -125,6 +129,7 @@ static void take_part(struct intake *intake, struct nx_rpc_call *call, struct nx
     memcpy(intake->root.bytes, part.header.data, sizeof intake->root.bytes);
   else
     must(nx_upload_writer_write(intake->writer, part.offset, part.data, &err), &err);
+  atomic_fetch_sub(&intake->ahead, 1);
   nx_rpc_call_receive(call);
 }
 
@@ -166,7 +171,11 @@ static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_byte
 }
 
 static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
-  post(context, call, message, false);
+  struct intake *intake = context;
+  bool more = atomic_fetch_add(&intake->ahead, 1) + 1 < CHUNKS_AHEAD;
+  post(intake, call, message, false);
+  if (more)
+    nx_rpc_call_receive(call);
 }
 
 static void on_parts_end(void *context, struct nx_rpc_call *call) {
@@ -219,7 +228,8 @@ static enum nx_rpc_status open_whole(void *context, struct nx_rpc_call *call,
   struct nx_error err = {0};
   (void)context, (void)text;
   must(nx_arena_create((size_t)4 << 20, &intake->arena, &err), &err);
-  must(nx_upload_writer_create(&receiver.spool, ++receiver.next_member, &intake->writer, &err),
+  must(nx_upload_writer_create(&receiver.spool, ++receiver.next_member, receiver.sum,
+                               &intake->writer, &err),
        &err);
   *out = handlers;
   *call_context = intake;
@@ -260,6 +270,7 @@ static void receive(int stop, int port_out, bool whole) {
   static const struct nx_rpc_method methods[] = {
       {"/bench/Bytes", open_bytes}, {"/bench/Hashed", open_hashed}, {"/bench/Whole", open_whole}};
   char end;
+  mallopt(M_ARENA_MAX, 2); /* as the coordinator does */
   if (whole)
     prepare_whole();
   struct nx_rpc_server *server = tls_serve(&tls, "127.0.0.1:0", methods, 3, NULL);
@@ -553,6 +564,7 @@ static struct nx_hash repeated_root(const uint8_t *pattern) {
 struct settings {
   size_t mib;
   int runs;
+  const char *stage; /* NULL: all */
 };
 
 static struct settings settings_of(int argc, char **argv, bool quick) {
@@ -562,12 +574,18 @@ static struct settings settings_of(int argc, char **argv, bool quick) {
       settings.mib = strtoul(argv[i + 1], NULL, 10);
     else if (!strcmp(argv[i], "--runs"))
       settings.runs = atoi(argv[i + 1]);
+    else if (!strcmp(argv[i], "--stage"))
+      settings.stage = argv[i + 1];
     else
       argc = 0;
   }
+  if (settings.stage && strcmp(settings.stage, "bytes") && strcmp(settings.stage, "whole"))
+    argc = 0;
   if (argc % 2 == 0 || settings.mib < 1 || settings.mib > 4096 || settings.runs < 1 ||
       settings.runs > RUNS_MAX) {
-    fprintf(stderr, "bench-transport: --mib takes 1 to 4096, --runs 1 to %d\n", RUNS_MAX);
+    fprintf(stderr,
+            "bench-transport: --mib takes 1 to 4096, --runs 1 to %d, --stage bytes or whole\n",
+            RUNS_MAX);
     exit(2);
   }
   return settings;
@@ -583,6 +601,10 @@ static const struct stage {
               {"whole", "/bench/Whole", NX_CHUNK_SIZE, true}};
 
 #define STAGES (sizeof stages / sizeof *stages)
+
+static bool is_wanted(const struct settings *settings, const struct stage *stage) {
+  return !settings->stage || !strcmp(settings->stage, stage->name);
+}
 
 /* Each stage's run has one of the limit right before it: a machine that is busy otherwise
  * weighs on both. The ratio is of the medians. */
@@ -605,7 +627,8 @@ static void time_stage(struct bench *bench, const struct stage *stage, const str
 }
 
 int main(int argc, char **argv) {
-  struct bench *bench = bench_begin("transport", "[--mib N] [--runs N]", &argc, argv);
+  struct bench *bench =
+      bench_begin("transport", "[--mib N] [--runs N] [--stage bytes|whole]", &argc, argv);
   const struct settings settings = settings_of(argc, argv, bench_is_quick(bench));
   struct process receivers[STAGES];
   signal(SIGPIPE, SIG_IGN);
@@ -618,9 +641,11 @@ int main(int argc, char **argv) {
     pattern[i] = pattern_byte(i);
   struct process raw = start_process(raw_receive, false);
   for (size_t i = 0; i < STAGES; i++) /* one each, so that peaks are apart */
-    receivers[i] = start_process(receive, stages[i].whole);
+    if (is_wanted(&settings, &stages[i]))
+      receivers[i] = start_process(receive, stages[i].whole);
   for (size_t i = 0; i < STAGES; i++)
-    time_stage(bench, &stages[i], &raw, &receivers[i], pattern, settings.runs);
+    if (is_wanted(&settings, &stages[i]))
+      time_stage(bench, &stages[i], &raw, &receivers[i], pattern, settings.runs);
   raw_upload(raw.port, pattern, 0, 1);
   close(raw.stop);
   waitpid(raw.id, NULL, 0);

@@ -644,7 +644,7 @@ static size_t go_on_at(struct nx_upload_writer *writer, struct nx_bytes bytes) {
 static int spool_upload(struct sim *sim, const struct sim_node *node, struct nx_bytes bytes,
                         const struct nx_hash *root) {
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
-  int r = nx_upload_writer_create(&sim->coordinator.spool, node->id, &writer, NULL);
+  int r = nx_upload_writer_create(&sim->coordinator.spool, node->id, NULL, &writer, NULL);
   if (r == NX_E_EXISTS)
     return 0; /* a life before took it */
   size_t offset = r == 0 ? go_on_at(writer, bytes) : 0;

@@ -105,7 +105,7 @@ static int use_spool(struct nx_error *err) {
   int r = nx_upload_root(&layout, bytes, NULL, &root, err);
   if (r < 0 || (r = nx_upload_spool_init(&spool, name, 1, 1, &layout, err)) < 0)
     return r;
-  r = nx_upload_writer_create(&spool, 7, &writer, err);
+  r = nx_upload_writer_create(&spool, 7, NULL, &writer, err);
   if (r == NX_E_EXISTS)
     return nx_upload_spool_root(&spool, 7, &root, err);
   if (r < 0 ||

@@ -1,9 +1,12 @@
 /* Ring sum: exact to the last integer, in any order, whoever was taken out again. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common/rng.h"
+#include "common/size.h"
 #include "coordinator/aggregate/ring_sum.h"
 #include "tests/unit/cmocka_shim.h"
 
@@ -17,16 +20,39 @@ static struct nx_upload_layout layout;
 static uint32_t *lanes[MEMBERS + 1];
 static uint64_t aux[MEMBERS + 1][N_AUX];
 
-static void spool_upload(uint32_t member) {
-  _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
+static uint8_t *packed(uint32_t member) {
   uint8_t *bytes = malloc(spool.size);
-  struct nx_hash root;
   nx_upload_pack(&layout, lanes[member], aux[member], bytes, NULL);
+  return bytes;
+}
+
+/* Bytes from … to of the member's upload, in pieces that no tile ends with. */
+static void write_part(struct nx_upload_writer *writer, uint32_t member, size_t from, size_t to) {
+  _cleanup_free_ uint8_t *bytes = packed(member);
+  for (size_t n; from < to; from += n) {
+    n = NX_MIN((size_t)40001, to - from);
+    assert_int_equal(nx_upload_writer_write(writer, from, nx_bytes(bytes + from, n), NULL), 0);
+  }
+}
+
+static struct nx_upload_writer *begin(uint32_t member, struct nx_ring_sum *sum) {
+  struct nx_upload_writer *writer = NULL;
+  assert_int_equal(nx_upload_writer_create(&spool, member, sum, &writer, NULL), 0);
+  return writer;
+}
+
+static void commit(struct nx_upload_writer *writer, uint32_t member) {
+  _cleanup_free_ uint8_t *bytes = packed(member);
+  struct nx_hash root;
   assert_int_equal(nx_upload_root(&layout, bytes, NULL, &root, NULL), 0);
-  assert_int_equal(nx_upload_writer_create(&spool, member, &writer, NULL), 0);
-  assert_int_equal(nx_upload_writer_write(writer, 0, nx_bytes(bytes, spool.size), NULL), 0);
   assert_int_equal(nx_upload_writer_commit(writer, &root, NULL), 0);
-  free(bytes);
+  nx_upload_writer_destroy(writer);
+}
+
+static void spool_upload(uint32_t member) {
+  struct nx_upload_writer *writer = begin(member, NULL);
+  write_part(writer, member, 0, spool.size);
+  commit(writer, member);
 }
 
 static void make(uint32_t ring_bits) {
@@ -91,6 +117,116 @@ static void sum_has_no_order_and_takes_members_out(void **state) {
   }
 }
 
+/* Five uploads at once, each in the sum as far as it has come; what breaks is out again. */
+static void tiles_are_added_as_they_come(void **state) {
+  (void)state;
+  static const uint32_t bits[] = {32, 24, 16, 12};
+  for (size_t k = 0; k < 4; k++) {
+    make(bits[k]);
+    _cleanup_(nx_ring_sum_destroyp) struct nx_ring_sum *sum = NULL;
+    struct nx_upload_writer *writers[MEMBERS + 1];
+    assert_int_equal(nx_ring_sum_create(&spool, NULL, &sum, NULL), 0);
+    for (uint32_t u = 1; u <= MEMBERS; u++)
+      writers[u] = begin(u, sum);
+    for (uint32_t u = 1; u <= MEMBERS; u++)
+      write_part(writers[u], u, 0, spool.size - (u == 4));
+    for (uint32_t u = 1; u <= 3; u++)
+      commit(writers[u], u);
+    nx_upload_writer_destroy(writers[4]); /* its line broke one byte from the end */
+    assert_int_equal(nx_ring_sum_add(sum, 1, NULL), 0);
+    assert_int_equal(nx_ring_sum_add(sum, 3, NULL), 0);
+    const uint8_t came[] = {1, 2, 3, 5};
+    check_sum_of(sum, came, 4);
+    const uint8_t settled[] = {3, 1}; /* 2: whole, and not wanted; 5: never committed */
+    assert_int_equal(nx_ring_sum_settle(sum, settled, 2, NULL), 0);
+    check_sum_of(sum, settled, 2);
+    commit(writers[5], 5); /* too late */
+    check_sum_of(sum, settled, 2);
+    assert_int_equal(nx_ring_sum_settle(sum, came, 4, NULL), 0);
+    check_sum_of(sum, came, 4);
+    unmake();
+  }
+}
+
+/* A second stream of a member goes on where the first, which is half dead, is; a third begins
+ * anew. Each upload counts once. */
+static void streams_of_one_member_count_once(void **state) {
+  (void)state;
+  make(32);
+  _cleanup_(nx_ring_sum_destroyp) struct nx_ring_sum *sum = NULL;
+  uint64_t held;
+  struct nx_hash hash;
+  assert_int_equal(nx_ring_sum_create(&spool, NULL, &sum, NULL), 0);
+  struct nx_upload_writer *half_dead = begin(1, sum);
+  write_part(half_dead, 1, 0, 70000);
+  struct nx_upload_writer *second = begin(1, sum);
+  assert_int_equal(nx_upload_writer_take_up(second, &held, &hash, NULL), 0);
+  assert_int_equal(held, 65536);
+  write_part(second, 1, held, spool.size);
+  commit(second, 1);
+  assert_int_equal(nx_ring_sum_add(sum, 1, NULL), 0);
+  check_sum_of(sum, (uint8_t[]){1}, 1);
+  write_part(half_dead, 1, 70000, spool.size);
+  nx_upload_writer_destroy(half_dead);
+  check_sum_of(sum, (uint8_t[]){1}, 1);
+
+  struct nx_upload_writer *broken = begin(2, sum);
+  write_part(broken, 3, 0, 70000); /* of another upload */
+  nx_upload_writer_destroy(broken);
+  struct nx_upload_writer *anew = begin(2, sum);
+  assert_int_equal(nx_upload_writer_take_up(anew, &held, &hash, NULL), 0);
+  assert_int_equal(held, 65536);
+  write_part(anew, 2, 0, spool.size);
+  commit(anew, 2);
+  assert_int_equal(nx_ring_sum_add(sum, 2, NULL), 0);
+  check_sum_of(sum, (uint8_t[]){1, 2}, 2);
+  unmake();
+}
+
+/* What was summed and cannot be read back as it came: the sum is made anew from the spool. */
+static void disk_that_forgets_spoils_no_sum(void **state) {
+  (void)state;
+  make(32);
+  _cleanup_(nx_ring_sum_destroyp) struct nx_ring_sum *sum = NULL;
+  char path[NX_PATH_SIZE];
+  assert_int_equal(nx_ring_sum_create(&spool, NULL, &sum, NULL), 0);
+  struct nx_upload_writer *whole = begin(1, sum), *lost = begin(2, sum);
+  write_part(whole, 1, 0, spool.size);
+  write_part(lost, 2, 0, 70000);
+  commit(whole, 1);
+  assert_int_equal(nx_ring_sum_add(sum, 1, NULL), 0);
+  DIR *dir = opendir(spool.folder);
+  size_t found = 0;
+  for (struct dirent *entry; (entry = readdir(dir));)
+    if (!strncmp(entry->d_name, "2.", 2)) {
+      assert_int_equal(nx_path_join(path, spool.folder, entry->d_name, NULL), 0);
+      int fd = open(path, O_WRONLY);
+      assert_int_equal(pwrite(fd, "rot", 3, 40000), 3);
+      close(fd);
+      found++;
+    }
+  closedir(dir);
+  assert_int_equal(found, 1);
+  nx_upload_writer_destroy(lost);
+  assert_int_equal(nx_ring_sum_settle(sum, (uint8_t[]){1}, 1, NULL), 0);
+  check_sum_of(sum, (uint8_t[]){1}, 1);
+  unmake();
+}
+
+/* The attempt is dropped while an upload is coming in. */
+static void stream_outlives_its_sum(void **state) {
+  (void)state;
+  make(16);
+  struct nx_ring_sum *sum = NULL;
+  assert_int_equal(nx_ring_sum_create(&spool, NULL, &sum, NULL), 0);
+  struct nx_upload_writer *writer = begin(1, sum);
+  write_part(writer, 1, 0, 40000);
+  nx_ring_sum_destroy(sum);
+  write_part(writer, 1, 40000, spool.size);
+  nx_upload_writer_destroy(writer);
+  unmake();
+}
+
 /* Three nodes mask with random keys; the sum of the masked uploads opens to the exact sum,
  * and its bytes are little-endian. */
 static void masked_sum_opens_exactly(void **state) {
@@ -149,6 +285,10 @@ static void missing_upload_is_an_error(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sum_has_no_order_and_takes_members_out),
+      cmocka_unit_test(tiles_are_added_as_they_come),
+      cmocka_unit_test(streams_of_one_member_count_once),
+      cmocka_unit_test(disk_that_forgets_spoils_no_sum),
+      cmocka_unit_test(stream_outlives_its_sum),
       cmocka_unit_test(masked_sum_opens_exactly),
       cmocka_unit_test(missing_upload_is_an_error),
   };

@@ -45,7 +45,7 @@ static bool exists(const char *name) {
 /* Sends the bytes in pieces of that size; the result of the commit. */
 static int send(uint32_t member, size_t piece, struct nx_error *err) {
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
-  int r = nx_upload_writer_create(&spool, member, &writer, err);
+  int r = nx_upload_writer_create(&spool, member, NULL, &writer, err);
   for (size_t at = 0; r == 0 && at < spool.size; at += piece) {
     size_t n = spool.size - at < piece ? spool.size - at : piece;
     r = nx_upload_writer_write(writer, at, nx_bytes(bytes + at, n), err);
@@ -116,7 +116,7 @@ static void flipped_bit_is_refused_and_leaves_nothing(void **state) {
 static void short_long_and_misplaced_streams_are_refused(void **state) {
   (void)state;
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
-  assert_int_equal(nx_upload_writer_create(&spool, 9, &writer, NULL), 0);
+  assert_int_equal(nx_upload_writer_create(&spool, 9, NULL, &writer, NULL), 0);
   assert_int_equal(nx_upload_writer_write(writer, 1, nx_bytes(bytes, 1), NULL), NX_E_PROTOCOL);
   assert_int_equal(nx_upload_writer_write(writer, 0, nx_bytes(bytes, 100), NULL), 0);
   assert_int_equal(nx_upload_writer_write(writer, 0, nx_bytes(bytes, 100), NULL), NX_E_PROTOCOL);
@@ -130,7 +130,7 @@ static void short_long_and_misplaced_streams_are_refused(void **state) {
 /* Brings bytes [0, n) and breaks off. */
 static void break_off(uint32_t member, size_t n) {
   struct nx_upload_writer *writer = NULL;
-  assert_int_equal(nx_upload_writer_create(&spool, member, &writer, NULL), 0);
+  assert_int_equal(nx_upload_writer_create(&spool, member, NULL, &writer, NULL), 0);
   assert_int_equal(nx_upload_writer_write(writer, 0, nx_bytes(bytes, n), NULL), 0);
   nx_upload_writer_destroy(writer);
 }
@@ -140,7 +140,7 @@ static uint64_t go_on(uint32_t member) {
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
   struct nx_hash hash, ours;
   uint64_t held;
-  assert_int_equal(nx_upload_writer_create(&spool, member, &writer, NULL), 0);
+  assert_int_equal(nx_upload_writer_create(&spool, member, NULL, &writer, NULL), 0);
   assert_int_equal(nx_upload_writer_take_up(writer, &held, &hash, NULL), 0);
   assert_true(held < spool.size);
   ours = nx_sha256(bytes, held);
@@ -178,7 +178,7 @@ static void kept_bytes_that_rotted_are_sent_anew(void **state) {
 static void upload_goes_on_beside_a_half_dead_stream(void **state) {
   (void)state;
   struct nx_upload_writer *half_dead = NULL;
-  assert_int_equal(nx_upload_writer_create(&spool, 5, &half_dead, NULL), 0);
+  assert_int_equal(nx_upload_writer_create(&spool, 5, NULL, &half_dead, NULL), 0);
   assert_int_equal(nx_upload_writer_write(half_dead, 0, nx_bytes(bytes, 50000), NULL), 0);
   assert_int_equal(go_on(5), 2 * 24576);
   nx_upload_writer_destroy(half_dead);
@@ -246,7 +246,7 @@ static void failing_disk_is_one_clear_error_and_leaves_nothing(void **state) {
 static void overlapping_streams_do_not_mix(void **state) {
   (void)state;
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *stale = NULL;
-  assert_int_equal(nx_upload_writer_create(&spool, 6, &stale, NULL), 0);
+  assert_int_equal(nx_upload_writer_create(&spool, 6, NULL, &stale, NULL), 0);
   assert_int_equal(nx_upload_writer_write(stale, 0, nx_bytes("stale bytes", 11), NULL), 0);
   assert_int_equal(send(6, 8192, NULL), 0);
   assert_int_equal(nx_upload_writer_write(stale, 11, nx_bytes("more", 4), NULL), 0);
