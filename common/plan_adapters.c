@@ -4,6 +4,8 @@
 #include "common/size.h"
 
 static const cyaml_strval_t switches[] = {{"false", false}, {"true", true}};
+static const cyaml_strval_t storages[] = {
+    {"float32", NX_STORAGE_FLOAT32}, {"int8", NX_STORAGE_INT8}, {"nf4", NX_STORAGE_NF4}};
 
 #define SWITCH(key)                                                                                \
   CYAML_FIELD_ENUM(#key, CYAML_FLAG_STRICT, struct nx_plan_adapters, key, switches,                \
@@ -15,6 +17,8 @@ const cyaml_schema_field_t nx_plan_adapters_fields[] = {
     SWITCH(attention),
     SWITCH(feed_forward),
     SWITCH(head),
+    CYAML_FIELD_ENUM("base", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL, struct nx_plan_adapters, base,
+                     storages, NX_ARRAY_LENGTH(storages)),
     CYAML_FIELD_END};
 
 int nx_plan_adapters_check(const struct nx_plan *plan, struct nx_error *err) {
@@ -30,6 +34,10 @@ int nx_plan_adapters_check(const struct nx_plan *plan, struct nx_error *err) {
     return nx_fail(err, NX_E_FORMAT,
                    "adapters.attention and adapters.feed_forward are both false: there is nothing "
                    "to adapt");
+  if (a->base != NX_STORAGE_FLOAT32 && (plan->model.width % 8 || plan->model.feed_forward % 8))
+    return nx_fail(err, NX_E_FORMAT,
+                   "adapters.base: %s needs model.width and model.feed_forward to be multiples of 8",
+                   a->base == NX_STORAGE_INT8 ? "int8" : "nf4");
   if (!plan->initial_model)
     return nx_fail(err, NX_E_FORMAT,
                    "adapters need a section initial_model: weights drawn from a seed are nothing to "

@@ -8,6 +8,8 @@
  *     attention: true      # on the matrices of attention
  *     feed_forward: true   # and of the feed-forward
  *     head: true           # the head (or decoder) trains whole besides
+ *     base: nf4            # optional: what the blocks' frozen matrices are kept in, float32
+ *                          # (as when absent), int8 or nf4 (models/tensor/quantise.h)
  */
 #pragma once
 
@@ -19,10 +21,14 @@
 
 struct nx_plan;
 
+/* What a matrix that does not train is kept in. */
+enum nx_storage { NX_STORAGE_FLOAT32, NX_STORAGE_INT8, NX_STORAGE_NF4 };
+
 struct nx_plan_adapters {
   uint32_t rank; /* 1 .. 256 */
   double alpha;
   bool attention, feed_forward, head;
+  enum nx_storage base;
 };
 
 extern const cyaml_schema_field_t nx_plan_adapters_fields[];

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "common/size.h"
+#include "models/quantised.h"
 #include "models/tensor/safetensors.h"
 
 /* Of the network's last part, which its objective decides. */
@@ -100,6 +101,25 @@ static int fill(struct nx_model *model, const struct nx_safetensors *file,
   return r ? r : pass_over(model, file, report, err);
 }
 
+/* A quantised base is filled as numbers, and quantised again. */
+static int fill_base(struct nx_model *model, const struct nx_safetensors *file,
+                     struct nx_import_report *report, struct nx_error *err) {
+  _cleanup_(nx_model_destroyp) struct nx_model *plain = NULL, *base = NULL;
+  enum nx_storage storage = nx_model_storage(model);
+  if (storage == NX_STORAGE_FLOAT32)
+    return fill(model->base, file, report, err);
+  int r = nx_model_dequantise(model->base, &plain, err);
+  if (!r)
+    r = fill(plain, file, report, err);
+  if (!r)
+    r = nx_model_quantise(plain, storage, &base, err);
+  if (r < 0)
+    return r;
+  nx_model_destroy(model->base);
+  model->base = nx_steal(&base);
+  return 0;
+}
+
 int nx_model_import(const struct nx_plan *plan, struct nx_bytes bytes, struct nx_model **model_out,
                     struct nx_import_report *report_out, struct nx_error *err) {
   _cleanup_(nx_model_destroyp) struct nx_model *model = NULL;
@@ -112,7 +132,7 @@ int nx_model_import(const struct nx_plan *plan, struct nx_bytes bytes, struct nx
     r = nx_fail(err, NX_E_FORMAT,
                 "it is adapters over a frozen model: export it with --merged to go on from it");
   if (!r)
-    r = fill(model->base ? model->base : model, file, report_out, err);
+    r = model->base ? fill_base(model, file, report_out, err) : fill(model, file, report_out, err);
   if (!r && model->base) {
     memcpy(model->feature_mean, model->base->feature_mean, model->n_features * sizeof(float));
     memcpy(model->feature_sd, model->base->feature_sd, model->n_features * sizeof(float));

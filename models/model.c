@@ -9,7 +9,9 @@
 #include "common/size.h"
 #include "models/nets/general.h"
 #include "models/nets/nano.h"
+#include "models/model_parts.h"
 #include "models/optim/lora.h"
+#include "models/quantised.h"
 #include "models/tensor/layout.h"
 
 #define ALIGNMENT 64
@@ -78,7 +80,7 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
   if (plan->adapters)
     shape_out->adapters = (struct nx_model_adapters){
         plan->adapters->rank, plan->adapters->alpha, plan->adapters->attention,
-        plan->adapters->feed_forward, plan->adapters->head};
+        plan->adapters->feed_forward, plan->adapters->head, plan->adapters->base};
   return 0;
 }
 
@@ -112,6 +114,16 @@ static struct nx_model_tensor *table(struct nx_model *model) {
   return ((struct model_block *)model)->tensors;
 }
 
+struct nx_model *nx_model_allocate(const struct nx_model_shape *shape,
+                                   const struct nx_layout *layout, struct nx_error *err) {
+  struct nx_model *model = allocate(shape, layout->n_tensors, layout->n_params);
+  if (model)
+    memcpy(table(model), layout->tensors, layout->n_tensors * sizeof *layout->tensors);
+  else
+    nx_fail(err, NX_E_NOMEM, "out of memory for a model of %zu parameters", layout->n_params);
+  return model;
+}
+
 static int create_plain(const struct nx_plan *plan, struct nx_model **model_out,
                         struct nx_error *err) {
   _cleanup_free_ struct nx_layout *layout = calloc(1, sizeof *layout);
@@ -126,11 +138,9 @@ static int create_plain(const struct nx_plan *plan, struct nx_model **model_out,
                                           : nx_nano_layout(&shape, layout, err);
   if (r < 0)
     return r;
-  struct nx_model *model = allocate(&shape, layout->n_tensors, layout->n_params);
+  struct nx_model *model = nx_model_allocate(&shape, layout, err);
   if (!model)
-    return nx_fail(err, NX_E_NOMEM, "out of memory for a model of %zu parameters",
-                   layout->n_params);
-  memcpy(table(model), layout->tensors, layout->n_tensors * sizeof *layout->tensors);
+    return NX_E_NOMEM;
   strncpy(model->plan_name, plan->name, sizeof model->plan_name - 1);
   struct nx_rng rng;
   nx_rng_init(&rng, plan->seed, INIT_STREAM);
@@ -141,13 +151,13 @@ static int create_plain(const struct nx_plan *plan, struct nx_model **model_out,
   return 0;
 }
 
-static void copy_names_and_features(const struct nx_model *from, struct nx_model *to) {
+void nx_model_copy_features(const struct nx_model *from, struct nx_model *to) {
   memcpy(to->plan_name, from->plan_name, sizeof to->plan_name);
   memcpy(to->feature_mean, from->feature_mean, from->n_features * sizeof(float));
   memcpy(to->feature_sd, from->feature_sd, from->n_features * sizeof(float));
 }
 
-/* Takes the base over. Adapters begin as the identity. */
+/* Takes the base over when it succeeds. Adapters begin as the identity. */
 static int put_adapters(const struct nx_plan *plan, struct nx_model *base,
                         struct nx_model **model_out, struct nx_error *err) {
   _cleanup_(nx_lora_destroyp) struct nx_lora *lora = NULL;
@@ -166,23 +176,27 @@ static int put_adapters(const struct nx_plan *plan, struct nx_model *base,
     return nx_fail(err, NX_E_NOMEM, "out of memory for adapters");
   memcpy(table(model), lora->tensors, lora->n_tensors * sizeof *lora->tensors);
   memcpy(model->params, lora->params, lora->n_params * sizeof *lora->params);
-  copy_names_and_features(base, model);
+  nx_model_copy_features(base, model);
   model->base = base;
   *model_out = model;
   return 0;
 }
 
 int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err) {
-  struct nx_model *plain = NULL;
+  _cleanup_(nx_model_destroyp) struct nx_model *plain = NULL, *base = NULL;
   int r = create_plain(plan, &plain, err);
   if (!r && !plan->adapters) {
-    *model_out = plain;
+    *model_out = nx_steal(&plain);
     return 0;
   }
+  if (!r && plan->adapters->base != NX_STORAGE_FLOAT32)
+    r = nx_model_quantise(plain, plan->adapters->base, &base, err);
+  else if (!r)
+    base = nx_steal(&plain);
   if (!r)
-    r = put_adapters(plan, plain, model_out, err);
-  if (r < 0)
-    nx_model_destroy(plain);
+    r = put_adapters(plan, base, model_out, err);
+  if (!r)
+    base = NULL; /* the model's now */
   return r;
 }
 
@@ -193,7 +207,7 @@ int nx_model_clone(const struct nx_model *model, struct nx_model **clone_out,
     return nx_fail(err, NX_E_NOMEM, "out of memory for a copy of a model");
   memcpy(table(clone), model->tensors, model->n_tensors * sizeof *model->tensors);
   memcpy(clone->params, model->params, model->n_params * sizeof(float));
-  copy_names_and_features(model, clone);
+  nx_model_copy_features(model, clone);
   int r = model->base ? nx_model_clone(model->base, &clone->base, err) : 0;
   if (r < 0) {
     nx_model_destroy(clone);
@@ -206,11 +220,14 @@ int nx_model_clone(const struct nx_model *model, struct nx_model **clone_out,
 int nx_model_merge(const struct nx_model *model, struct nx_model **merged_out,
                    struct nx_error *err) {
   _cleanup_(nx_model_destroyp) struct nx_model *merged = NULL;
-  int r = nx_model_clone(model->base ? model->base : model, &merged, err);
+  _cleanup_(nx_model_destroyp) struct nx_model *base = NULL;
+  int r = nx_model_dequantise(model->base ? model->base : model, &merged, err);
   if (!r && model->base) {
     struct nx_lora view = nx_lora_of(model);
-    copy_names_and_features(model, merged);
-    r = nx_lora_merge(&view, model->base, merged, err);
+    r = nx_model_clone(merged, &base, err);
+    nx_model_copy_features(model, merged);
+    if (!r)
+      r = nx_lora_merge(&view, base, merged, err);
   }
   if (!r)
     *merged_out = nx_steal(&merged);

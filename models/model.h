@@ -21,6 +21,7 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "common/plan.h"
+#include "common/plan_adapters.h"
 
 #define NX_MODEL_TENSORS 1024                 /* most tensors of one model */
 #define NX_MODEL_TENSOR_NAME 64               /* with the terminator */
@@ -42,6 +43,7 @@ struct nx_model_adapters {
   uint32_t rank;
   double alpha;
   bool attention, feed_forward, head;
+  enum nx_storage base; /* of the frozen model's blocks */
 };
 
 /* Everything the sizes depend on. */
@@ -68,13 +70,15 @@ struct nx_model_shape {
   struct nx_model_adapters adapters; /* rank 0: none */
 };
 
-/* One named part of the flat parameter vector, row-major. */
+/* One named part of the flat parameter vector, row-major. A matrix that is kept in few bits
+ * (models/quantised.h) has its codes there, and its scales in the tensor behind it. */
 struct nx_model_tensor {
   char name[NX_MODEL_TENSOR_NAME];
   uint32_t n_dims;  /* 1 or 2 */
   uint32_t dims[2]; /* dims[1] is 1 for vectors */
   size_t offset;    /* first value in params */
-  size_t size;      /* values */
+  size_t size;      /* values; of codes: the floats whose room they take */
+  enum nx_storage storage;
 };
 
 struct nx_model {
@@ -91,7 +95,8 @@ struct nx_model {
   float *feature_mean; /* [n_features] */
   float *feature_sd;   /* [n_features], > 0 */
   /* With adapters the table and params above are theirs alone, and this is the frozen model that
-   * they adapt, without adapters; else NULL. Owned. Networks run on nx_model_merge(). */
+   * they adapt, without adapters; else NULL. Owned. Networks run on nx_model_merge(), or on this
+   * as it is when the base is quantised. */
   struct nx_model *base;
 };
 
@@ -101,7 +106,7 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
 
 /* Model 0 of a plan: weights drawn from plan->seed as design/recipe-eegmat says. */
 int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err);
-/* The model without adapters that this one is: the base with the adapters in, or a plain copy. */
+/* The plain float32 model that this one is: the base, dequantised, with the adapters in. */
 int nx_model_merge(const struct nx_model *model, struct nx_model **merged_out,
                    struct nx_error *err);
 /* A copy that shares nothing. */
@@ -119,3 +124,7 @@ int nx_model_save(const struct nx_model *model, struct nx_buffer *out, struct nx
  * whatever differs is NX_E_FORMAT. nx_model_save() of the result gives the same bytes. */
 int nx_model_load(const struct nx_plan *plan, struct nx_bytes bytes, struct nx_model **model_out,
                   struct nx_error *err);
+/* The same, and files of the plan's plain model in int8 or NF4 (models/quantised.h), for inference:
+ * rounds never take such a model. */
+int nx_model_load_quantised(const struct nx_plan *plan, struct nx_bytes bytes,
+                            struct nx_model **model_out, struct nx_error *err);

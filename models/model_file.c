@@ -6,6 +6,8 @@
 
 #include "common/size.h"
 #include "models/model.h"
+#include "models/quantised.h"
+#include "models/tensor/quantise.h"
 #include "models/tensor/safetensors.h"
 
 #define FORMAT "neurox-model/1"
@@ -67,6 +69,9 @@ static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
                       s->adapters.alpha, s->adapters.attention ? ":attention" : "",
                       s->adapters.feed_forward ? ":feed_forward" : "",
                       s->adapters.head ? ":head" : "");
+  if (!r && nx_model_storage(model) != NX_STORAGE_FLOAT32)
+    r = append_format(out, err, "\"%s\":\"%s\",", model->base ? "base" : "weights",
+                      nx_storage_name(nx_model_storage(model)));
   if (!r && s->network == NX_NETWORK_GENERAL) {
     r = append_format(out, err, "\"feed_forward\":\"%u\",", s->feed_forward);
     return r ? r : append_tokenisers(out, s, err);
@@ -93,6 +98,15 @@ static struct nx_model_tensor feature_entry(const struct nx_model *model, bool s
 
 static size_t n_feature_entries(const struct nx_model *model) {
   return model->n_features ? 2 : 0;
+}
+
+static const char *dtype_of(const struct nx_model_tensor *t) {
+  return t->storage == NX_STORAGE_INT8 ? "I8" : t->storage == NX_STORAGE_NF4 ? "U8" : "F32";
+}
+
+/* Of a row in the file: two codes of NF4 are a byte. */
+static uint32_t columns_of(const struct nx_model_tensor *t) {
+  return t->storage == NX_STORAGE_NF4 ? t->dims[1] / 2 : t->dims[1];
 }
 
 /* Of the frozen model under adapters: "base.…", behind everything else. */
@@ -129,12 +143,12 @@ static int append_header(struct nx_buffer *out, const struct nx_model *model,
     struct nx_model_tensor t = entry_of(model, i, &values);
     char shape[32];
     if (t.n_dims == 2)
-      snprintf(shape, sizeof shape, "%u,%u", t.dims[0], t.dims[1]);
+      snprintf(shape, sizeof shape, "%u,%u", t.dims[0], columns_of(&t));
     else
       snprintf(shape, sizeof shape, "%u", t.dims[0]);
     r = append_format(out, err,
-                      ",\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                      t.name, shape, t.offset * 4, (t.offset + t.size) * 4);
+                      ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                      t.name, dtype_of(&t), shape, t.offset * 4, (t.offset + t.size) * 4);
   }
   if (!r)
     r = nx_buffer_append(out, "}", 1, err);
@@ -174,7 +188,10 @@ int nx_model_save(const struct nx_model *model, struct nx_buffer *out, struct nx
   for (size_t i = 0; !r && i < n_entries(model); i++) {
     float *values;
     struct nx_model_tensor t = entry_of(model, i, &values);
-    r = append_values(out, values, t.size, t.name, err);
+    if (t.storage == NX_STORAGE_FLOAT32)
+      r = append_values(out, values, t.size, t.name, err);
+    else
+      r = nx_buffer_append(out, values, t.size * sizeof *values, err);
   }
   return r < 0 ? nx_error_prefix(err, r, "save model") : 0;
 }
@@ -199,8 +216,8 @@ static int check_header(const struct nx_model *model, const struct nx_safetensor
     if (strcmp(found->name, t.name))
       return nx_fail(err, NX_E_FORMAT, "tensor %zu is %.64s, the plan's model has %s there", i,
                      found->name, t.name);
-    if (strcmp(found->dtype, "F32") || found->n_dims != t.n_dims || found->dims[0] != t.dims[0] ||
-        (t.n_dims == 2 && found->dims[1] != t.dims[1]))
+    if (strcmp(found->dtype, dtype_of(&t)) || found->n_dims != t.n_dims || found->dims[0] != t.dims[0] ||
+        (t.n_dims == 2 && found->dims[1] != columns_of(&t)))
       return nx_fail(err, NX_E_FORMAT, "tensor %s has another dtype or shape than the plan's model",
                      t.name);
   }
@@ -236,13 +253,48 @@ static int read_model(struct nx_model *model, struct nx_bytes bytes, struct nx_e
   r = check_header(model, file, nx_bytes(bytes.data + 8, (size_t)nx_load_le64(bytes.data)), err);
   for (size_t i = 0; !r && i < n_entries(model); i++) {
     float *values;
-    entry_of(model, i, &values);
-    r = read_values(nx_safetensors_at(file, i), values, err);
+    struct nx_model_tensor t = entry_of(model, i, &values);
+    const struct nx_safetensor *from = nx_safetensors_at(file, i);
+    if (t.storage == NX_STORAGE_FLOAT32)
+      r = read_values(from, values, err);
+    else
+      memcpy(values, from->data.data, from->data.size); /* any code is a level */
   }
   for (size_t i = 0; !r && i < model->n_features; i++)
     if (!(model->feature_sd[i] > 0))
       r = nx_fail(err, NX_E_FORMAT, "features.sd[%zu] is not positive", i);
   return r;
+}
+
+/* What the file's metadata say its weights are kept in, when that is not float32. */
+static enum nx_storage weights_of(struct nx_bytes bytes) {
+  _cleanup_(nx_safetensors_closep) struct nx_safetensors *file = NULL;
+  const char *weights = NULL;
+  if (nx_safetensors_open(bytes, &file, NULL) == 0)
+    weights = nx_safetensors_metadata(file, "weights");
+  for (int i = NX_STORAGE_INT8; weights && i <= NX_STORAGE_NF4; i++)
+    if (!strcmp(weights, nx_storage_name((enum nx_storage)i)))
+      return (enum nx_storage)i;
+  return NX_STORAGE_FLOAT32;
+}
+
+int nx_model_load_quantised(const struct nx_plan *plan, struct nx_bytes bytes,
+                            struct nx_model **model_out, struct nx_error *err) {
+  _cleanup_(nx_model_destroyp) struct nx_model *model = NULL, *plain = NULL, *quantised = NULL;
+  enum nx_storage storage = weights_of(bytes);
+  if (storage == NX_STORAGE_FLOAT32)
+    return nx_model_load(plan, bytes, model_out, err);
+  int r = nx_model_create(plan, &model, err);
+  if (!r)
+    r = nx_model_merge(model, &plain, err);
+  if (!r)
+    r = nx_model_quantise(plain, storage, &quantised, err);
+  if (!r)
+    r = read_model(quantised, bytes, err);
+  if (r < 0)
+    return nx_error_prefix(err, r, "load model");
+  *model_out = nx_steal(&quantised);
+  return 0;
 }
 
 int nx_model_load(const struct nx_plan *plan, struct nx_bytes bytes, struct nx_model **model_out,

@@ -13,12 +13,21 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/plan_adapters.h"
 #include "common/rng.h"
 #include "models/tensor/real.h"
 
 /* What matrix products compute in; everything else, weights and gradients included, stays
  * nx_real. */
 enum nx_precision { NX_PRECISION_FULL, NX_PRECISION_BF16 };
+
+/* W[rows, columns] in few bits (models/tensor/quantise.h). */
+struct nx_frozen_matrix {
+  enum nx_storage storage; /* not float32 */
+  size_t rows, columns;
+  const void *codes;
+  const float *scales;
+};
 
 struct nx_tape;
 struct nx_stream; /* the backend's own: scratch memory, a device queue */
@@ -58,6 +67,15 @@ struct nx_kernels {
   void (*gemm)(struct nx_stream *stream, char op_a, char op_b, size_t m, size_t n, size_t k,
                nx_real alpha, const nx_real *a, size_t lda, const nx_real *b, size_t ldb,
                nx_real beta, nx_real *c, size_t ldc);
+
+  /* ops/frozen.c: C[m, rows] = A[m, columns] W^T + beta C ('T'), or C[m, columns] =
+   * A[m, rows] W + beta C ('N'), without a whole W in memory. */
+  void (*gemm_frozen)(struct nx_stream *stream, char op_w, size_t m,
+                      const struct nx_frozen_matrix *w, const nx_real *a, size_t lda, nx_real beta,
+                      nx_real *c, size_t ldc);
+  /* y[rows, w->columns] = rows of W from `first` on */
+  void (*dequantise)(struct nx_stream *stream, const struct nx_frozen_matrix *w, size_t first,
+                     size_t rows, nx_real *y);
 
   /* y = 0 */
   void (*clear)(struct nx_stream *stream, size_t n, nx_real *y);

@@ -1,7 +1,10 @@
 #include "models/backend/cpu.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
+
+#include "common/size.h"
 
 #ifndef NX_REAL_DOUBLE
 #include <dnnl.h>
@@ -24,6 +27,11 @@ static int stream_create(struct nx_stream **stream_out, struct nx_error *err) {
   if (!stream)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a stream");
   stream->threads = 1;
+  stream->panel = aligned_alloc(64, NX_CPU_PANEL * sizeof *stream->panel);
+  if (!stream->panel) {
+    free(stream);
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a stream");
+  }
   *stream_out = stream;
   return 0;
 }
@@ -33,6 +41,7 @@ void nx_cpu_stream_destroy(struct nx_stream *stream) {
     return;
   free(stream->a.data);
   free(stream->b.data);
+  free(stream->panel);
   free(stream);
 }
 
@@ -131,6 +140,23 @@ static const struct nx_kernels *best_kernels(void) {
     return &nx_cpu_kernels_v3;
 #endif
   return &nx_cpu_kernels_base;
+}
+
+void nx_cpu_gemm_frozen(struct nx_stream *stream, char op_w, size_t m,
+                        const struct nx_frozen_matrix *w, const nx_real *a, size_t lda,
+                        nx_real beta, nx_real *c, size_t ldc) {
+  size_t most = NX_CPU_PANEL / w->columns, n;
+  assert(most > 0);
+  for (size_t first = 0; first < w->rows; first += n) {
+    n = NX_MIN(most, w->rows - first);
+    best_kernels()->dequantise(stream, w, first, n, stream->panel);
+    if (op_w == 'T')
+      nx_cpu_gemm(stream, 'N', 'T', m, n, w->columns, 1, a, lda, stream->panel, w->columns, beta,
+                  c + first, ldc);
+    else
+      nx_cpu_gemm(stream, 'N', 'N', m, w->columns, n, 1, a + first, lda, stream->panel, w->columns,
+                  first ? 1 : beta, c, ldc);
+  }
 }
 
 const struct nx_backend *nx_backend_cpu(void) {

@@ -25,9 +25,12 @@ extern nx_cpu_to_bf16_fn *const nx_cpu_to_bf16_base, *const nx_cpu_to_bf16_v3,
 
 /* Matrix product for all of them, in cpu.c. */
 __typeof__(*((struct nx_kernels *)0)->gemm) nx_cpu_gemm;
+__typeof__(*((struct nx_kernels *)0)->gemm_frozen) nx_cpu_gemm_frozen;
 __typeof__(*((struct nx_kernels *)0)->stream_destroy) nx_cpu_stream_destroy;
 __typeof__(*((struct nx_kernels *)0)->synchronize) nx_cpu_synchronize;
 __typeof__(*((struct nx_kernels *)0)->set_precision) nx_cpu_set_precision;
+
+#define NX_CPU_PANEL ((size_t)1 << 17) /* at least a row: plans keep columns below */
 
 struct nx_stream {
   int threads; /* of the GEMM library */
@@ -37,6 +40,7 @@ struct nx_stream {
     uint16_t *data;
     size_t room;
   } a, b; /* bf16 copies of a product's factors; grow to the largest and stay */
+  nx_real *panel; /* [NX_CPU_PANEL]: rows of a frozen matrix as numbers */
 };
 
 #define NX_LANES 16

@@ -4,6 +4,7 @@
 #include "models/ops/attention_kernels.h"
 #include "models/ops/choose_kernels.h"
 #include "models/ops/dropout_kernels.h"
+#include "models/ops/frozen_kernels.h"
 #include "models/ops/gather_kernels.h"
 #include "models/ops/gelu_kernels.h"
 #include "models/ops/inputs_kernels.h"
@@ -25,6 +26,8 @@ const struct nx_kernels NX_CPU_TABLE = {
     .synchronize = nx_cpu_synchronize,
     .set_precision = nx_cpu_set_precision,
     .gemm = nx_cpu_gemm,
+    .gemm_frozen = nx_cpu_gemm_frozen,
+    .dequantise = dequantise,
     .clear = clear,
     .add = add,
     .repeat_row = repeat_row,

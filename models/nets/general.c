@@ -175,11 +175,7 @@ static struct nx_tensor *stacked(const struct pass *p, size_t together, const ch
   while (i < p->g->n_tensors && strcmp(p->g->tensors[i].name, name))
     i++;
   assert(i + together <= p->g->n_tensors);
-  const struct nx_model_tensor *t = &p->g->tensors[i];
-  bool vector = t->n_dims == 1; /* a vector is one row */
-  nx_real *gradient = p->from->gradients ? p->from->gradients + t->offset : NULL;
-  return nx_tape_parameter(p->tape, p->from->params + t->offset, gradient,
-                           vector ? 1 : t->dims[0] * together, vector ? t->dims[0] : t->dims[1]);
+  return nx_weights_bind(&p->from->weights, p->tape, p->g->tensors, i, together);
 }
 
 static struct nx_tensor *named(const struct pass *p, const char *format, ...)

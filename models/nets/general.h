@@ -25,6 +25,7 @@
 
 #include "common/modality.h"
 #include "models/model.h"
+#include "models/nets/weights.h"
 #include "models/tensor/layout.h"
 #include "models/tensor/tape.h"
 
@@ -65,10 +66,9 @@ int nx_general_create(const struct nx_model_shape *shape, const struct nx_model_
 void nx_general_destroy(struct nx_general *general); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_general *, nx_general_destroy)
 
-/* Values a forward pass reads. gradients is added to, or NULL. */
+/* Values a forward pass reads. */
 struct nx_general_pass {
-  const nx_real *params;
-  nx_real *gradients;
+  struct nx_weights weights;
   const struct nx_general_input *input;
   const uint8_t *visible; /* [B][C][S]: what a masked pass may see; NULL: all */
 };

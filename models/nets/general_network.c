@@ -7,6 +7,7 @@
 #include "common/size.h"
 #include "models/nets/lanes.h"
 #include "models/nets/masking.h"
+#include "models/nets/sources.h"
 #include "models/ops/ops.h"
 
 /* Tokens and latent rows of a slice, about (see nets/network.c). */
@@ -17,6 +18,7 @@ struct nx_general_network {
   struct nx_model_shape shape;
   struct nx_model_tensor *tensors;
   size_t n_tensors;
+  struct nx_sources sources; /* of a quantised model, whose plain table nets read */
   struct nx_lanes lanes;
   struct slice *slices; /* of the current batch */
   size_t slices_room;
@@ -26,6 +28,8 @@ struct nx_general_network {
   size_t scratch_room;
   uint8_t *related;
   size_t related_room;
+  double *scales; /* of the loss, by group */
+  size_t scales_room;
 };
 
 struct slice {
@@ -43,7 +47,6 @@ struct batch {
   const struct nx_model *model;
   const struct nx_general_input *groups;
   size_t n_groups, n_windows, n_slices;
-  double *scales; /* [n_groups] of the loss */
   double smoothing;
   uint64_t dropout_seed;
   float *out; /* logits or embeddings */
@@ -56,7 +59,9 @@ struct batch {
 static int make_net(const void *context, void **net_out, struct nx_error *err) {
   const struct nx_general_network *network = context;
   struct nx_general *general;
-  int r = nx_general_create(&network->shape, network->tensors, network->n_tensors, &general, err);
+  const struct nx_sources *s = &network->sources;
+  int r = nx_general_create(&network->shape, s->n_tensors ? s->tensors : network->tensors,
+                            s->n_tensors ? s->n_tensors : network->n_tensors, &general, err);
   if (!r)
     *net_out = general;
   return r;
@@ -81,7 +86,9 @@ int nx_general_network_create(const struct nx_model *model, struct nx_general_ne
     return nx_fail(err, NX_E_NOMEM, "out of memory for a network");
   memcpy(network->tensors, model->tensors, model->n_tensors * sizeof *model->tensors);
   const struct nx_lane_net net = {make_net, destroy_net, network};
-  int r = nx_lanes_init(&network->lanes, &net, model->n_params, err);
+  int r = nx_sources_init(&network->sources, model, err);
+  if (!r)
+    r = nx_lanes_init(&network->lanes, &net, model->n_params, err);
   if (r < 0)
     return r;
   *network_out = nx_steal(&network);
@@ -92,11 +99,13 @@ void nx_general_network_destroy(struct nx_general_network *network) {
   if (!network)
     return;
   nx_lanes_finish(&network->lanes);
+  nx_sources_finish(&network->sources);
   free(network->tensors);
   free(network->slices);
   free(network->visible);
   free(network->scratch);
   free(network->related);
+  free(network->scales);
   free(network);
 }
 
@@ -147,6 +156,8 @@ static int check(const struct batch *b, struct nx_error *err) {
   if (b->model->n_params != b->network->lanes.n_params ||
       b->model->n_tensors != b->network->n_tensors)
     return nx_fail(err, NX_E_INVALID, "the network was made for a model of another shape");
+  if (b->train && b->network->sources.n_tensors && !b->model->base)
+    return nx_fail(err, NX_E_INVALID, "a quantised model does not train: adapters over it do");
   if (!b->n_groups)
     return nx_fail(err, NX_E_INVALID, "no recordings in a batch");
   for (size_t i = 0; i < b->n_groups; i++) {
@@ -244,7 +255,7 @@ static void set_scales(const struct batch *b) {
       visible += n;
     }
     double share = (double)in->n_windows / (double)b->n_windows;
-    b->scales[i] = asked ? share / (double)asked : 0;
+    b->network->scales[i] = asked ? share / (double)asked : 0;
   }
 }
 
@@ -324,8 +335,7 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   const struct batch *b = context;
   const struct slice *slice = &b->network->slices[index];
   struct nx_general_input part = part_of(b, slice);
-  struct nx_general_pass pass = {.params = b->model->params,
-                                 .gradients = gradients,
+  struct nx_general_pass pass = {.weights = {b->model->params, gradients, b->network->sources.of},
                                  .input = &part,
                                  .visible = slice->visible};
   struct nx_general_decoded decoded;
@@ -340,7 +350,7 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
     part_loss = classify(b, lane, &pass, &weight);
   else if (nx_general_decode(lane->net, &lane->tape, &pass, &decoded))
     part_loss =
-        nx_general_loss(lane->net, &lane->tape, &pass, &decoded, (float)b->scales[slice->group]);
+        nx_general_loss(lane->net, &lane->tape, &pass, &decoded, (float)b->network->scales[slice->group]);
   if (part_loss && b->answer)
     show_answers(b, slice, &decoded);
   if (gradients)
@@ -352,11 +362,11 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
 
 static int run(struct batch *b, struct nx_rng *rng, double *loss_out, struct nx_error *err) {
   bool asks = b->work == WORK_ASK;
-  _cleanup_free_ double *scales = calloc(b->n_groups + 1, sizeof *scales);
   int r = check(b, err);
-  if (!r && !scales)
-    r = nx_fail(err, NX_E_NOMEM, "out of memory for a batch");
-  b->scales = scales;
+  if (!r)
+    r = grow((void **)&b->network->scales, &b->network->scales_room, b->n_groups, sizeof(double),
+             err);
+  nx_sources_point(&b->network->sources, b->model);
   for (size_t i = 0; !r && i < b->n_groups; i++)
     b->n_windows += b->groups[i].n_windows;
   if (!r && asks && b->network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION)

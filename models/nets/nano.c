@@ -79,13 +79,8 @@ void nx_nano_destroy(struct nx_nano *nano) {
 }
 
 static void bind(struct nx_nano *nano, struct nx_tape *tape, const struct nx_nano_pass *pass) {
-  for (size_t i = 0; i < nano->n_tensors; i++) {
-    const struct nx_model_tensor *t = &nano->tensors[i];
-    nx_real *gradient = pass->gradients ? pass->gradients + t->offset : NULL;
-    bool vector = t->n_dims == 1; /* a vector is one row */
-    nano->bound[i] = nx_tape_parameter(tape, pass->params + t->offset, gradient,
-                                       vector ? 1 : t->dims[0], vector ? t->dims[0] : t->dims[1]);
-  }
+  for (size_t i = 0; i < nano->n_tensors; i++)
+    nano->bound[i] = nx_weights_bind(&pass->weights, tape, nano->tensors, i, 1);
 }
 
 static size_t windows_of(const struct nx_nano_pass *pass) {

@@ -11,6 +11,7 @@
 
 #include "models/model.h"
 #include "models/nets/network.h"
+#include "models/nets/weights.h"
 #include "models/tensor/layout.h"
 #include "models/tensor/tape.h"
 
@@ -28,11 +29,9 @@ int nx_nano_create(const struct nx_model_shape *shape, const struct nx_model_ten
 void nx_nano_destroy(struct nx_nano *nano); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_nano *, nx_nano_destroy)
 
-/* Values a forward pass reads: the flat vectors of a model. gradients is added to, or NULL.
- * visible[B][C][S] or NULL hides tokens from the unifier. */
+/* Values a forward pass reads. visible[B][C][S] or NULL hides tokens from the unifier. */
 struct nx_nano_pass {
-  const nx_real *params;
-  nx_real *gradients;
+  struct nx_weights weights;
   const float *feature_mean, *feature_sd;
   const struct nx_network_input *input;
   const uint8_t *visible;

@@ -8,6 +8,7 @@
 #include "models/nets/lanes.h"
 #include "models/nets/masking.h"
 #include "models/nets/nano.h"
+#include "models/nets/sources.h"
 #include "models/ops/ops.h"
 
 /* Windows go through the tape in slices of about this many tokens: what a slice leaves
@@ -19,6 +20,7 @@ struct nx_network {
   struct nx_model_shape shape;
   struct nx_model_tensor *tensors;
   size_t n_tensors;
+  struct nx_sources sources; /* of a quantised model, whose plain table nets read */
   struct nx_lanes lanes;
   uint8_t *visible; /* masks of a batch */
   size_t n_visible; /* room */
@@ -42,7 +44,9 @@ struct batch {
 static int make_nano(const void *context, void **net_out, struct nx_error *err) {
   const struct nx_network *network = context;
   struct nx_nano *nano;
-  int r = nx_nano_create(&network->shape, network->tensors, network->n_tensors, &nano, err);
+  const struct nx_sources *s = &network->sources;
+  int r = nx_nano_create(&network->shape, s->n_tensors ? s->tensors : network->tensors,
+                         s->n_tensors ? s->n_tensors : network->n_tensors, &nano, err);
   if (!r)
     *net_out = nano;
   return r;
@@ -66,7 +70,9 @@ int nx_network_create(const struct nx_model *model, struct nx_network **network_
     return nx_fail(err, NX_E_NOMEM, "out of memory for a network");
   memcpy(network->tensors, model->tensors, model->n_tensors * sizeof *model->tensors);
   const struct nx_lane_net net = {make_nano, destroy_nano, network};
-  int r = nx_lanes_init(&network->lanes, &net, model->n_params, err);
+  int r = nx_sources_init(&network->sources, model, err);
+  if (!r)
+    r = nx_lanes_init(&network->lanes, &net, model->n_params, err);
   if (r < 0)
     return r;
   *network_out = nx_steal(&network);
@@ -77,6 +83,7 @@ void nx_network_destroy(struct nx_network *network) {
   if (!network)
     return;
   nx_lanes_finish(&network->lanes);
+  nx_sources_finish(&network->sources);
   free(network->tensors);
   free(network->visible);
   free(network);
@@ -149,8 +156,7 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   const struct batch *b = context;
   struct nx_network_input part = slice_of(b, index);
   size_t first = index * b->slice_windows;
-  struct nx_nano_pass pass = {.params = b->model->params,
-                              .gradients = gradients,
+  struct nx_nano_pass pass = {.weights = {b->model->params, gradients, b->network->sources.of},
                               .feature_mean = b->model->feature_mean,
                               .feature_sd = b->model->feature_sd,
                               .input = &part};
@@ -176,6 +182,7 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
 
 static int run_batch(struct batch *b, struct nx_error *err) {
   size_t tokens = tokens_of_window(b->network, b->input), n = b->input->n_windows;
+  nx_sources_point(&b->network->sources, b->model);
   b->slice_windows = NX_MAX(1, SLICE_TOKENS / tokens);
   const struct nx_slices slices = {
       .n = (n + b->slice_windows - 1) / b->slice_windows,
@@ -272,6 +279,8 @@ int nx_network_train_step(struct nx_network *network, const struct nx_model *mod
                     .input = input,
                     .smoothing = label_smoothing};
   int r = check_input(network, model, input, err);
+  if (!r && network->sources.n_tensors && !model->base)
+    r = nx_fail(err, NX_E_INVALID, "a quantised model does not train: adapters over it do");
   if (!r && !masked && !input->labels)
     r = nx_fail(err, NX_E_INVALID, "training windows without labels");
   if (!r && masked)

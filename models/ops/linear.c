@@ -1,4 +1,4 @@
-#include "models/ops/ops.h"
+#include "models/ops/frozen.h"
 
 static void backward(struct nx_tape *tape, const struct nx_node *node) {
   struct nx_tensor *x = node->inputs[0], *w = node->inputs[1], *b = node->inputs[2];
@@ -21,6 +21,8 @@ struct nx_tensor *nx_op_linear(struct nx_tape *tape, struct nx_tensor *x, struct
                                struct nx_tensor *b) {
   if (!x || !w || tape->failed || w->columns != x->columns || (b && b->columns != w->rows))
     return nx_tape_fail(tape, NX_E_INVALID, "linear");
+  if (w->frozen)
+    return b ? nx_tape_fail(tape, NX_E_INVALID, "linear") : nx_op_frozen_linear(tape, x, w);
   struct nx_tensor *y = nx_tape_tensor(tape, x->rows, w->rows, "linear");
   if (!y)
     return NULL;

@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "models/optim/lora.h"
+#include "models/quantised.h"
 
 int nx_adapted_begin(struct nx_adapted *adapted, const struct nx_model *model,
                      struct nx_error *err) {
   *adapted = (struct nx_adapted){.plain = model};
-  if (!model->base)
+  if (!model->base || nx_model_storage(model) != NX_STORAGE_FLOAT32)
     return 0;
   adapted->gradients = calloc(model->n_params, sizeof *adapted->gradients);
   if (!adapted->gradients)
@@ -20,7 +21,7 @@ int nx_adapted_begin(struct nx_adapted *adapted, const struct nx_model *model,
 
 int nx_adapted_merge(struct nx_adapted *adapted, const struct nx_model *model,
                      struct nx_error *err) {
-  if (!model->base)
+  if (!adapted->merged)
     return 0;
   struct nx_lora view = nx_lora_of(model);
   return nx_lora_merge(&view, model->base, adapted->merged, err);
@@ -29,7 +30,7 @@ int nx_adapted_merge(struct nx_adapted *adapted, const struct nx_model *model,
 int nx_adapted_gradients(struct nx_adapted *adapted, const struct nx_model *model,
                          const float *plain, const float **gradients_out, struct nx_error *err) {
   *gradients_out = plain;
-  if (!model->base)
+  if (!adapted->merged)
     return 0;
   struct nx_lora view = nx_lora_of(model);
   *gradients_out = adapted->gradients;

@@ -1,5 +1,6 @@
-/* Adapted: the model that a network runs on, for a model that may have adapters. Without a base it
- * is the model itself, and nothing of this costs anything.
+/* Adapted: the model that a network runs on, for a model that may have adapters. Without a base, or
+ * over a quantised one, which networks read as it is, it is the model itself, and nothing of this
+ * costs anything.
  *
  *     begin ─► [ merge ─► network ─► gradients ─► AdamW on model->params ] … ─► finish */
 #pragma once
@@ -8,7 +9,7 @@
 
 struct nx_adapted {
   const struct nx_model *plain; /* what a network reads */
-  struct nx_model *merged;      /* the same, when it is ours; NULL without adapters */
+  struct nx_model *merged;      /* the same, when it is ours; else NULL */
   float *gradients;             /* of the adapters, [n_params] */
 };
 

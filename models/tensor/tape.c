@@ -81,6 +81,16 @@ struct nx_tensor *nx_tape_parameter(struct nx_tape *tape, const nx_real *value, 
   return tensor_at(tape, value, tape->recording ? gradient : NULL, rows, columns, "parameter");
 }
 
+struct nx_tensor *nx_tape_frozen(struct nx_tape *tape, const struct nx_frozen *frozen, bool trains,
+                                 size_t rows, size_t columns) {
+  struct nx_tensor *w = tensor_at(tape, NULL, NULL, rows, columns, "frozen");
+  if (w) {
+    w->frozen = frozen;
+    w->wants_gradient = trains && tape->recording;
+  }
+  return w;
+}
+
 struct nx_tensor *nx_tape_tensor(struct nx_tape *tape, size_t rows, size_t columns,
                                  const char *op) {
   size_t n;

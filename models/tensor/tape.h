@@ -23,12 +23,15 @@
 #include "models/backend/backend.h"
 #include "models/tensor/real.h"
 
+struct nx_frozen; /* models/ops/frozen.h */
+
 struct nx_tensor {
   size_t rows, columns;
   nx_real *value;
   nx_real *gradient; /* NULL until backward first needs it; parameters bring their own */
   bool wants_gradient;
   bool has_gradient; /* something has been written to it */
+  const struct nx_frozen *frozen; /* a weight in few bits: value is NULL, only nx_op_linear() reads it */
 };
 
 #define NX_NODE_INPUTS 4
@@ -73,6 +76,10 @@ struct nx_tensor *nx_tape_constant(struct nx_tape *tape, const nx_real *value, s
 /* A value whose gradient is added to gradient[rows * columns], which the caller zeroed. */
 struct nx_tensor *nx_tape_parameter(struct nx_tape *tape, const nx_real *value, nx_real *gradient,
                                     size_t rows, size_t columns);
+
+/* A weight in few bits, for nx_op_linear() alone; trains: its adapters have gradients to add to. */
+struct nx_tensor *nx_tape_frozen(struct nx_tape *tape, const struct nx_frozen *frozen, bool trains,
+                                 size_t rows, size_t columns);
 
 /* Afterwards only the loss's value is still there. Sets the gradient of loss [1, 1] to seed and
  * runs the nodes backwards. */

@@ -197,7 +197,7 @@ static void check_gradients(const struct parity *p, struct nx_general *net, stru
   static const float targets[WINDOWS] = {0, 1};
   const struct nx_model *model = p->model;
   struct nx_general_pass pass = {
-      .params = model->params, .gradients = gradients, .input = &p->input, .visible = p->visible};
+      .weights = {model->params, gradients, NULL}, .input = &p->input, .visible = p->visible};
   struct nx_general_decoded d;
   struct nx_tensor *loss;
   nx_tape_begin(tape, true, NULL);

@@ -8,6 +8,7 @@
 #include "models/nets/general.h"
 #include "models/nets/masking.h"
 #include "models/nets/nano.h"
+#include "models/ops/frozen.h"
 #include "models/ops/ops.h"
 #include "tests/unit/cmocka_shim.h"
 
@@ -116,6 +117,25 @@ static struct nx_tensor *build_linear(struct nx_tape *tape, struct nx_tensor *co
 }
 static struct nx_tensor *build_linear_plain(struct nx_tape *tape, struct nx_tensor *const *in) {
   return nx_op_linear(tape, in[0], in[1], NULL);
+}
+/* Two matrices in few bits as one, the second with an adapter, whose gradients go to a flat vector
+ * in training and are checked here through tensors of the tape: A and B are inputs 1 and 2. */
+static struct nx_tensor *build_frozen(struct nx_tape *tape, struct nx_tensor *const *in) {
+  static const uint8_t int8[2 * 6] = {1, 255, 127, 129, 7, 0, 3, 200, 99, 4, 5, 250};
+  static const uint8_t nf4[3 * 3] = {0x0f, 0x73, 0xa9, 0x12, 0xfe, 0x45, 0x80, 0x6c, 0x3b};
+  static const float scales[3] = {0.01f, 0.02f, 0.5f}, wide[3] = {1, 2, 0.25f};
+  struct nx_frozen *frozen = nx_tape_memory(tape, 1, sizeof *frozen, "test");
+  struct nx_frozen_part *parts = nx_tape_memory(tape, 2, sizeof *parts, "test");
+  parts[0] = (struct nx_frozen_part){.w = {NX_STORAGE_INT8, 2, 6, int8, scales}};
+  parts[1] = (struct nx_frozen_part){.w = {NX_STORAGE_NF4, 3, 6, nf4, wide},
+                                     .rank = 2,
+                                     .scale = 1.5,
+                                     .a = in[1]->value,
+                                     .b = in[2]->value,
+                                     .da = in[1]->gradient,
+                                     .db = in[2]->gradient};
+  *frozen = (struct nx_frozen){2, parts};
+  return nx_op_linear(tape, in[0], nx_tape_frozen(tape, frozen, true, 5, 6), NULL);
 }
 static struct nx_tensor *build_add_rows(struct nx_tape *tape, struct nx_tensor *const *in) {
   return nx_op_add_rows(tape, own(tape, in[0]), in[1], 3);
@@ -241,6 +261,7 @@ static struct nx_tensor *build_shared(struct nx_tape *tape, struct nx_tensor *co
 
 OP_TEST(linear, {7, 5, 1}, {6, 6, 5})
 OP_TEST(linear_plain, {3, 20}, {17, 17})
+OP_TEST(frozen, {7, 2, 3}, {6, 6, 2})
 OP_TEST(add_rows, {12, 2}, {5, 5})
 OP_TEST(rms_norm, {4, 1}, {19, 19})
 OP_TEST(rms_norm_plain, {4}, {32})
@@ -346,8 +367,8 @@ static double whole_loss(struct whole *w, int backward) {
   static const nx_real targets[] = {0.05, 0.95};
   struct nx_rng rng;
   nx_rng_init(&rng, 5, 5);
-  struct nx_nano_pass pass = {.params = w->params,
-                              .gradients = backward ? w->gradients : NULL,
+  struct nx_nano_pass pass = {.weights.params = w->params,
+                              .weights.gradients = backward ? w->gradients : NULL,
                               .feature_mean = mean,
                               .feature_sd = sd,
                               .input = &w->input,
@@ -474,8 +495,8 @@ static double general_loss(struct general *w, int backward) {
   struct nx_tensor *loss;
   struct nx_rng rng;
   nx_rng_init(&rng, 5, 5);
-  struct nx_general_pass pass = {.params = w->params,
-                                 .gradients = backward ? w->gradients : NULL,
+  struct nx_general_pass pass = {.weights.params = w->params,
+                                 .weights.gradients = backward ? w->gradients : NULL,
                                  .input = &w->input,
                                  .visible = w->visible};
   nx_tape_begin(&w->tape, backward, &rng);
@@ -547,7 +568,7 @@ static void the_next_patch_is_not_seen(void **state) {
   struct general w;
   struct nx_general_decoded d;
   general_create(&w, NX_OBJECTIVE_NEXT_PATCH, 0);
-  struct nx_general_pass pass = {.params = w.params, .input = &w.input};
+  struct nx_general_pass pass = {.weights.params = w.params, .input = &w.input};
   float *x = (float *)w.input.x;
   nx_real before[2][5 * 3][8]; /* of the first window */
   for (int changed = 0; changed < 2; changed++) {
@@ -620,6 +641,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gradient_of_linear),
       cmocka_unit_test(gradient_of_linear_plain),
+      cmocka_unit_test(gradient_of_frozen),
       cmocka_unit_test(gradient_of_add_rows),
       cmocka_unit_test(gradient_of_rms_norm),
       cmocka_unit_test(gradient_of_rms_norm_plain),

@@ -83,7 +83,7 @@ static float *gradients_by(const struct nx_kernels *kernels, const struct case_o
                                    .spectra = c->spectra,
                                    .stats = c->stats,
                                    .positions = c->positions};
-  struct nx_nano_pass pass = {c->params, gradients, mean, sd, &input, c->visible};
+  struct nx_nano_pass pass = {{c->params, gradients, NULL}, mean, sd, &input, c->visible};
   backend.kernels = kernels;
   nx_rng_init(&rng, 1, 1);
   assert_int_equal(nx_nano_create(&c->shape, c->layout->tensors, c->layout->n_tensors, &nano, NULL),

@@ -136,7 +136,7 @@ static void general_answers_the_same(void **state) {
     struct nx_general *net = NULL;
     struct nx_tape tape;
     struct nx_general_decoded d;
-    struct nx_general_pass pass = {.params = real.model->params, .input = in, .visible = visible};
+    struct nx_general_pass pass = {.weights.params = real.model->params, .input = in, .visible = visible};
     assert_int_equal(nx_general_create(&real.model->shape, real.model->tensors,
                                        real.model->n_tensors, &net, &err),
                      0);
