@@ -35,16 +35,19 @@ int nx_plan_adapters_check(const struct nx_plan *plan, struct nx_error *err) {
                    "adapters.attention and adapters.feed_forward are both false: there is nothing "
                    "to adapt");
   if (a->base != NX_STORAGE_FLOAT32 && (plan->model.width % 8 || plan->model.feed_forward % 8))
-    return nx_fail(err, NX_E_FORMAT,
-                   "adapters.base: %s needs model.width and model.feed_forward to be multiples of 8",
-                   a->base == NX_STORAGE_INT8 ? "int8" : "nf4");
+    return nx_fail(
+        err, NX_E_FORMAT,
+        "adapters.base: %s needs model.width and model.feed_forward to be multiples of 8",
+        a->base == NX_STORAGE_INT8 ? "int8" : "nf4");
   if (!plan->initial_model)
-    return nx_fail(err, NX_E_FORMAT,
-                   "adapters need a section initial_model: weights drawn from a seed are nothing to "
-                   "adapt (neurox-coordinator import prints the section)");
+    return nx_fail(
+        err, NX_E_FORMAT,
+        "adapters need a section initial_model: weights drawn from a seed are nothing to "
+        "adapt (neurox-coordinator import prints the section)");
   if (plan->privacy != NX_PRIVACY_NONE)
-    return nx_fail(err, NX_E_FORMAT,
-                   "adapters do not go together with a privacy mechanism yet: use privacy: none, or "
-                   "leave the section adapters out");
+    return nx_fail(
+        err, NX_E_FORMAT,
+        "adapters do not go together with a privacy mechanism yet: use privacy: none, or "
+        "leave the section adapters out");
   return 0;
 }

@@ -1,4 +1,4 @@
-"""A model of network: general in PyTorch; needs numpy and torch only.
+"""A model of network: general in PyTorch; needs neurox_model.py beside it, numpy and torch.
 
     net = General("model.safetensors")
     net(x, stats, positions, placed, "eeg", "eeg", "human", "average", visible=mask)
@@ -7,13 +7,12 @@ x [B,C,S,n_in], stats [C,8], positions [C,3] (100 mm), placed [C] bool, visible 
 None: node/dataset/signal.h says what they hold. The result is [B,C,S,n]: for every (channel,
 patch) the samples it would have (log counts for a Poisson tokeniser); a classifier's is [B].
 """
-import json
 import math
-import struct
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+
+from neurox_model import tensors
 
 
 def rms(x, gain=1.0):
@@ -23,14 +22,8 @@ def rms(x, gain=1.0):
 class General(torch.nn.Module):
     def __init__(self, path):
         super().__init__()
-        raw = open(path, "rb").read()
-        end = 8 + struct.unpack("<Q", raw[:8])[0]
-        header = json.loads(raw[8:end])
-        self.meta = header.pop("__metadata__")
-        self.w = {}
-        for name, t in header.items():
-            first, last = t["data_offsets"]
-            x = torch.tensor(np.frombuffer(raw[end + first:end + last], "<f4").reshape(t["shape"]))
+        self.meta, self.w = tensors(path)
+        for name, x in self.w.items():
             self.w[name] = torch.nn.Parameter(x)
             self.register_parameter(name.replace(".", "_"), self.w[name])
         kinds = [t.split(":") for t in self.meta["tokenisers"].split()]

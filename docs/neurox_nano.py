@@ -1,15 +1,15 @@
 """A federation's model in PyTorch: Nano("model.safetensors")(patches, spectra, stats, positions).
 
 Inputs are what docs/models.md calls features: patches [B,C,S,n], spectra [B,C,S,F], stats
-[B,C,8], positions [C,3]; the result is one logit a window. Needs numpy and torch only.
+[B,C,8], positions [C,3]; the result is one logit a window. Needs neurox_model.py beside it,
+numpy and torch.
 """
-import json
 import math
-import struct
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+
+from neurox_model import tensors
 
 
 def rms(x):
@@ -19,14 +19,8 @@ def rms(x):
 class Nano(torch.nn.Module):
     def __init__(self, path):
         super().__init__()
-        raw = open(path, "rb").read()
-        end = 8 + struct.unpack("<Q", raw[:8])[0]
-        header = json.loads(raw[8:end])
-        self.meta = header.pop("__metadata__")
-        self.w = {}
-        for name, t in header.items():
-            first, last = t["data_offsets"]
-            x = torch.tensor(np.frombuffer(raw[end + first:end + last], "<f4").reshape(t["shape"]))
+        self.meta, self.w = tensors(path)
+        for name, x in self.w.items():
             self.w[name] = torch.nn.Parameter(x, requires_grad=not name.startswith("features."))
             self.register_parameter(name.replace(".", "_"), self.w[name])
 

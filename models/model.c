@@ -7,9 +7,9 @@
 #include "common/plan_adapters.h"
 #include "common/rng.h"
 #include "common/size.h"
+#include "models/model_parts.h"
 #include "models/nets/general.h"
 #include "models/nets/nano.h"
-#include "models/model_parts.h"
 #include "models/optim/lora.h"
 #include "models/quantised.h"
 #include "models/tensor/layout.h"
@@ -79,8 +79,8 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
     put_tokenisers(plan, shape_out);
   if (plan->adapters)
     shape_out->adapters = (struct nx_model_adapters){
-        plan->adapters->rank, plan->adapters->alpha, plan->adapters->attention,
-        plan->adapters->feed_forward, plan->adapters->head, plan->adapters->base};
+        plan->adapters->rank,         plan->adapters->alpha, plan->adapters->attention,
+        plan->adapters->feed_forward, plan->adapters->head,  plan->adapters->base};
   return 0;
 }
 

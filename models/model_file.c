@@ -216,8 +216,8 @@ static int check_header(const struct nx_model *model, const struct nx_safetensor
     if (strcmp(found->name, t.name))
       return nx_fail(err, NX_E_FORMAT, "tensor %zu is %.64s, the plan's model has %s there", i,
                      found->name, t.name);
-    if (strcmp(found->dtype, dtype_of(&t)) || found->n_dims != t.n_dims || found->dims[0] != t.dims[0] ||
-        (t.n_dims == 2 && found->dims[1] != columns_of(&t)))
+    if (strcmp(found->dtype, dtype_of(&t)) || found->n_dims != t.n_dims ||
+        found->dims[0] != t.dims[0] || (t.n_dims == 2 && found->dims[1] != columns_of(&t)))
       return nx_fail(err, NX_E_FORMAT, "tensor %s has another dtype or shape than the plan's model",
                      t.name);
   }

@@ -110,8 +110,7 @@ int nx_model_dequantise(const struct nx_model *quantised, struct nx_model **plai
     else
       nx_dequantise(t->storage, t->dims[0], t->dims[1],
                     (const uint8_t *)(quantised->params + t->offset),
-                    quantised->params + quantised->tensors[++i].offset,
-                    model->params + to->offset);
+                    quantised->params + quantised->tensors[++i].offset, model->params + to->offset);
   }
   *plain_out = model;
   return 0;

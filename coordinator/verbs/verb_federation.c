@@ -12,6 +12,8 @@
 #include "coordinator/verbs/coordinator_verb.h"
 #include "coordinator/verbs/participation.h"
 #include "models/model.h"
+#include "models/quantised.h"
+#include "models/tensor/quantise.h"
 
 int nx_verb_home(const char *given, char out[NX_PATH_SIZE], struct nx_error *err) {
   if (!*given || snprintf(out, NX_PATH_SIZE, "%s", given) >= NX_PATH_SIZE)
@@ -231,32 +233,34 @@ static int write_participation(struct nx_federation *f, uint64_t round, const ch
   return nx_file_replace(out, nx_buffer_view(&file), 0644, err);
 }
 
-/* The plain model that adapters over their base are; the participation beside it is of the sealed
- * file, from which anybody can merge it again. */
-static int write_merged(struct nx_federation *f, const struct nx_store_sealed *sealed,
-                        const char *out, struct nx_bytes model, struct nx_error *err) {
+/* The plain model that adapters over their base are, in what weights asks for; the participation
+ * beside it is of the sealed file, from which anybody can make it again. */
+static int write_plain(struct nx_federation *f, const struct nx_store_sealed *sealed,
+                       const char *out, struct nx_bytes model, enum nx_storage weights,
+                       struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0}, bytes = {.cap = NX_BLOB_CAP};
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
-  _cleanup_(nx_model_destroyp) struct nx_model *adapters = NULL, *plain = NULL;
+  _cleanup_(nx_model_destroyp) struct nx_model *sealed_model = NULL, *plain = NULL, *few = NULL;
   struct nx_store_run run;
   char hex[NX_HASH_HEX_SIZE];
   int r = nx_run_store_run(f->store, sealed->run, &run, err);
   if (r < 0 || (r = nx_run_store_plan(f->store, &run.plan_hash, &text, err)) < 0 ||
       (r = nx_plan_parse("plan", nx_buffer_view(&text), &plan, err)) < 0 ||
-      (r = nx_model_load(plan, model, &adapters, err)) < 0 ||
-      (r = nx_model_merge(adapters, &plain, err)) < 0 ||
-      (r = nx_model_save(plain, &bytes, err)) < 0 ||
+      (r = nx_model_load(plan, model, &sealed_model, err)) < 0 ||
+      (r = nx_model_merge(sealed_model, &plain, err)) < 0 ||
+      (weights && (r = nx_model_quantise(plain, weights, &few, err)) < 0) ||
+      (r = nx_model_save(few ? few : plain, &bytes, err)) < 0 ||
       (r = nx_file_replace(out, nx_buffer_view(&bytes), 0644, err)) < 0)
     return r;
   struct nx_hash hash = nx_sha256(bytes.data, bytes.size);
   nx_hash_hex(&hash, hex);
-  printf("merged: %s\n", hex);
+  printf("%s: %s\n", weights ? nx_storage_name(weights) : "merged", hex);
   return 0;
 }
 
 /* A site said that this version stands on somebody who withdrew later. */
-static int find_mark(struct nx_federation *f, uint64_t round, struct nx_bytes model, bool *marked_out,
-                     struct nx_error *err) {
+static int find_mark(struct nx_federation *f, uint64_t round, struct nx_bytes model,
+                     bool *marked_out, struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer json = {0};
   size_t header;
   int r = nx_participation_header_bytes(model, &header, err);
@@ -269,13 +273,13 @@ static int find_mark(struct nx_federation *f, uint64_t round, struct nx_bytes mo
 
 static int run_export(int argc, char *const *argv, struct nx_error *err) {
   const char *given = NX_COORDINATOR_HOME, *out = "model.safetensors", *round = NULL, *words;
+  const char *weights = "float32";
   struct nx_store_sealed sealed = {0};
   bool bare = false, merged = false, marked = false;
-  const struct nx_option options[] = {{.name = "home", .value = &given},
-                                      {.name = "out", .value = &out},
-                                      {.name = "round", .value = &round},
-                                      {.name = "as-sealed", .flag = &bare},
-                                      {.name = "merged", .flag = &merged}};
+  const struct nx_option options[] = {
+      {.name = "home", .value = &given},   {.name = "out", .value = &out},
+      {.name = "round", .value = &round},  {.name = "as-sealed", .flag = &bare},
+      {.name = "merged", .flag = &merged}, {.name = "weights", .value = &weights}};
   _cleanup_(nx_federation_closep) struct nx_federation *federation = NULL;
   _cleanup_(nx_buffer_finish) struct nx_buffer model = {.cap = NX_BLOB_CAP};
   struct nx_model_registry registry;
@@ -286,14 +290,22 @@ static int run_export(int argc, char *const *argv, struct nx_error *err) {
           0 ||
       nx_verb_home(given, home, err) < 0)
     return NX_VERB_USAGE;
+  enum nx_storage storage = !strcmp(weights, "int8")  ? NX_STORAGE_INT8
+                            : !strcmp(weights, "nf4") ? NX_STORAGE_NF4
+                                                      : NX_STORAGE_FLOAT32;
+  if (storage == NX_STORAGE_FLOAT32 && strcmp(weights, "float32") != 0) {
+    nx_fail(err, NX_E_INVALID, "--weights %.32s: use float32, int8 or nf4", weights);
+    return NX_VERB_USAGE;
+  }
   int r = nx_federation_open(home, &federation, err);
   if (r < 0 || (r = find_model(federation, round, &hash, &sealed, err)) < 0 ||
       (r = nx_path_join(blobs, home, "blobs", err)) < 0 ||
       (r = nx_model_registry_init(&registry, blobs, err)) < 0 ||
       (r = nx_model_registry_get(&registry, &hash, &model, err)) < 0 ||
-      (r = merged ? write_merged(federation, &sealed, out, nx_buffer_view(&model), err)
-                  : write_participation(federation, sealed.round, out, nx_buffer_view(&model), bare,
-                                        err)) < 0 ||
+      (r = merged || storage
+               ? write_plain(federation, &sealed, out, nx_buffer_view(&model), storage, err)
+               : write_participation(federation, sealed.round, out, nx_buffer_view(&model), bare,
+                                     err)) < 0 ||
       (r = find_mark(federation, sealed.round, nx_buffer_view(&model), &marked, err)) < 0)
     return nx_error_prefix(err, r, "export");
   nx_hash_hex(&hash, hex);
@@ -323,6 +335,10 @@ const struct nx_coordinator_verb nx_coordinator_export = {
         "  --merged        of a plan with adapters: one plain model, adapters added to their "
         "base,\n"
         "                  for other programs and for import; without the participation\n"
+        "  --weights KIND  int8 or nf4: the plain model with its blocks' matrices in few bits, "
+        "for\n"
+        "                  predict, embed and evaluate (docs/models.md); without the "
+        "participation\n"
         "  --as-sealed     the file byte for byte as it was signed; the participation only "
         "beside\n",
     .run = run_export,

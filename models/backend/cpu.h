@@ -39,7 +39,7 @@ struct nx_stream {
   struct nx_cpu_halves {
     uint16_t *data;
     size_t room;
-  } a, b; /* bf16 copies of a product's factors; grow to the largest and stay */
+  } a, b;         /* bf16 copies of a product's factors; grow to the largest and stay */
   nx_real *panel; /* [NX_CPU_PANEL]: rows of a frozen matrix as numbers */
 };
 

@@ -349,8 +349,8 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   if (b->work == WORK_CLASSIFY)
     part_loss = classify(b, lane, &pass, &weight);
   else if (nx_general_decode(lane->net, &lane->tape, &pass, &decoded))
-    part_loss =
-        nx_general_loss(lane->net, &lane->tape, &pass, &decoded, (float)b->network->scales[slice->group]);
+    part_loss = nx_general_loss(lane->net, &lane->tape, &pass, &decoded,
+                                (float)b->network->scales[slice->group]);
   if (part_loss && b->answer)
     show_answers(b, slice, &decoded);
   if (gradients)

@@ -69,8 +69,7 @@ struct nx_tensor *nx_op_frozen_linear(struct nx_tape *tape, struct nx_tensor *x,
     const struct nx_frozen_part *part = &frozen->parts[i];
     tape->kernels->gemm_frozen(tape->stream, 'T', x->rows, &part->w, x->value, x->columns, 0,
                                y->value + first, y->columns);
-    nx_real *low =
-        rank_of(part) ? low_forward(tape, part, x, y->value + first, y->columns) : NULL;
+    nx_real *low = rank_of(part) ? low_forward(tape, part, x, y->value + first, y->columns) : NULL;
     if (saved)
       saved[i] = low;
   }

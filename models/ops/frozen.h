@@ -8,11 +8,11 @@
 /* One matrix W [rows, columns], and its adapter: W + scale B A. */
 struct nx_frozen_part {
   struct nx_frozen_matrix w;
-  size_t rank;         /* of the adapter */
-  nx_real scale;       /* alpha / rank */
-  const nx_real *a;    /* [rank, columns]; NULL: no adapter */
-  const nx_real *b;    /* [rows, rank] */
-  nx_real *da, *db;    /* added to; NULL: not wanted */
+  size_t rank;      /* of the adapter */
+  nx_real scale;    /* alpha / rank */
+  const nx_real *a; /* [rank, columns]; NULL: no adapter */
+  const nx_real *b; /* [rows, rank] */
+  nx_real *da, *db; /* added to; NULL: not wanted */
 };
 
 /* Matrices under each other, read as one. */

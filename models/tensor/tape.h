@@ -31,7 +31,8 @@ struct nx_tensor {
   nx_real *gradient; /* NULL until backward first needs it; parameters bring their own */
   bool wants_gradient;
   bool has_gradient; /* something has been written to it */
-  const struct nx_frozen *frozen; /* a weight in few bits: value is NULL, only nx_op_linear() reads it */
+  const struct nx_frozen
+      *frozen; /* a weight in few bits: value is NULL, only nx_op_linear() reads it */
 };
 
 #define NX_NODE_INPUTS 4

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "models/quantised.h"
+#include "models/tensor/quantise.h"
 #include "node/node_home.h"
 #include "node/site_data.h"
 #include "node/train/encode.h"
@@ -23,7 +25,7 @@ NX_DEFINE_CLEANUP(cJSON *, cJSON_Delete)
 
 struct encode_verb {
   enum nx_encode_what what;
-  const char *home, *plan, *out, *data, *per, *model_path;
+  const char *home, *plan, *out, *data, *per, *weights, *model_path;
   struct nx_node_config *config;
   struct nx_plan_choice choice;
   struct nx_model *model;
@@ -55,6 +57,8 @@ static int open_model(struct encode_verb *v, struct nx_error *err) {
     r = nx_plan_choose(path, v->plan, &v->choice, err);
   if (r == 0)
     r = nx_model_choose(v->model_path, v->choice.plan, &v->model, &v->model_hash, err);
+  if (r == 0)
+    r = nx_model_keep_in(&v->model, v->weights, err);
   return r;
 }
 
@@ -221,6 +225,7 @@ static void add_hash(cJSON *object, const char *name, const struct nx_hash *hash
 static void describe(const struct encode_verb *v, cJSON *root) {
   const struct nx_dataset_summary *summary = nx_dataset_summary(v->dataset);
   add_hash(root, "model", &v->model_hash);
+  cJSON_AddStringToObject(root, "weights", nx_storage_name(nx_model_storage(v->model)));
   cJSON *plan = cJSON_AddObjectToObject(root, "plan");
   cJSON_AddStringToObject(plan, "name", v->choice.plan->name);
   add_hash(plan, "sha256", &v->choice.hash);
@@ -291,9 +296,9 @@ static int run(int argc, char *const *argv, const char *name, enum nx_encode_wha
   _cleanup_(finish) struct encode_verb v = {
       .what = what, .home = NX_NODE_HOME, .out = out, .per = "window"};
   const struct nx_option options[] = {
-      {.name = "home", .value = &v.home}, {.name = "plan", .value = &v.plan},
-      {.name = "out", .value = &v.out},   {.name = "data", .value = &v.data},
-      {.name = "per", .value = &v.per},
+      {.name = "home", .value = &v.home},       {.name = "plan", .value = &v.plan},
+      {.name = "out", .value = &v.out},         {.name = "data", .value = &v.data},
+      {.name = "weights", .value = &v.weights}, {.name = "per", .value = &v.per},
   };
   size_t n_options = NX_ARRAY_LENGTH(options) - (what == NX_ENCODE_EMBEDDING), n_words;
   if (nx_options_parse(argc, argv, options, n_options, &v.model_path, 1, &n_words, err) < 0)
@@ -321,13 +326,14 @@ static int run_predict(int argc, char *const *argv, struct nx_error *err) {
   "  --plan PLAN     the plan that the model was trained by: a file, or digits of its hash when\n" \
   "                  this node has it (neurox-node plan list). It says how recordings are read\n"  \
   "  --data DIR      another folder than node.yaml's; same modality and species. People who\n"     \
-  "                  withdrew are left out there too\n" NX_HELP_HOME
+  "                  withdrew are left out there too\n" NX_HELP_WEIGHTS NX_HELP_HOME
 
 const struct nx_verb nx_verb_embed = {
     .name = "embed",
     .summary = "write what a model makes of this site's recordings, for own analyses",
     .help =
-        "usage: neurox-node embed MODEL --plan PLAN [--data DIR] [--home DIR] [--out NAME]\n\n"
+        "usage: neurox-node embed MODEL --plan PLAN [--data DIR] [--home DIR] [--out NAME]\n"
+        "                         [--weights KIND]\n\n"
         "Reads this site's recordings as training would, labelled or not, and writes one row of\n"
         "numbers (the model's width) for every window: the mean over time of what the last block\n"
         "says. MODEL is a file of neurox-coordinator export.\n\n"
@@ -348,7 +354,7 @@ const struct nx_verb nx_verb_predict = {
     .summary = "write what a trained classifier says of this site's recordings",
     .help =
         "usage: neurox-node predict MODEL --plan PLAN [--per window|recording] [--data DIR]\n"
-        "                           [--home DIR] [--out NAME]\n\n"
+        "                           [--weights KIND] [--home DIR] [--out NAME]\n\n"
         "Reads this site's recordings as training would, labelled or not, and writes for every\n"
         "window the probability of the plan's positive label. MODEL is a file of\n"
         "neurox-coordinator export whose plan says training.objective: classification; others\n"

@@ -54,7 +54,8 @@ static void write_scores(FILE *out, const struct nx_dataset *dataset, const stru
 }
 
 static int score(const char *home, const struct nx_node_config *config, const char *plan_path,
-                 const char *model_path, const char *out_path, struct nx_error *err) {
+                 const char *model_path, const char *weights, const char *out_path,
+                 struct nx_error *err) {
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
   _cleanup_(nx_model_destroyp) struct nx_model *model = NULL;
   _cleanup_(nx_dataset_destroyp) struct nx_dataset *dataset = NULL;
@@ -64,6 +65,8 @@ static int score(const char *home, const struct nx_node_config *config, const ch
   int r = load_plan(plan_path, &plan, err);
   if (r == 0)
     r = nx_model_choose(model_path, plan, &model, NULL, err);
+  if (r == 0)
+    r = nx_model_keep_in(&model, weights, err);
   if (r == 0)
     r = nx_withdrawals_read(home, &config->data, &withdrawals, err);
   if (r == 0)
@@ -86,7 +89,8 @@ static int score(const char *home, const struct nx_node_config *config, const ch
   write_scores(out, dataset, plan, logits);
   r = close_output(out_path, out, err);
   if (r == 0)
-    fprintf(stderr, "%zu windows of %zu held-out people%s, loss %.4f, AUROC %.3f, calibration error %.3f\n",
+    fprintf(stderr,
+            "%zu windows of %zu held-out people%s, loss %.4f, AUROC %.3f, calibration error %.3f\n",
             result.n_windows, summary->n_held_out_subjects,
             summary->synthetic ? " (SYNTHETIC)" : "", result.loss_sum / (double)result.n_windows,
             nx_auroc_histogram(result.negative, result.positive),
@@ -95,10 +99,11 @@ static int score(const char *home, const struct nx_node_config *config, const ch
 }
 
 static int run_evaluate(int argc, char *const *argv, struct nx_error *err) {
-  const char *home = NX_NODE_HOME, *plan = NULL, *out = "scores.tsv", *model;
+  const char *home = NX_NODE_HOME, *plan = NULL, *out = "scores.tsv", *weights = NULL, *model;
   const struct nx_option options[] = {{.name = "home", .value = &home},
                                       {.name = "plan", .value = &plan},
-                                      {.name = "out", .value = &out}};
+                                      {.name = "out", .value = &out},
+                                      {.name = "weights", .value = &weights}};
   size_t n_words;
   if (nx_options_parse(argc, argv, options, NX_ARRAY_LENGTH(options), &model, 1, &n_words, err) < 0)
     return NX_VERB_USAGE;
@@ -111,16 +116,19 @@ static int run_evaluate(int argc, char *const *argv, struct nx_error *err) {
   int r = nx_path_join(path, home, "node.yaml", err);
   if (r == 0)
     r = nx_node_config_load(path, &config, err);
-  return r < 0 ? r : score(home, config, plan, model, out, err);
+  return r < 0 ? r : score(home, config, plan, model, weights, out, err);
 }
 
 const struct nx_verb nx_verb_evaluate = {
     .name = "evaluate",
     .summary = "score this site's held-out people with a model file",
-    .help = "usage: neurox-node evaluate MODEL --plan PLAN [--home DIR] [--out FILE]\n\n"
-            "Scores every window of the held-out people of this site and writes FILE (default\n"
-            "scores.tsv, - for the terminal) with subject, recording, window, label, score.\n"
-            "The file is for this institution alone: nothing of it is ever sent.\n\n" NX_HELP_HOME,
+    .help =
+        "usage: neurox-node evaluate MODEL --plan PLAN [--weights KIND] [--home DIR] [--out "
+        "FILE]\n\n"
+        "Scores every window of the held-out people of this site and writes FILE (default\n"
+        "scores.tsv, - for the terminal) with subject, recording, window, label, score.\n"
+        "The file is for this institution alone: nothing of it is ever sent.\n\n" NX_HELP_WEIGHTS
+            NX_HELP_HOME,
     .run = run_evaluate,
 };
 

@@ -119,7 +119,13 @@ mkdir "$work/new" && ln -s "$(find "$work/data-1/" -name '*.edf' | sort | head -
   [ "$(cut -f 2,5,6 "$work/embedded.tsv" | tail -n 1)" = "visitor	other	" ] &&
   grep -q "$(sha256sum "$work/embedded.npy" | cut -c1-64)" "$work/embedded.json"
 check "embed reads a recording without a label from another folder, with the node's own plan" $?
-sed 's/^  objective: .*/  objective: reconstruction/' "$work/plan.yaml" >"$work/masked.yaml"
+"$coordinator" export --weights int8 --home "$work/hub" --out "$work/int8.safetensors" >"$work/export.log" 2>&1 &&
+  "$node" evaluate "$work/int8.safetensors" --plan "$work/plan.yaml" --home "$work/site-1" \
+    --out "$work/int8.tsv" >>"$work/evaluate.log" 2>&1 &&
+  "$node" evaluate "$work/released.safetensors" --weights int8 --plan "$work/plan.yaml" \
+    --home "$work/site-1" --out "$work/kept.tsv" >>"$work/evaluate.log" 2>&1 &&
+  cmp -s "$work/int8.tsv" "$work/kept.tsv" && ! cmp -s "$work/int8.tsv" "$work/scores.tsv"
+check "exported in int8 it says what it says when kept in int8" $?
 sed 's/^  objective: .*/  objective: reconstruction/' "$work/plan.yaml" >"$work/masked.yaml"
 "$node" predict "$work/released.safetensors" --plan "$work/masked.yaml" --home "$work/site-1" \
   --out "$work/none" >/dev/null 2>"$work/predict.bad"

@@ -141,7 +141,7 @@ adapter_values=$((2 * 4 * (4 * (64 + 64) + 3 * (64 + 192))))
 sed -e 's/^name: .*/name: general-further/' -e 's/^  objective: .*/  objective: next-patch/' \
   -e 's/^  rounds: .*/  rounds: 1/' "$work/plan.yaml" >"$work/further.yaml"
 cat >>"$work/further.yaml" <<EOF
-adapters: {rank: 4, alpha: 8, attention: true, feed_forward: true, head: false}
+adapters: {rank: 4, alpha: 8, attention: true, feed_forward: true, head: false, base: nf4}
 initial_model:
   sha256: $(printf '%064d' 0)
 EOF
@@ -168,6 +168,12 @@ check "adapters moved the blocks and nothing else of the network" sh -c \
   "'$work/differ' '$work/model.safetensors' '$work/merged.safetensors'"
 check "a site embeds with the adapters" "$node" embed "$work/further.safetensors" \
   --plan "$work/further.yaml" --home "$work/mouse" --out "$work/written/adapted"
+"$coordinator" export --weights int8 --home "$hub" --out "$work/int8.safetensors" >"$work/said" 2>&1
+check "in int8 the model is smaller" sh -c \
+  "[ \$(stat -c %s '$work/int8.safetensors') -lt \$(stat -c %s '$work/merged.safetensors') ]"
+check "a site embeds with it" "$node" embed "$work/int8.safetensors" \
+  --plan "$work/further.yaml" --home "$work/mouse" --out "$work/written/int8"
+check "what it wrote says so" grep -q '"weights":.*"int8"' "$work/written/int8.json"
 for log in "$hub/audit" "$work"/eeg/audit "$work"/ecog/audit "$work"/meg/audit \
   "$work"/mouse/audit "$work"/monkey/audit "$work"/fmri/audit; do
   check "the audit log of $(basename "$(dirname "$log")") verifies" "$audit" verify "$log"

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/file.h"
@@ -116,6 +117,31 @@ static void modalities_that_do_not_fit_are_refused(void **state) {
                    NX_E_FORMAT);
 }
 
+static void frozen_weights_are_kept_as_said(void **state) {
+  (void)state;
+  static const char *const section =
+      "privacy: none\ninitial_model:\n"
+      "  sha256: 00000000000000000000000000000000000000000000000000000000000000ab\n"
+      "adapters: {rank: 4, alpha: 8, attention: true, feed_forward: true, head: true%s}";
+  static const struct {
+    const char *base, *says;
+  } cases[] = {{"", NULL},
+               {", base: float32", NULL},
+               {", base: int8", NULL},
+               {", base: nf4", NULL},
+               {", base: int4", ":67: Invalid ENUM value: int4"},
+               {", bass: nf4", "bass"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct nx_error err = {0};
+    char text[400];
+    snprintf(text, sizeof text, section, cases[i].base);
+    int r = parse_edited("privacy: none", text, &err);
+    if (r != (cases[i].says ? NX_E_FORMAT : 0) ||
+        (cases[i].says && !strstr(err.text, cases[i].says)))
+      fail_msg("\"%s\" says: %s", cases[i].base, err.text);
+  }
+}
+
 /* Sections and line of a mechanism belong together; what is wrong is named with its line. */
 static void mechanism_and_its_numbers_are_checked(void **state) {
   (void)state;
@@ -177,6 +203,7 @@ int main(void) {
       cmocka_unit_test(missing_key_is_named),
       cmocka_unit_test(out_of_range_and_wrong_words_are_refused),
       cmocka_unit_test(mechanism_and_its_numbers_are_checked),
+      cmocka_unit_test(frozen_weights_are_kept_as_said),
       cmocka_unit_test(optional_keys_of_the_aggregation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

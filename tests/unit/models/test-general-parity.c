@@ -14,7 +14,7 @@
 #include "models/optim/adamw.h"
 #include "tests/unit/cmocka_shim.h"
 
-#define LARGEST_ERROR 1e-5  /* relative, per tensor, in the L2 norm */
+#define LARGEST_ERROR 1e-5 /* relative, per tensor, in the L2 norm */
 /* The first step of Adam divides every gradient by its own size: one that rounds to the other side
  * of zero moves its parameter the other way. Which ones do depends on the compiler. */
 #define LARGEST_STEP_ERROR 1e-4
@@ -217,8 +217,7 @@ static void check_gradients(const struct parity *p, struct nx_general *net, stru
   assert_close("loss", loss->value, right, 1, 0, LARGEST_ERROR);
   free(right);
   right = expected(p, "gradients.f64", model->n_params);
-  assert_tensors_close(model, gradients, right, 0.01 * norm(right, model->n_params),
-                       LARGEST_ERROR);
+  assert_tensors_close(model, gradients, right, 0.01 * norm(right, model->n_params), LARGEST_ERROR);
   free(right);
 }
 

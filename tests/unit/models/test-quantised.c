@@ -103,7 +103,8 @@ static void no_value_moves_further_than_half_a_step(void **state) {
       float scale = storages[k] == NX_STORAGE_INT8 ? scales[row] : scales[row * 4 + column / 64];
       /* the widest gap of NF4 is between its two lowest levels */
       double half = storages[k] == NX_STORAGE_INT8 ? 0.5 : 0.5 * (1 - 0.6961928);
-      assert_true(fabs((double)back[i] - (double)w[i]) <= half * (double)scale * 1.0001 + 4e-42); /* subnormal scales */
+      assert_true(fabs((double)back[i] - (double)w[i]) <=
+                  half * (double)scale * 1.0001 + 4e-42); /* subnormal scales */
     }
   }
   free(w);
@@ -271,9 +272,17 @@ static void check_general(enum nx_storage storage) {
   enum { WINDOWS = 3, CHANNELS = 5, N = WINDOWS * CHANNELS * 16 * 97 };
   static float x[N], channel_stats[CHANNELS * NX_MODEL_STATS], where[CHANNELS * 3];
   static const uint8_t placed[CHANNELS] = {1, 1, 0, 1, 1};
-  const struct nx_general_input group = {
-      0,        NX_MODALITY_EEG, NX_SPECIES_HUMAN, NX_SIGNAL_BIPOLAR, WINDOWS, CHANNELS,
-      x,        channel_stats,   where,            placed,            NULL};
+  const struct nx_general_input group = {0,
+                                         NX_MODALITY_EEG,
+                                         NX_SPECIES_HUMAN,
+                                         NX_SIGNAL_BIPOLAR,
+                                         WINDOWS,
+                                         CHANNELS,
+                                         x,
+                                         channel_stats,
+                                         where,
+                                         placed,
+                                         NULL};
   fill(x, N, 3);
   fill(where, CHANNELS * 3, 4);
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = with_adapters(general_plan(), storage, true);
@@ -288,16 +297,16 @@ static void check_general(enum nx_storage storage) {
   assert_int_equal(nx_general_network_create(merged, &plain, NULL), 0);
   nx_rng_init(&rng, 1, 1);
   nx_rng_init(&same, 1, 1);
-  assert_int_equal(
-      nx_general_network_train_step(network, model, &group, 1, 0, &rng, &loss, NULL), 0);
+  assert_int_equal(nx_general_network_train_step(network, model, &group, 1, 0, &rng, &loss, NULL),
+                   0);
   assert_int_equal(
       nx_general_network_train_step(plain, merged, &group, 1, 0, &same, &expected, NULL), 0);
   assert_true(fabs(loss - expected) < 1e-5 * fabs(expected));
   float *gradients = calloc(model->n_params, sizeof *gradients);
   struct nx_lora view = nx_lora_of(numbers);
-  assert_int_equal(nx_lora_gradients(&view, numbers->base, nx_general_network_gradients(plain),
-                                     gradients, NULL),
-                   0);
+  assert_int_equal(
+      nx_lora_gradients(&view, numbers->base, nx_general_network_gradients(plain), gradients, NULL),
+      0);
   assert_close(nx_general_network_gradients(network), gradients, model->n_params);
   free(gradients);
 }
@@ -324,8 +333,8 @@ static void adapters_learn_over_a_quantised_base(void **state) {
   assert_int_equal(nx_adamw_create(model, &options, &adamw, NULL), 0);
   for (int i = 0; i < 80; i++) {
     assert_int_equal(nx_network_train_step(network, model, &eeg, 0, &rng, &loss, NULL), 0);
-    assert_int_equal(
-        nx_adamw_step(adamw, model, nx_network_gradients(network), 3e-3, &norm, NULL), 0);
+    assert_int_equal(nx_adamw_step(adamw, model, nx_network_gradients(network), 3e-3, &norm, NULL),
+                     0);
   }
   assert_true(loss < 0.3); /* log 2 at first */
   assert_memory_equal(model->base->params, before->base->params,
@@ -358,7 +367,8 @@ static void files_keep_codes_and_are_read_strictly(void **state) {
     bytes.size -= 4;
     assert_int_equal(nx_model_load(plan, nx_buffer_view(&bytes), &none, NULL), NX_E_FORMAT);
     bytes.size += 4;
-    const struct nx_model_tensor *scale = nx_model_find(model->base, "block.0.attention.qkv.weight.scale");
+    const struct nx_model_tensor *scale =
+        nx_model_find(model->base, "block.0.attention.qkv.weight.scale");
     size_t at = bytes.size - 4 * (model->base->n_params - scale->offset);
     nx_store_le32(bytes.data + at, 0x7fc00000); /* NaN */
     assert_int_equal(nx_model_load(plan, nx_buffer_view(&bytes), &none, NULL), NX_E_FORMAT);

@@ -5,6 +5,7 @@
 
 #include "models/nets/general.h"
 #include "models/nets/network.h"
+#include "models/quantised.h"
 #include "node/train/signal_batch.h"
 #include "node/train/trainer.h"
 #include "tests/support/dataset_support.h"
@@ -136,7 +137,8 @@ static void general_answers_the_same(void **state) {
     struct nx_general *net = NULL;
     struct nx_tape tape;
     struct nx_general_decoded d;
-    struct nx_general_pass pass = {.weights.params = real.model->params, .input = in, .visible = visible};
+    struct nx_general_pass pass = {
+        .weights.params = real.model->params, .input = in, .visible = visible};
     assert_int_equal(nx_general_create(&real.model->shape, real.model->tensors,
                                        real.model->n_tensors, &net, &err),
                      0);
@@ -161,8 +163,8 @@ static void general_answers_the_same(void **state) {
     skip();
 }
 
-static void nano_scores_and_embeds_the_same(void **state) {
-  (void)state;
+/* Real windows through nano with its weights kept so, here and by the exported file in PyTorch. */
+static void check_nano(enum nx_storage weights) {
   struct real real;
   struct nx_error err = {0};
   float logits[WINDOWS], embeddings[WINDOWS * 64];
@@ -175,6 +177,11 @@ static void nano_scores_and_embeds_the_same(void **state) {
   size_t C = in.n_channels, tokens = WINDOWS * C * batch.shape.n_patches;
   for (size_t i = 0; i < batch.shape.n_bins; i++)
     real.model->feature_mean[i] = -1; /* about where log amplitudes are */
+  if (weights != NX_STORAGE_FLOAT32) {
+    struct nx_model *plain = real.model;
+    assert_int_equal(nx_model_quantise(plain, weights, &real.model, &err), 0);
+    nx_model_destroy(plain);
+  }
   put_model(&real);
   put(&real, "patches", in.patches, tokens * batch.shape.n_patch_samples * sizeof(float));
   put(&real, "spectra", in.spectra, tokens * batch.shape.n_bins * sizeof(float));
@@ -200,10 +207,27 @@ static void nano_scores_and_embeds_the_same(void **state) {
     skip();
 }
 
+static void nano_scores_and_embeds_the_same(void **state) {
+  (void)state;
+  check_nano(NX_STORAGE_FLOAT32);
+}
+
+static void and_so_it_does_from_int8(void **state) {
+  (void)state;
+  check_nano(NX_STORAGE_INT8);
+}
+
+static void and_from_nf4(void **state) {
+  (void)state;
+  check_nano(NX_STORAGE_NF4);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(general_answers_the_same),
       cmocka_unit_test(nano_scores_and_embeds_the_same),
+      cmocka_unit_test(and_so_it_does_from_int8),
+      cmocka_unit_test(and_from_nf4),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
