@@ -3,163 +3,35 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "node/dataset/lanes_kernels.h"
 
 #define BLOCK 32 /* rows: 4 KiB stay in the first cache from section to section */
 
-typedef double quad __attribute__((vector_size(4 * sizeof(double))));
-
-/* Two sections on two quads of a row: what a register file holds. States are variables of their
- * own, since gcc keeps no array in registers. unit: b0 and b2 are 1, and products by them need not
- * be made: the same bits. */
-#define SECTION(k, s)                                                                              \
-  do {                                                                                             \
-    quad y = unit_##s ? v + p##k##s : b0##s * v + p##k##s;                                         \
-    p##k##s = b1##s * v + q##k##s - a1##s * y;                                                     \
-    q##k##s = (unit_##s ? v : b2##s * v) - a2##s * y;                                              \
-    v = y;                                                                                         \
-  } while (0)
-
-static inline __attribute__((always_inline)) void
-pair_any(const double (*c)[6], double (*state)[2][NX_LANES], size_t half, const double *from,
-         ptrdiff_t from_step, double *to, ptrdiff_t to_step, size_t n, bool two, bool unit_a,
-         bool unit_b) {
-  const double *ca = c[0], *cb = c[two];
-  double b0a = ca[0], b1a = ca[1], b2a = ca[2], a1a = ca[4], a2a = ca[5];
-  double b0b = cb[0], b1b = cb[1], b2b = cb[2], a1b = cb[4], a2b = cb[5];
-  quad *pa = (quad *)state[0][0] + 2 * half, *qa = (quad *)state[0][1] + 2 * half;
-  quad *pb = (quad *)state[two][0] + 2 * half, *qb = (quad *)state[two][1] + 2 * half;
-  quad p0a = pa[0], p1a = pa[1], q0a = qa[0], q1a = qa[1];
-  quad p0b = pb[0], p1b = pb[1], q0b = qb[0], q1b = qb[1];
-  for (size_t i = 0; i < n; i++, from += from_step, to += to_step) {
-    const quad *in = (const quad *)from + 2 * half;
-    quad *out = (quad *)to + 2 * half;
-    quad v = in[0];
-    SECTION(0, a);
-    if (two)
-      SECTION(0, b);
-    out[0] = v;
-    v = in[1];
-    SECTION(1, a);
-    if (two)
-      SECTION(1, b);
-    out[1] = v;
-  }
-  pa[0] = p0a, pa[1] = p1a, qa[0] = q0a, qa[1] = q1a;
-  if (two)
-    pb[0] = p0b, pb[1] = p1b, qb[0] = q0b, qb[1] = q1b;
-}
-
-/* One or two sections over a block. */
-static inline __attribute__((always_inline)) void
-section_any(const double (*c)[6], double (*state)[2][NX_LANES], const double *from,
-            ptrdiff_t from_step, double *to, ptrdiff_t to_step, size_t n, bool two) {
-  bool unit_a = c[0][0] == 1 && c[0][2] == 1, unit_b = two && c[1][0] == 1 && c[1][2] == 1;
-  for (size_t half = 0; half < 2; half++)
-    if (!two)
-      pair_any(c, state, half, from, from_step, to, to_step, n, false, false, false);
-    else if (unit_a && unit_b)
-      pair_any(c, state, half, from, from_step, to, to_step, n, true, true, true);
-    else if (unit_b)
-      pair_any(c, state, half, from, from_step, to, to_step, n, true, false, true);
-    else
-      pair_any(c, state, half, from, from_step, to, to_step, n, true, false, false);
-}
-
-/* Two sums for each lane: one would wait for itself. */
-static inline __attribute__((always_inline)) void dot_any(const double *taps, const double *rows,
-                                                          size_t n, double *out) {
-  quad e0 = {0}, e1 = {0}, e2 = {0}, e3 = {0}, o0 = {0}, o1 = {0}, o2 = {0}, o3 = {0};
-  const quad *in = (const quad *)rows;
-  quad *sum = (quad *)out;
-  size_t i = 0;
-  for (; i + 2 <= n; i += 2, in += 8) {
-    double even = taps[i], odd = taps[i + 1];
-    e0 += even * in[0], e1 += even * in[1], e2 += even * in[2], e3 += even * in[3];
-    o0 += odd * in[4], o1 += odd * in[5], o2 += odd * in[6], o3 += odd * in[7];
-  }
-  if (i < n)
-    e0 += taps[i] * in[0], e1 += taps[i] * in[1], e2 += taps[i] * in[2], e3 += taps[i] * in[3];
-  sum[0] = e0 + o0, sum[1] = e1 + o1, sum[2] = e2 + o2, sum[3] = e3 + o3;
-}
-
-typedef double loose __attribute__((vector_size(4 * sizeof(double)), aligned(8)));
-
-/* Four channels by four samples at a time, turned in registers. */
-static inline __attribute__((always_inline)) void turn(const double *x, size_t stride,
-                                                       const double *mean, double *rows) {
-  quad m = *(const loose *)mean, a = *(const loose *)x - m, b = *(const loose *)(x + stride) - m,
-       c = *(const loose *)(x + 2 * stride) - m, d = *(const loose *)(x + 3 * stride) - m;
-  quad ab0 = __builtin_shufflevector(a, b, 0, 4, 2, 6),
-       ab1 = __builtin_shufflevector(a, b, 1, 5, 3, 7),
-       cd0 = __builtin_shufflevector(c, d, 0, 4, 2, 6),
-       cd1 = __builtin_shufflevector(c, d, 1, 5, 3, 7);
-  *(quad *)(rows + 0 * NX_LANES) = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
-  *(quad *)(rows + 1 * NX_LANES) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
-  *(quad *)(rows + 2 * NX_LANES) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
-  *(quad *)(rows + 3 * NX_LANES) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
-}
-
-static inline __attribute__((always_inline)) void gather_any(const double *x, size_t stride,
-                                                             size_t n_channels, const double *mean,
-                                                             size_t n, double *rows) {
-  size_t even = n_channels == NX_LANES ? n / 4 * 4 : 0;
-  for (size_t i = 0; i < even; i += 4)
-    for (size_t c = 0; c < NX_LANES; c += 4)
-      turn(x + c * stride + i, stride, mean + i, rows + i * NX_LANES + c);
-  for (size_t i = even; i < n; i++)
-    for (size_t c = 0; c < NX_LANES; c++)
-      rows[i * NX_LANES + c] = c < n_channels ? x[c * stride + i] - mean[i] : 0;
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void gather_avx2(const double *x, size_t stride,
-                                                        size_t n_channels, const double *mean,
-                                                        size_t n, double *rows) {
-  gather_any(x, stride, n_channels, mean, n, rows);
-}
-
-__attribute__((target("avx2"))) static void
-section_avx2(const double (*c)[6], double (*state)[2][NX_LANES], const double *from,
-             ptrdiff_t from_step, double *to, ptrdiff_t to_step, size_t n, bool two) {
-  section_any(c, state, from, from_step, to, to_step, n, two);
-}
-
-__attribute__((target("avx2"))) static void dot_avx2(const double *taps, const double *rows,
-                                                     size_t n, double *out) {
-  dot_any(taps, rows, n, out);
-}
+/* Calls the kernel that this processor has. */
+#ifdef NX_HAVE_LANES_FMA
+#define KERNEL(name, ...)                                                                          \
+  (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")                                 \
+       ? nx_lanes_##name##_fma(__VA_ARGS__)                                                        \
+       : nx_lanes_##name##_any(__VA_ARGS__))
+#else
+#define KERNEL(name, ...) nx_lanes_##name##_any(__VA_ARGS__)
 #endif
-
-static void section(const double (*c)[6], double (*state)[2][NX_LANES], const double *from,
-                    ptrdiff_t from_step, double *to, ptrdiff_t to_step, size_t n, bool two) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) {
-    section_avx2(c, state, from, from_step, to, to_step, n, two);
-    return;
-  }
-#endif
-  section_any(c, state, from, from_step, to, to_step, n, two);
-}
 
 void nx_lanes_dot(const double *taps, const double *rows, size_t n, double *out) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) {
-    dot_avx2(taps, rows, n, out);
-    return;
-  }
-#endif
-  dot_any(taps, rows, n, out);
+  KERNEL(dot, taps, rows, n, out);
 }
 
 void nx_lanes_gather(const double *x, size_t stride, size_t n_channels, const double *mean,
                      size_t n, double *rows) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) {
-    gather_avx2(x, stride, n_channels, mean, n, rows);
-    return;
-  }
-#endif
-  gather_any(x, stride, n_channels, mean, n, rows);
+  KERNEL(gather, x, stride, n_channels, mean, n, rows);
+}
+
+void nx_lanes_scatter(const double *rows, size_t n, size_t n_channels, double *y, size_t stride) {
+  KERNEL(scatter, rows, n, n_channels, y, stride);
+}
+
+void nx_lanes_mean(const double *x, size_t stride, size_t n_channels, size_t n, double *mean) {
+  KERNEL(mean, x, stride, n_channels, n, mean);
 }
 
 void nx_lanes_steady(const struct nx_sos *sos, const double *row,
@@ -186,8 +58,8 @@ void nx_lanes_cascade(const struct nx_sos *sos, struct nx_lanes_state *state, co
     ptrdiff_t at = (ptrdiff_t)first * stride;
     for (size_t s = 0; s < sos->n_sections; s += 2) {
       bool out = s + 2 >= sos->n_sections && to;
-      section(&sos->s[s], &state->z[s], s ? between : from + at, s ? NX_LANES : stride,
-              out ? to + at : between, out ? stride : NX_LANES, here, s + 1 < sos->n_sections);
+      KERNEL(section, &sos->s[s], &state->z[s], s ? between : from + at, s ? NX_LANES : stride,
+             out ? to + at : between, out ? stride : NX_LANES, here, s + 1 < sos->n_sections);
     }
   }
 }

@@ -1,7 +1,7 @@
 /* Lanes: sixteen channels side by side, a row a sample: rows[n][16] of float64, 64-byte aligned.
  * An IIR filter waits for its own last sample, so one channel cannot fill a vector unit; sixteen
- * can. Every lane comes out bit for bit as alone, on every processor: the same operations in the
- * same order, in narrower or wider registers, without contraction. */
+ * can. Every lane comes out bit for bit as alone on one processor. Between processors with and
+ * without FMA the last bits differ: what is computed here stays at the site. */
 #pragma once
 
 #include "node/dataset/preprocess.h"
@@ -24,3 +24,7 @@ void nx_lanes_dot(const double *taps, const double *rows, size_t n, double *out)
  * n_channels become 0. */
 void nx_lanes_gather(const double *x, size_t stride, size_t n_channels, const double *mean,
                      size_t n, double *rows);
+/* Back: y[c * stride + i] = rows[i][c], for the first n_channels lanes. */
+void nx_lanes_scatter(const double *rows, size_t n, size_t n_channels, double *y, size_t stride);
+/* mean[i] over c of x[c * stride + i], summed in the order of c. */
+void nx_lanes_mean(const double *x, size_t stride, size_t n_channels, size_t n, double *mean);

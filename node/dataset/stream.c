@@ -99,7 +99,7 @@ static int make_stage(const struct nx_stream_spec *spec, const struct nx_sos *so
   stage->sos = sos;
   stage->pad = padding_of(sos);
   stage->look = (size_t)fmin(look, most);
-  stage->block = NX_MAX((size_t)BLOCK_LEAST, stage->look < 32768 ? 3 * stage->look : stage->look);
+  stage->block = NX_MAX((size_t)BLOCK_LEAST, stage->look < 32768 ? 4 * stage->look : stage->look);
   double rows = fmin((double)stage->look + (double)stage->block, whole) + PIECE;
   *bytes += (size_t)rows * ROW * sizeof(double);
   if (!(look < most || whole < most) || *bytes > MEMORY_CAP)
@@ -317,16 +317,6 @@ int nx_stream_new(const struct nx_stream_spec *spec, struct nx_stream **stream_o
   return r;
 }
 
-static void mean_over_channels(const struct nx_stream_spec *spec, const double *x, size_t stride,
-                               size_t n, double *mean) {
-  memset(mean, 0, n * sizeof *mean);
-  for (size_t c = 0; spec->average && c < spec->n_channels; c++)
-    for (size_t i = 0; i < n; i++)
-      mean[i] += x[c * stride + i];
-  for (size_t i = 0; i < n; i++)
-    mean[i] /= (double)spec->n_channels;
-}
-
 /* What came out, channel by channel. */
 static int gather(struct nx_stream *stream, size_t *m_out, struct nx_error *err) {
   size_t m = stream->groups[0].n_out, size;
@@ -340,25 +330,24 @@ static int gather(struct nx_stream *stream, size_t *m_out, struct nx_error *err)
     if (!stream->y)
       return nx_fail(err, NX_E_NOMEM, "out of memory");
   }
-  for (size_t c = 0; c < stream->spec.n_channels; c++) {
-    const double *rows = stream->groups[c / NX_LANES].out + c % NX_LANES;
-    for (size_t i = 0; i < m; i++)
-      stream->y[c * m + i] = rows[i * ROW];
-  }
+  for (size_t c = 0; m && c < stream->spec.n_channels; c += NX_LANES)
+    nx_lanes_scatter(stream->groups[c / NX_LANES].out, m,
+                     NX_MIN((size_t)NX_LANES, stream->spec.n_channels - c), stream->y + c * m, m);
   return 0;
 }
 
 int nx_stream_push(struct nx_stream *stream, const double *x, size_t stride, size_t n, bool last,
                    const double **y_out, size_t *m_out, struct nx_error *err) {
   const struct nx_stream_spec *spec = &stream->spec;
-  double mean[PIECE];
+  double mean[PIECE] = {0};
   int r = 0;
   for (size_t g = 0; g < stream->n_groups; g++)
     stream->groups[g].n_out = 0;
   for (size_t first = 0; !r && (first < n || last); first += PIECE) {
     size_t now = NX_MIN((size_t)PIECE, n - first);
     bool end = last && first + now == n;
-    mean_over_channels(spec, x + first, stride, now, mean);
+    if (spec->average)
+      nx_lanes_mean(x + first, stride, spec->n_channels, now, mean);
     for (size_t g = 0; !r && g < stream->n_groups; g++) {
       size_t c = g * NX_LANES;
       nx_lanes_gather(x + c * stride + first, stride,

@@ -5,7 +5,7 @@
  * 1e-13 (at a high-pass of 0.5 Hz about 25 s), or at the recording's true end.
  *
  * Memory: float64, and for each channel and filter the look-ahead (13 periods of the high-pass's
- * corner, 8 s for a notch at 50 Hz) and up to three times as much again. */
+ * corner, 8 s for a notch at 50 Hz) and up to four times as much again. */
 #pragma once
 
 #include "common/cleanup.h"
