@@ -5,6 +5,7 @@
 #include "common/config.h"
 #include "common/plan_adapters.h"
 #include "common/plan_cleaning.h"
+#include "common/plan_pipelines.h"
 #include "common/plan_initial_model.h"
 #include "common/plan_labels.h"
 #include "common/size.h"
@@ -120,6 +121,7 @@ static const cyaml_schema_field_t plan_fields[] = {
     EXTRA(modalities),
     EXTRA(labels),
     EXTRA(cleaning),
+    EXTRA(pipelines),
     EXTRA(initial_model),
     EXTRA(adapters),
     CYAML_FIELD_END};
@@ -209,6 +211,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
     r = nx_plan_privacy_check(plan, &key, err);
   if (!r)
     r = nx_plan_cleaning_check(plan, &key, err);
+  if (!r)
+    r = nx_plan_pipelines_check(plan, &key, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s:%d", name, nx_config_line_of(text, key));
   r = check_shapes(plan, err);

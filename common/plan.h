@@ -76,6 +76,7 @@ struct nx_plan_deadlines {
 
 struct nx_plan_cleaning; /* common/plan_cleaning.h */
 struct nx_plan_labels;   /* common/plan_labels.h */
+struct nx_plan_pipelines; /* common/plan_pipelines.h */
 struct nx_plan_initial_model;
 struct nx_plan_adapters;
 
@@ -99,6 +100,7 @@ struct nx_plan {
   struct nx_plan_labels *labels;
   struct nx_plan_adapters *adapters; /* common/plan_adapters.h */
   struct nx_plan_cleaning *cleaning;
+  struct nx_plan_pipelines *pipelines;
   struct nx_plan_initial_model *initial_model; /* common/plan_initial_model.h */
 };
 

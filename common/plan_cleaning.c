@@ -38,13 +38,5 @@ int nx_plan_cleaning_check(const struct nx_plan *plan, const char **key_out, str
   if ((c->artefact_z > 0) != (c->artefact_share > 0))
     return nx_fail(err, NX_E_FORMAT,
                    "cleaning.artefact_z and artefact_share are both above 0, or both 0 (off)");
-  if (c->artefact_z > 0 && plan->modalities)
-    return nx_fail(
-        err, NX_E_FORMAT,
-        "cleaning.artefact_z is for model.network: nano; set it and artefact_share to 0");
-  *key_out = "cleaning.bad_channels";
-  if (c->bad_channels == NX_BAD_CHANNELS_INTERPOLATE && plan->modalities)
-    return nx_fail(err, NX_E_FORMAT,
-                   "cleaning.bad_channels: interpolate is for model.network: nano; drop them");
   return 0;
 }

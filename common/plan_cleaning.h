@@ -11,6 +11,9 @@
  *
  * interpolate: by spherical splines (Perrin et al. 1989) over the electrodes that are not bad,
  * those without a known place are dropped. Bad channels count for nothing in the average reference.
+ * In a plan of many modalities it is for EEG; bad channels of other continuous signals are dropped
+ * then. Artefacts are looked for in all continuous signals, windows being each tokeniser's; spikes
+ * and calcium are not judged.
  */
 #pragma once
 

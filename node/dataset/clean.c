@@ -136,3 +136,24 @@ void nx_clean_windows(const struct nx_plan_cleaning *cleaning, const double *x, 
     bad_out[k] = beyond > 0 && (double)beyond >= cleaning->artefact_share * (double)n_channels;
   }
 }
+
+bool nx_clean_next_stretch(const bool *bad, size_t n_windows, size_t n_window, size_t end,
+                           size_t *first, size_t *n_out) {
+  if (!bad) {
+    *n_out = end - *first;
+    return *first < end;
+  }
+  for (size_t k = *first / n_window; k < n_windows && *first < end; k++) {
+    if (bad[k]) {
+      *first = (k + 1) * n_window;
+      continue;
+    }
+    bool last = k + 1 == n_windows || bad[k + 1] || (k + 1) * n_window >= end;
+    *n_out = NX_MIN((k + 1) * n_window, end) - *first;
+    if (last && *n_out >= n_window)
+      return true;
+    if (last)
+      *first = (k + 1) * n_window;
+  }
+  return false;
+}

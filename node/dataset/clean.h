@@ -20,3 +20,8 @@ int nx_clean_spline(const double *from, size_t n_from, const double *to, size_t 
  * least artefact_share of the channels: bad_out[n / n_window]. z = x[c][i] / scale[c]. */
 void nx_clean_windows(const struct nx_plan_cleaning *cleaning, const double *x, const double *scale,
                       size_t n_channels, size_t n, size_t n_window, bool *bad_out);
+/* The next stretch of samples *first .. end - 1 that has no bad window and holds a whole window at
+ * least: moves *first to its beginning. False: there is none. What is behind the last whole window
+ * was not looked at, and is left out. bad NULL: nothing is bad. */
+bool nx_clean_next_stretch(const bool *bad, size_t n_windows, size_t n_window, size_t end,
+                           size_t *first, size_t *n_out);

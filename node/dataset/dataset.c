@@ -10,6 +10,7 @@
 #include "common/plan_labels.h"
 #include "common/size.h"
 #include "node/dataset/fit.h"
+#include "node/dataset/clean.h"
 #include "node/dataset/derived.h"
 #include "node/dataset/load.h"
 #include "node/dataset/manifest_hash.h"
@@ -175,31 +176,6 @@ static void count(struct nx_dataset *dataset, const struct nx_plan *plan) {
   }
 }
 
-/* The next stretch of loaded's samples in *first .. end - 1 that has no window with artefacts and
- * holds a whole window at least; false: there is none. What is behind the last whole window was not
- * looked at, and is left out. */
-static bool next_stretch(const struct nx_loaded *loaded, size_t window, size_t end, size_t *first,
-                         size_t *n_out) {
-  if (!loaded->bad_window) {
-    *n_out = end - *first;
-    return *first < end;
-  }
-  size_t n_windows = loaded->n_samples / window, k = *first / window;
-  for (; k < n_windows && *first < end; k++) {
-    if (loaded->bad_window[k]) {
-      *first = (k + 1) * window;
-      continue;
-    }
-    bool last = k + 1 == n_windows || loaded->bad_window[k + 1] || (k + 1) * window >= end;
-    *n_out = NX_MIN((k + 1) * window, end) - *first;
-    if (last && *n_out >= window)
-      return true;
-    if (last)
-      *first = (k + 1) * window;
-  }
-  return false;
-}
-
 /* One entry: all of it, or its stretches without artefacts. take: else they are only counted. */
 static int take_entry(struct job *job, struct nx_dataset *dataset, size_t i, bool take,
                       size_t *index, struct nx_error *err) {
@@ -210,7 +186,7 @@ static int take_entry(struct job *job, struct nx_dataset *dataset, size_t i, boo
   size_t first, n, window = (size_t)lround(job->plan->window.seconds * rate);
   int r = span(file, loaded, rate, job->plan->window.seconds, &first, &n, err);
   size_t start = first, end = first + n;
-  for (; !r && next_stretch(loaded, window, end, &first, &n); first += n, ++*index) {
+  for (; !r && nx_clean_next_stretch(loaded->bad_window, loaded->n_windows, window, end, &first, &n); first += n, ++*index) {
     if (!take)
       continue;
     struct nx_dataset_recording *recording = &dataset->recordings[*index];

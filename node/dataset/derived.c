@@ -164,6 +164,11 @@ static void put_stream(struct archive *a, struct nx_loaded_stream *s, size_t n_c
   ITEM(a, s->n_samples);
   array(a, &s->x, n_channels, s->n_samples, sizeof *s->x);
   array(a, &s->stats, n_channels, NX_SIGNAL_STATS, sizeof *s->stats);
+  bool windows = s->bad_window != NULL;
+  ITEM(a, windows);
+  ITEM(a, s->n_windows);
+  if (windows)
+    array(a, &s->bad_window, s->n_windows, 1, sizeof *s->bad_window);
 }
 
 static void put_signal(struct archive *a, struct nx_loaded_signal *s) {

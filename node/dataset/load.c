@@ -7,15 +7,13 @@
 #include <strings.h>
 
 #include "common/size.h"
-#include "node/dataset/chain.h"
 #include "node/dataset/clean.h"
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
+#include "node/dataset/source.h"
 #include "node/dataset/tsv.h"
 #include "node/recordings/recording.h"
 #include "node/recordings/sandbox.h"
-
-#define CHUNK 8192 /* samples a read */
 
 /* What channels.tsv says a channel is, and not bad; without a table, or a line in it, what the file says. */
 static bool is_eeg(const struct nx_channel *channel, const struct nx_tsv *table) {
@@ -60,128 +58,21 @@ static int choose_channels(const struct nx_recording_info *info, const struct nx
   return 0;
 }
 
-/* What is read, channel by channel, and how bad channels are made of the others. */
-struct source {
-  struct nx_recording *recording;
-  const struct nx_loaded *loaded;
-  uint32_t picks[NX_MONTAGE_CHANNELS];
-  size_t n_from, n_to;              /* channels to interpolate from, and to */
-  size_t from[NX_MONTAGE_CHANNELS]; /* rows */
-  size_t to[NX_MONTAGE_CHANNELS];
-  double *weights; /* [n_to][n_from] */
-};
-
-static void drop_row(struct source *source, struct nx_loaded *loaded, size_t c) {
-  size_t behind = --loaded->n_channels - c;
-  memmove(loaded->names[c], loaded->names[c + 1], behind * sizeof *loaded->names);
-  memmove(source->picks + c, source->picks + c + 1, behind * sizeof *source->picks);
+/* Where a row's electrode is, for those that bad ones are made of. */
+static bool place_of(const void *context, size_t row, float out[3]) {
+  const struct nx_source *source = context;
+  const struct nx_channel *channel =
+      &nx_recording_info(source->recording)->channels[source->picks[row]];
+  char name[16];
+  return nx_montage_clean(channel->name, name) && nx_montage_position(name, out);
 }
 
-/* Bad channels leave, or are listed with the weights that make them of the good ones. */
-static int clean_channels(struct source *source, const struct nx_plan_cleaning *cleaning,
-                          struct nx_loaded *loaded, struct nx_error *err) {
-  size_t n = nx_recording_info(source->recording)->n_channels;
-  double from[NX_MONTAGE_CHANNELS * 3], to[NX_MONTAGE_CHANNELS * 3];
-  if (!cleaning || cleaning->bad_channels == NX_BAD_CHANNELS_KEEP)
-    return 0;
-  _cleanup_free_ bool *bad = calloc(n + 1, sizeof *bad);
-  int r = bad ? nx_clean_judge(source->recording, cleaning, bad, err)
-              : nx_fail(err, NX_E_NOMEM, "quality: out of memory");
-  for (size_t c = loaded->n_channels; !r && c-- > 0;)
-    if (cleaning->bad_channels == NX_BAD_CHANNELS_DROP && bad[source->picks[c]])
-      drop_row(source, loaded, c);
-  if (!r && !loaded->n_channels)
-    return nx_fail(err, NX_E_FORMAT, "every channel is bad: take the file out");
-  for (size_t c = 0; !r && c < loaded->n_channels; c++) {
-    float place[3];
-    bool is_bad = bad[source->picks[c]];
-    nx_montage_position(loaded->names[c], place);
-    for (int i = 0; i < 3; i++)
-      (is_bad ? to + 3 * source->n_to : from + 3 * source->n_from)[i] = (double)place[i];
-    if (is_bad)
-      source->to[source->n_to++] = c;
-    else
-      source->from[source->n_from++] = c;
-  }
-  if (r < 0 || !source->n_to)
-    return r;
-  source->weights = calloc(source->n_to * source->n_from + 1, sizeof *source->weights);
-  return source->weights
-             ? nx_clean_spline(from, source->n_from, to, source->n_to, source->weights, err)
-             : nx_fail(err, NX_E_NOMEM, "interpolate: out of memory");
-}
-
-static void interpolate(const struct source *source, double *x, size_t n) {
-  for (size_t k = 0; k < source->n_to; k++) {
-    double *row = x + source->to[k] * n;
-    memset(row, 0, n * sizeof *row);
-    for (size_t j = 0; j < source->n_from; j++) {
-      double weight = source->weights[k * source->n_from + j];
-      const double *other = x + source->from[j] * n;
-      for (size_t i = 0; i < n; i++)
-        row[i] += weight * other[i];
-    }
-  }
-}
-
-/* Samples first .. first + n - 1 in micro-volts, bad channels made anew. x: [n_channels][n]. */
-static int read_piece(const struct source *source, size_t first, size_t n, float *raw, double *x,
-                      struct nx_error *err) {
+/* What is left of the chosen channels. */
+static void take_names(const struct nx_source *source, struct nx_loaded *loaded) {
   const struct nx_channel *channels = nx_recording_info(source->recording)->channels;
-  size_t n_channels = source->loaded->n_channels;
-  int r = nx_recording_read(source->recording, source->picks, n_channels, first, n, raw, err);
-  for (size_t c = 0; !r && c < n_channels; c++) {
-    double unit = nx_unit_microvolts(channels[source->picks[c]].unit);
-    for (size_t i = 0; i < n; i++)
-      x[c * n + i] = unit * (double)raw[c * n + i];
-  }
-  if (!r)
-    interpolate(source, x, n);
-  for (size_t c = 0; !r && c < n_channels; c++)
-    for (size_t i = 0; i < n; i++)
-      if (!isfinite(x[c * n + i]))
-        return nx_fail(err, NX_E_FORMAT,
-                       "channel %s is not a number at sample %zu: mend the file or take it out",
-                       source->loaded->names[c], first + i);
-  return r;
-}
-
-/* Reference, filters, resampling, piece by piece: *y_out [n_channels][*n_out], the caller frees. */
-static int stream_recording(const struct source *source, const struct nx_plan_preprocessing *p,
-                            size_t n, double rate_hz, double **y_out, size_t *n_out,
-                            struct nx_error *err) {
-  size_t n_channels = source->loaded->n_channels, done = 0, m, total, now;
-  struct nx_stream_spec spec = {
-      .n_channels = n_channels, .n_samples = n, .average = p->reference == NX_REFERENCE_AVERAGE};
-  _cleanup_(nx_stream_destroyp) struct nx_stream *stream = NULL;
-  const double *out;
-  int r = nx_chain_stages(p, rate_hz, &spec, err);
-  if (!r)
-    r = nx_resample_ratio(rate_hz, p->rate_hz, &spec.up, &spec.down, err);
-  if (!r)
-    r = nx_stream_new(&spec, &stream, err);
-  if (r < 0)
-    return r;
-  *n_out = nx_resample_length(n, spec.up, spec.down);
-  if (!nx_size_mul(n_channels, *n_out, &total) || total > NX_CHAIN_SAMPLES_CAP)
-    return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
-  _cleanup_free_ double *y = reallocarray(NULL, total, sizeof *y);
-  _cleanup_free_ double *x = reallocarray(NULL, n_channels * CHUNK, sizeof *x);
-  _cleanup_free_ float *raw = reallocarray(NULL, n_channels * CHUNK, sizeof *raw);
-  if (!x || !y || !raw)
-    return nx_fail(err, NX_E_NOMEM, "read: out of memory");
-  for (size_t first = 0; !r && first < n; first += now) {
-    now = NX_MIN((size_t)CHUNK, n - first);
-    r = read_piece(source, first, now, raw, x, err);
-    if (!r)
-      r = nx_stream_push(stream, x, now, now, first + now == n, &out, &m, err);
-    for (size_t c = 0; !r && m && c < n_channels; c++)
-      memcpy(y + c * *n_out + done, out + c * m, m * sizeof *y);
-    done += r ? 0 : m;
-  }
-  if (!r)
-    *y_out = nx_steal(&y);
-  return r;
+  for (size_t c = 0; c < source->n; c++)
+    nx_montage_clean(channels[source->picks[c]].name, loaded->names[c]);
+  loaded->n_channels = source->n;
 }
 
 /* By each channel's own scale, whatever the plan divides by. */
@@ -241,11 +132,7 @@ static int normalise(const struct nx_plan *plan, double *x, struct nx_loaded *lo
   return 0;
 }
 
-static int process(struct nx_recording *recording, const struct nx_tsv *table,
-                   const struct nx_plan *plan, struct nx_loaded *loaded, struct nx_error *err) {
-  const struct nx_recording_info *info = nx_recording_info(recording);
-  const struct nx_plan_preprocessing *p = &plan->preprocessing;
-  struct source source = {.recording = recording, .loaded = loaded};
+static int check_whole(const struct nx_recording_info *info, struct nx_error *err) {
   if (info->truncated)
     return nx_fail(err, NX_E_FORMAT,
                    "cut off: the header promises more than the %g s that are there; copy the file "
@@ -253,20 +140,36 @@ static int process(struct nx_recording *recording, const struct nx_tsv *table,
                    info->duration_s);
   if (info->discontinuous)
     return nx_fail(err, NX_E_UNSUPPORTED, "has gaps: save it as a continuous recording");
-  int r = choose_channels(info, table, loaded, source.picks, err);
+  return 0;
+}
+
+static int process(struct nx_source *source, const struct nx_tsv *table, const struct nx_plan *plan,
+                   struct nx_loaded *loaded, struct nx_error *err) {
+  const struct nx_recording_info *info = nx_recording_info(source->recording);
+  const struct nx_pipeline pipeline = nx_plan_pipeline_of(plan, NX_MODALITIES);
+  int r = check_whole(info, err);
+  if (!r)
+    r = choose_channels(info, table, loaded, source->picks, err);
   if (r < 0)
     return r;
-  double rate = info->channels[source.picks[0]].rate_hz;
-  size_t n = (size_t)info->channels[source.picks[0]].n_samples;
-  if ((double)n / rate < plan->window.seconds)
-    return nx_fail(err, NX_E_FORMAT, "lasts %g s, one window %g s: take the file out",
-                   (double)n / rate, plan->window.seconds);
+  source->n = loaded->n_channels;
+  source->rate_hz = info->channels[source->picks[0]].rate_hz;
+  source->n_samples = (size_t)info->channels[source->picks[0]].n_samples;
+  for (size_t c = 0; c < source->n; c++)
+    source->unit[c] = nx_unit_microvolts(info->channels[source->picks[c]].unit);
+  double lasts = (double)source->n_samples / source->rate_hz;
+  if (lasts < plan->window.seconds)
+    return nx_fail(err, NX_E_FORMAT, "lasts %g s, one window %g s: take the file out", lasts,
+                   plan->window.seconds);
   _cleanup_free_ double *y = NULL;
-  r = clean_channels(&source, plan->cleaning, loaded, err);
+  r = nx_source_clean(source, plan->cleaning, place_of, source, NULL, err);
   if (!r)
-    r = stream_recording(&source, p, n, rate, &y, &loaded->n_samples, err);
-  free(source.weights);
-  return r < 0 ? r : normalise(plan, y, loaded, err);
+    r = nx_source_stream(source, &pipeline, plan->preprocessing.rate_hz, &y, &loaded->n_samples,
+                         err);
+  if (r < 0)
+    return r;
+  take_names(source, loaded);
+  return normalise(plan, y, loaded, err);
 }
 
 int nx_load_check_identity(const struct nx_recording_info *info, struct nx_error *err) {
@@ -283,6 +186,7 @@ int nx_load_recording(const char *path, const struct nx_load_options *options,
                       const struct nx_plan *plan, struct nx_loaded *loaded_out,
                       struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
+  _cleanup_(nx_source_finish) struct nx_source source = {0};
   _cleanup_(nx_tsv_finish) struct nx_tsv table = {0};
   memset(loaded_out, 0, sizeof *loaded_out);
   int r = options->channels ? nx_tsv_read(options->channels, &table, err) : 0;
@@ -294,7 +198,9 @@ int nx_load_recording(const char *path, const struct nx_load_options *options,
   loaded_out->synthetic = nx_recording_info(recording)->synthetic;
   r = options->allow_identity ? 0 : nx_load_check_identity(nx_recording_info(recording), err);
   if (!r)
-    r = process(recording, &table, plan, loaded_out, err);
+    r = nx_source_init(&source, recording, NX_MONTAGE_CHANNELS, err);
+  if (!r)
+    r = process(&source, &table, plan, loaded_out, err);
   if (!r)
     r = nx_beside_take(recording, path, &loaded_out->beside, err);
   if (r < 0) {
@@ -306,13 +212,12 @@ int nx_load_recording(const char *path, const struct nx_load_options *options,
 
 /* ---- headers alone --------------------------------------------------------------------------- */
 
-int nx_look_rate(const struct nx_plan *plan, bool filtered, struct nx_look *look,
+int nx_look_rate(const struct nx_plan *plan, const struct nx_pipeline *p, struct nx_look *look,
                  struct nx_error *err) {
-  const struct nx_plan_preprocessing *p = &plan->preprocessing;
-  double highest = fmax(p->low_pass_hz, fmax(p->high_pass_hz, p->notch_hz));
+  double highest = p ? fmax(p->low_pass_hz, fmax(p->high_pass_hz, p->notch_hz)) : 0;
   double least = plan->requires ? plan->requires->minimum_rate_hz : 0;
   look->unmet = NX_REQUIRES_RATE;
-  if (filtered && look->rate_hz <= 2 * highest)
+  if (highest > 0 && look->rate_hz <= 2 * highest)
     return nx_fail(err, NX_E_DENIED, "is sampled at %g Hz, too slowly for a filter at %g Hz",
                    look->rate_hz, highest);
   if (look->rate_hz < least)
@@ -343,7 +248,8 @@ static int look_at(const struct nx_recording_info *info, const struct nx_tsv *ta
   look->unmet = NX_REQUIRES_READABLE;
   if ((double)first->n_samples / first->rate_hz < plan->window.seconds)
     return nx_fail(err, NX_E_FORMAT, "is shorter than one window of %g s", plan->window.seconds);
-  return nx_look_rate(plan, true, look, err);
+  const struct nx_pipeline pipeline = nx_plan_pipeline_of(plan, NX_MODALITIES);
+  return nx_look_rate(plan, &pipeline, look, err);
 }
 
 int nx_load_look(const char *path, const struct nx_load_options *options,

@@ -1,6 +1,7 @@
 /* Load: one recording from its file to robust units, as the plan's preprocessing says. */
 #pragma once
 
+#include "common/plan_pipelines.h"
 #include "common/plan_requires.h"
 #include "node/dataset/beside.h"
 #include "node/dataset/dataset.h"
@@ -45,8 +46,9 @@ struct nx_look {
 /* Errors as nx_load_recording(), by what the header shows. */
 int nx_load_look(const char *path, const struct nx_load_options *options,
                  const struct nx_plan *plan, struct nx_look *look_out, struct nx_error *err);
-/* The plan's filters work at this rate, and it is what the plan requires; else NX_E_DENIED. */
-int nx_look_rate(const struct nx_plan *plan, bool filtered, struct nx_look *look,
+/* The pipeline's filters (NULL: none) work at this rate, and it is what the plan requires; else
+ * NX_E_DENIED. */
+int nx_look_rate(const struct nx_plan *plan, const struct nx_pipeline *pipeline, struct nx_look *look,
                  struct nx_error *err);
 void nx_look_finish(struct nx_look *look);
 void nx_loaded_finish(struct nx_loaded *loaded);

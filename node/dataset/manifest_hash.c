@@ -8,6 +8,7 @@
 
 #include "common/plan_cleaning.h"
 #include "common/plan_labels.h"
+#include "common/plan_pipelines.h"
 #include "common/size.h"
 #include "crypto/merkle.h"
 
@@ -74,6 +75,13 @@ struct nx_hash nx_manifest_pipeline_hash(const struct nx_plan *plan) {
     put_double(&sha, plan->cleaning->artefact_share);
   }
   const struct nx_plan_modalities *m = plan->modalities;
+  for (int k = 0; plan->pipelines && k < NX_MODALITIES; k++) {
+    const struct nx_pipeline own = nx_plan_pipeline_of(plan, (enum nx_modality)k);
+    put_double(&sha, (double)own.reference);
+    put_double(&sha, own.high_pass_hz);
+    put_double(&sha, own.low_pass_hz);
+    put_double(&sha, own.notch_hz);
+  }
   for (uint32_t i = 0; m && i < m->tokenisers_count; i++) {
     nx_sha256_u64(&sha, (uint64_t)m->tokenisers[i].kind);
     nx_sha256_u64(&sha, m->tokenisers[i].patch_samples);

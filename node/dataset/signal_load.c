@@ -14,6 +14,7 @@
 #include "node/dataset/montage.h"
 #include "node/dataset/preprocess.h"
 #include "node/dataset/rates.h"
+#include "node/dataset/source.h"
 #include "node/dataset/tsv.h"
 #include "node/recordings/sandbox.h"
 
@@ -174,26 +175,6 @@ static int pick(struct job *job, struct nx_error *err) {
                           nx_modality_name(job->modality));
 }
 
-/* Bad channels leave. Of many modalities few have places to interpolate by: such a plan is refused.
- */
-static int drop_bad(struct job *job, struct nx_error *err) {
-  const struct nx_plan_cleaning *cleaning = job->plan->cleaning;
-  size_t kept = 0;
-  if (!cleaning || cleaning->bad_channels != NX_BAD_CHANNELS_DROP)
-    return 0;
-  _cleanup_free_ bool *bad = calloc(job->info->n_channels + 1, sizeof *bad);
-  int r = bad ? nx_clean_judge(job->recording, cleaning, bad, err)
-              : nx_fail(err, NX_E_NOMEM, "quality: out of memory");
-  for (size_t i = 0; !r && i < job->n; i++)
-    if (!bad[job->picks[i]])
-      job->picks[kept++] = job->picks[i];
-  if (r < 0)
-    return r;
-  job->out->n_left_out += job->n - kept;
-  job->n = kept;
-  return kept ? 0 : nx_fail(err, NX_E_FORMAT, "every channel is bad: take the file out");
-}
-
 /* Samples times this are in the unit of signal.h. */
 static double unit_of(const struct job *job, const struct nx_channel *channel) {
   double microvolts = nx_unit_microvolts(channel->unit);
@@ -247,20 +228,6 @@ static bool changes(const double *x, size_t n) {
   return moves;
 }
 
-/* Keeps the rows that change; picks follow. */
-static void leave_out(struct job *job, double *x) {
-  size_t kept = 0, n = job->n_samples;
-  for (size_t c = 0; c < job->n; c++) {
-    if (!changes(x + c * n, n))
-      continue;
-    if (kept != c)
-      memmove(x + kept * n, x + c * n, n * sizeof *x);
-    job->picks[kept++] = job->picks[c];
-  }
-  job->out->n_left_out += job->n - kept;
-  job->n = kept;
-}
-
 /* ---- streams ------------------------------------------------------------------------------- */
 
 static int allocate(struct nx_loaded_stream *stream, size_t n_channels, size_t n,
@@ -287,7 +254,8 @@ static double sd_of(const double *x, size_t n) {
   return sqrt(squares);
 }
 
-/* One row in unit → x: z, counts, or counts / SD. scale_out: what 1 of x was. False: flat. */
+/* One row in unit → x: z, counts, or counts / SD; a row of no counts is centred. scale_out: what 1
+ * of x was. False: flat. */
 static bool put_row(const struct job *job, struct nx_loaded_stream *stream, size_t c, double *row,
                     double *scratch, bool counts, double *scale_out) {
   const struct nx_plan_tokeniser *t = &job->plan->modalities->tokenisers[stream->tokeniser];
@@ -306,8 +274,10 @@ static bool put_row(const struct job *job, struct nx_loaded_stream *stream, size
     *scale_out = sd_of(row, n);
   if (!(*scale_out > 0) || !isfinite(*scale_out))
     return false;
-  for (size_t i = 0; i < n; i++)
-    x[i] = (float)clamped((row[i] - median) / *scale_out, clamp);
+  for (size_t i = 0; i < n; i++) {
+    row[i] -= median;
+    x[i] = (float)clamped(row[i] / *scale_out, clamp);
+  }
   return true;
 }
 
@@ -329,11 +299,34 @@ static void to_percent(double *x, size_t n) {
     x[i] = 100 * (x[i] / mean - 1);
 }
 
-static int stream_continuous(struct job *job, struct nx_loaded_stream *stream, const double *x,
+/* y: centred, before it is clamped. */
+static int find_artefacts(const struct job *job, struct nx_loaded_stream *stream, const double *y,
+                          const double *scales, struct nx_error *err) {
+  const struct nx_plan_modalities *m = job->plan->modalities;
+  const struct nx_plan_cleaning *cleaning = job->plan->cleaning;
+  size_t window = (size_t)m->patches * m->tokenisers[stream->tokeniser].patch_samples, n_bad = 0;
+  if (!cleaning || cleaning->artefact_z <= 0)
+    return 0;
+  stream->n_windows = stream->n_samples / window;
+  stream->bad_window = calloc(stream->n_windows + 1, sizeof *stream->bad_window);
+  if (!stream->bad_window)
+    return nx_fail(err, NX_E_NOMEM, "artefacts: out of memory");
+  nx_clean_windows(cleaning, y, scales, job->n, stream->n_samples, window, stream->bad_window);
+  for (size_t k = 0; k < stream->n_windows; k++)
+    n_bad += stream->bad_window[k];
+  if (!n_bad || n_bad < stream->n_windows)
+    return 0;
+  return nx_fail(
+      err, NX_E_FORMAT,
+      "every window holds artefacts by the plan's cleaning.artefact_z: take the file out");
+}
+
+static int stream_continuous(struct job *job, const struct nx_source *source,
+                             const struct nx_pipeline *pipeline, struct nx_loaded_stream *stream,
                              struct nx_error *err) {
   _cleanup_free_ double *y = NULL, *scratch = NULL, *scales = NULL;
   size_t m;
-  int r = nx_chain_resample(job->rate_hz, stream->rate_hz, x, job->n, job->n_samples, &y, &m, err);
+  int r = nx_source_stream(source, pipeline, stream->rate_hz, &y, &m, err);
   if (!r)
     r = allocate(stream, job->n, m, err);
   if (r < 0)
@@ -343,37 +336,61 @@ static int stream_continuous(struct job *job, struct nx_loaded_stream *stream, c
   if (!scratch || !scales)
     return nx_fail(err, NX_E_NOMEM, "out of memory");
   for (size_t c = 0; c < job->n; c++) {
-    if (job->modality == NX_MODALITY_FMRI)
+    if (job->modality == NX_MODALITY_FMRI && pipeline->high_pass_hz <= 0)
       to_percent(y + c * m, m);
     if (!put_row(job, stream, c, y + c * m, scratch, false, &scales[c]))
       return nx_fail(err, NX_E_FORMAT, "channel %s is flat at %g Hz: take it out",
                      job->info->channels[job->picks[c]].name, stream->rate_hz);
   }
   put_statistics(stream, scales, job->n, scratch);
-  return 0;
+  return find_artefacts(job, stream, y, scales, err);
+}
+
+/* On the unit sphere, to make a bad channel of the others: scalp electrodes by name. */
+static bool sphere_place(const void *context, size_t row, float out[3]) {
+  const struct nx_source *source = context;
+  const struct nx_channel *channel =
+      &nx_recording_info(source->recording)->channels[source->picks[row]];
+  char name[16];
+  return nx_montage_clean(channel->name, name) && nx_montage_position(name, out);
+}
+
+/* The channels picked, in their units, without those that are bad or flat. */
+static int open_source(struct job *job, struct nx_source *source, struct nx_error *err) {
+  int r = nx_source_init(source, job->recording, job->n, err);
+  for (size_t c = 0; !r && c < job->n; c++) {
+    const struct nx_channel *channel = &job->info->channels[job->picks[c]];
+    source->picks[c] = job->picks[c];
+    source->unit[c] = unit_of(job, channel);
+    if (source->unit[c] == 0)
+      r = nx_fail(err, NX_E_FORMAT, "channel %s is in \"%s\": write it in uV, mV or V",
+                  channel->name, channel->unit);
+  }
+  if (r < 0)
+    return r;
+  source->n = job->n;
+  source->n_samples = job->n_samples;
+  source->rate_hz = job->rate_hz;
+  r = nx_source_clean(source, job->plan->cleaning,
+                      job->modality == NX_MODALITY_EEG ? sphere_place : NULL, source,
+                      &job->out->n_left_out, err);
+  if (!r)
+    r = nx_source_drop_flat(source, err);
+  if (r < 0)
+    return r;
+  job->out->n_left_out += (size_t)r;
+  job->n = source->n;
+  memcpy(job->picks, source->picks, job->n * sizeof *job->picks);
+  return job->n ? 0
+                : nx_fail(err, NX_E_FORMAT, "every channel is flat or holds what is no number");
 }
 
 static int load_continuous(struct job *job, struct nx_error *err) {
-  const struct nx_plan_preprocessing *p = &job->plan->preprocessing;
-  bool electric = job->modality != NX_MODALITY_FMRI && job->modality != NX_MODALITY_MEG;
-  size_t total;
-  if (!nx_size_mul(job->n, job->n_samples, &total) || total > NX_CHAIN_SAMPLES_CAP)
-    return nx_fail(err, NX_E_LIMIT, "the recording is too long: cut it into parts");
-  _cleanup_free_ double *x = reallocarray(NULL, total, sizeof *x);
-  if (!x)
-    return nx_fail(err, NX_E_NOMEM, "read: out of memory");
-  int r = read_all(job, job->picks, job->n, x, err);
-  if (r < 0)
-    return r;
-  leave_out(job, x);
-  if (!job->n)
-    return nx_fail(err, NX_E_FORMAT, "every channel is flat or holds what is no number");
-  if (electric && p->reference == NX_REFERENCE_AVERAGE)
-    nx_reference_average(x, job->n, job->n_samples);
-  if (job->modality != NX_MODALITY_FMRI)
-    r = nx_chain_filter(p, job->rate_hz, x, job->n, job->n_samples, err);
+  const struct nx_pipeline pipeline = nx_plan_pipeline_of(job->plan, job->modality);
+  _cleanup_(nx_source_finish) struct nx_source source = {0};
+  int r = open_source(job, &source, err);
   for (size_t k = 0; !r && k < job->out->n_streams; k++)
-    r = stream_continuous(job, &job->out->streams[k], x, err);
+    r = stream_continuous(job, &source, &pipeline, &job->out->streams[k], err);
   return r;
 }
 
@@ -509,7 +526,7 @@ static int check_required(const struct job *job, struct nx_error *err) {
     return nx_fail(err, NX_E_NOMEM, "out of memory");
   for (size_t c = 0; c < job->n; c++)
     memcpy(names[c], job->info->channels[job->picks[c]].name, sizeof *names);
-  int r = nx_look_rate(job->plan, false, &(struct nx_look){.rate_hz = job->rate_hz}, err);
+  int r = nx_look_rate(job->plan, NULL, &(struct nx_look){.rate_hz = job->rate_hz}, err);
   return r < 0 ? r : nx_fit_channels(job->plan, names[0], sizeof *names, job->n, err);
 }
 
@@ -521,8 +538,6 @@ static int process(struct job *job, struct nx_error *err) {
   int r = make_streams(job, err);
   if (!r)
     r = pick(job, err);
-  if (!r && !is_counted(job->modality))
-    r = drop_bad(job, err);
   if (!r)
     r = is_counted(job->modality) ? load_counted(job, err) : load_continuous(job, err);
   if (!r)
@@ -572,7 +587,7 @@ int nx_signal_load(const char *path, const struct nx_load_options *options,
 /* ---- headers alone --------------------------------------------------------------------------- */
 
 static int look_at(struct job *job, struct nx_look *look, struct nx_error *err) {
-  bool filtered = !is_counted(job->modality) && job->modality != NX_MODALITY_FMRI;
+  const struct nx_pipeline pipeline = nx_plan_pipeline_of(job->plan, job->modality);
   if (job->info->truncated || job->info->discontinuous)
     return nx_fail(err, NX_E_FORMAT, "is cut off or has gaps");
   for (size_t i = 0; i < job->info->n_channels; i++)
@@ -595,7 +610,7 @@ static int look_at(struct job *job, struct nx_look *look, struct nx_error *err) 
     job->out->streams[k].n_samples =
         (size_t)ceil((double)job->n_samples * job->out->streams[k].rate_hz / job->rate_hz);
   r = check_lengths(job, err);
-  return r < 0 ? r : nx_look_rate(job->plan, filtered, look, err);
+  return r < 0 ? r : nx_look_rate(job->plan, is_counted(job->modality) ? NULL : &pipeline, look, err);
 }
 
 int nx_signal_look(const char *path, const struct nx_load_options *options,
@@ -647,6 +662,7 @@ void nx_loaded_signal_finish(struct nx_loaded_signal *signal) {
   for (size_t k = 0; k < NX_ARRAY_LENGTH(signal->streams); k++) {
     free(signal->streams[k].x);
     free(signal->streams[k].stats);
+    free(signal->streams[k].bad_window);
   }
   free(signal->positions);
   free(signal->placed);

@@ -1,13 +1,14 @@
 /* Signal load: one recording as the general network's tokenisers read it (node/dataset/signal.h),
  * at each tokeniser's rate. What is done, by modality:
  *
- *   EEG, iEEG, LFP   micro-volts, the plan's reference, notch and filters (float64, zero phase),
- *   MEG              polyphase resampling, robust z of every channel, clamped. MEG without unit
- *                    change: its channels differ in kind
+ *   EEG, iEEG, LFP   micro-volts, the plan's pipeline for it (reference, notch and filters, float64,
+ *   MEG              zero phase), polyphase resampling, robust z of every channel, clamped. MEG in
+ *                    units of its own: its channels differ in kind
  *   spikes           counts in the tokeniser's bins, exact sums of the recorded ones; a rate in Hz
  *                    is made a count first. As they are for a Poisson loss, else / SD
  *   calcium          events: sums as for spikes, / SD; traces (unit dF/F or none): bin means, z
- *   fMRI             resampled when the repetition time differs, robust z of every voxel
+ *   fMRI             filtered when the plan has a pipeline for it, resampled when the repetition time
+ *                    differs, robust z of every voxel
  *
  * Channels: those of the modality's type; in files that do not know it (EDF, MAT without a
  * sidecar) all that are no ECG, EOG, EMG, trigger or behaviour. Channels that never change or hold
@@ -26,6 +27,8 @@ struct nx_loaded_stream {
   size_t n_samples;
   float *x;     /* [n_channels][n_samples] */
   float *stats; /* [n_channels][NX_SIGNAL_STATS], of nx_signal_stats() */
+  size_t n_windows; /* from the first sample on … */
+  bool *bad_window; /* … [n_windows] artefacts; NULL: not looked for */
 };
 
 struct nx_loaded_signal {

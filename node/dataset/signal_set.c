@@ -10,7 +10,9 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/size.h"
+#include "common/plan_pipelines.h"
 #include "node/dataset/behaviour.h"
+#include "node/dataset/clean.h"
 #include "node/dataset/derived.h"
 #include "node/dataset/fit.h"
 #include "node/dataset/manifest_hash.h"
@@ -168,7 +170,7 @@ static int add_signal(struct job *job, size_t index, size_t k, const float *x, s
       .modality = job->modality,
       .species = job->species,
       .reference = !electric ? NX_SIGNAL_ABSOLUTE
-                   : job->plan->preprocessing.reference == NX_REFERENCE_AVERAGE
+                   : nx_plan_pipeline_of(job->plan, job->modality).reference == NX_REFERENCE_AVERAGE
                        ? NX_SIGNAL_AVERAGE
                        : NX_SIGNAL_AS_RECORDED,
       .n_channels = loaded->n_channels,
@@ -204,6 +206,19 @@ static int cut(struct job *job, size_t index, size_t k, size_t first, size_t n, 
   return add_signal(job, index, k, x, n, (double)first / stream->rate_hz, label, err);
 }
 
+/* What of samples first .. end - 1 is free of artefacts and as long as a window. */
+static int cut_clean(struct job *job, size_t index, size_t k, size_t first, size_t end, int label,
+                     struct nx_error *err) {
+  const struct nx_plan_modalities *m = job->plan->modalities;
+  const struct nx_loaded_stream *stream = &job->set->loaded[index].streams[k];
+  size_t window = (size_t)m->patches * m->tokenisers[stream->tokeniser].patch_samples, n;
+  int r = 0;
+  for (; !r && nx_clean_next_stretch(stream->bad_window, stream->n_windows, window, end, &first, &n);
+       first += n)
+    r = cut(job, index, k, first, n, label, err);
+  return r;
+}
+
 static int cut_runs(struct job *job, size_t index, struct nx_error *err) {
   _cleanup_(nx_behaviour_runs_finish) struct nx_behaviour_runs runs = {0};
   const struct nx_plan_modalities *m = job->plan->modalities;
@@ -217,7 +232,7 @@ static int cut_runs(struct job *job, size_t index, struct nx_error *err) {
       double from = fmax(ceil(runs.runs[i].from_s * stream->rate_hz), 0);
       double to = fmin(floor(runs.runs[i].to_s * stream->rate_hz), (double)stream->n_samples);
       if (label >= 0 && to - from >= (double)window)
-        r = cut(job, index, k, (size_t)from, (size_t)(to - from), label, err);
+        r = cut_clean(job, index, k, (size_t)from, (size_t)to, label, err);
     }
   }
   return r;
@@ -229,9 +244,11 @@ static int take(struct job *job, size_t index, struct nx_error *err) {
   int label = label_of(job, job->files->files[index].label), r = 0;
   if (classes && label < 0 && !job->options->any_label)
     return cut_runs(job, index, err);
-  for (size_t k = 0; !r && k < loaded->n_streams; k++)
-    r = add_signal(job, index, k, loaded->streams[k].x, loaded->streams[k].n_samples, 0, label,
-                   err);
+  for (size_t k = 0; !r && k < loaded->n_streams; k++) {
+    const struct nx_loaded_stream *stream = &loaded->streams[k];
+    r = stream->bad_window ? cut_clean(job, index, k, 0, stream->n_samples, label, err)
+                           : add_signal(job, index, k, stream->x, stream->n_samples, 0, label, err);
+  }
   return r;
 }
 

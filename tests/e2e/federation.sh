@@ -110,6 +110,22 @@ check "hub and site say how far probabilities are from what they promise" $?
     FNR > 1 && $4 == "held-out" { n++; if ($9 != score[$2 $6]) exit 1 } END { exit n != 24 }' \
     "$work/scores.tsv" "$work/predicted.tsv"
 check "predict takes the exported file, and says of held-out windows what evaluate says" $?
+# Windows in which a blink passes 7 robust SDs in some channel are left out; the others are the same
+# windows, so the model says the same of them.
+{ cat "$work/plan.yaml"; printf '\ncleaning: {bad_channels: keep, most_bad_share: 1, artefact_z: 7, artefact_share: 0.01}\n'; } \
+  >"$work/clean.yaml"
+"$node" predict "$work/released.safetensors" --plan "$work/clean.yaml" --home "$work/site-1" \
+  --out "$work/cleaned" >"$work/predict.clean" 2>&1 &&
+  awk -F '\t' 'NR == FNR { if (FNR > 1) logit[$2 " " $7] = $9; next }
+    FNR > 1 { n++; at = $2 " " $7; if (!(at in logit) || $9 != logit[at]) exit 1 }
+    END { exit !(n > 10 && n < length(logit)) }' "$work/predicted.tsv" "$work/cleaned.tsv"
+check "predict under a plan that leaves out artefacts says the same of what is left" $?
+"$node" embed "$work/released.safetensors" --plan "$work/clean.yaml" --home "$work/site-1" \
+  --out "$work/clean-embedded" >"$work/embed.clean" 2>&1 &&
+  [ "$(wc -l <"$work/clean-embedded.tsv")" = "$(wc -l <"$work/cleaned.tsv")" ] &&
+  [ "$(wc -c <"$work/clean-embedded.npy")" = $((128 + ($(wc -l <"$work/cleaned.tsv") - 1) * 64 * 4)) ] &&
+  grep -q "data.prepared.*from_cache=[1-9]" "$work/embed.clean"
+check "and embed takes the same windows, from what predict left in the cache" $?
 mkdir "$work/new" && ln -s "$(find "$work/data-1/" -name '*.edf' | sort | head -n 1)" "$work/new/visitor.edf"
 "$node" embed "$work/released.safetensors" --plan "$(sha256sum "$work/plan.yaml" | cut -c1-10)" \
   --home "$work/site-1" --data "$work/new" --out "$work/embedded" >"$work/embed.log" 2>&1 &&

@@ -6,6 +6,7 @@
 
 #include "common/size.h"
 #include "node/dataset/dataset.h"
+#include "node/dataset/signal.h"
 #include "node/recordings/edf_write.h"
 #include "tests/support/dataset_support.h"
 
@@ -193,12 +194,170 @@ static void windows_with_artefacts_are_left_out(void **state) {
   remove_folder(folder);
 }
 
+/* ---- many modalities ------------------------------------------------------------------------- */
+
+static struct nx_plan *general_plan(const char *section, int code, const char *words) {
+  struct nx_buffer text = {0};
+  struct nx_plan *plan = NULL;
+  struct nx_error err = {0};
+  assert_int_equal(nx_file_read("configs/plan-general.yaml", 1 << 20, &text, NULL), 0);
+  assert_int_equal(nx_buffer_append(&text, section, strlen(section), NULL), 0);
+  assert_int_equal(nx_plan_parse("plan", nx_buffer_view(&text), &plan, &err), code);
+  if (code && !strstr(err.text, words))
+    fail_msg("%s", err.text);
+  nx_buffer_finish(&text);
+  if (plan)
+    plan->modalities->patches = 2; /* windows of a second */
+  return plan;
+}
+
+static struct nx_dataset *open_general(const char *folder, const struct nx_plan *plan) {
+  const struct nx_dataset_options options = {
+      .folder = folder, .species = "human", .modality = "eeg"};
+  struct nx_dataset *dataset = NULL;
+  struct nx_error err = {0};
+  if (nx_dataset_open(&options, plan, &dataset, &err) < 0)
+    fail_msg("%s", err.text);
+  return dataset;
+}
+
+static const struct nx_signals *signals_of(const struct nx_dataset *dataset) {
+  size_t n;
+  return nx_dataset_signals(dataset, &n);
+}
+
+static void wrong_pipelines_are_named_with_their_line(void **state) {
+  (void)state;
+  plan_with("\npipelines: {eeg: {reference: average, high_pass_hz: 1, low_pass_hz: 40, notch_hz: 50}}\n",
+            NX_E_FORMAT, "for model.network: general");
+  general_plan("\npipelines:\n  spikes: {reference: average}\n", NX_E_FORMAT, "spikes");
+  general_plan("\npipelines:\n  meg: {reference: average, high_pass_hz: 1, low_pass_hz: 40, "
+               "notch_hz: 50}\n",
+               NX_E_FORMAT, "meg has no reference");
+  general_plan("\npipelines:\n  ieeg:\n    reference: average\n    high_pass_hz: 70\n"
+               "    low_pass_hz: 40\n    notch_hz: 50\n",
+               NX_E_FORMAT, "low_pass_hz is 40, not above");
+  general_plan("\npipelines:\n  fmri:\n    reference: as-recorded\n    high_pass_hz: -1\n"
+               "    low_pass_hz: 0\n    notch_hz: 0\n",
+               NX_E_FORMAT, "high_pass_hz is -1");
+}
+
+/* What a pipeline of its own says is what preprocessing says when the words are the same; another
+ * modality's changes nothing but the name of the data set. */
+static void each_modality_has_its_own_pipeline(void **state) {
+  (void)state;
+  char folder[] = FOLDER;
+  make_folder(folder);
+  write_recording(folder, false, false);
+  struct nx_plan *plain = general_plan("", 0, "");
+  struct nx_plan *own = general_plan("\npipelines:\n  eeg: {reference: average, high_pass_hz: 1, "
+                                     "low_pass_hz: 30, notch_hz: 0}\n",
+                                     0, "");
+  struct nx_plan *other = general_plan("\npipelines:\n  ieeg: {reference: average, high_pass_hz: 1, "
+                                       "low_pass_hz: 30, notch_hz: 0}\n",
+                                       0, "");
+  struct nx_dataset *sets[4] = {open_general(folder, plain), open_general(folder, own),
+                                open_general(folder, other)};
+  plain->preprocessing.reference = NX_REFERENCE_AVERAGE;
+  plain->preprocessing.high_pass_hz = 1;
+  plain->preprocessing.low_pass_hz = 30;
+  sets[3] = open_general(folder, plain);
+  const struct nx_signal *x[4];
+  for (size_t i = 0; i < 4; i++)
+    x[i] = signals_of(sets[i])->signals;
+  size_t size = x[0]->n_channels * x[0]->n_samples * sizeof(float);
+  assert_memory_equal(x[1]->x, x[3]->x, size);
+  assert_memory_equal(x[0]->x, x[2]->x, size);
+  assert_int_not_equal(memcmp(x[0]->x, x[1]->x, size), 0);
+  assert_int_equal(x[1]->reference, NX_SIGNAL_AVERAGE);
+  assert_int_equal(x[2]->reference, NX_SIGNAL_AS_RECORDED);
+  for (size_t i = 0; i < 4; i++)
+    for (size_t k = 0; k < i; k++)
+      assert_false(nx_hash_equal(&nx_dataset_summary(sets[i])->manifest,
+                                 &nx_dataset_summary(sets[k])->manifest));
+  for (size_t i = 0; i < 4; i++)
+    nx_dataset_destroy(sets[i]);
+  nx_plan_destroy(plain);
+  nx_plan_destroy(own);
+  nx_plan_destroy(other);
+  remove_folder(folder);
+}
+
+static void bad_channels_of_many_modalities_go_or_are_mended(void **state) {
+  (void)state;
+  char folder[] = FOLDER;
+  struct nx_plan_cleaning cleaning = {.most_bad_share = 0.5};
+  struct nx_plan *plan = general_plan("", 0, "");
+  make_folder(folder);
+  write_recording(folder, false, false);
+  struct nx_dataset *whole = open_general(folder, plan);
+  write_recording(folder, true, false);
+  plan->cleaning = &cleaning;
+  cleaning.bad_channels = NX_BAD_CHANNELS_DROP;
+  struct nx_dataset *dropped = open_general(folder, plan);
+  cleaning.bad_channels = NX_BAD_CHANNELS_INTERPOLATE;
+  struct nx_dataset *mended = open_general(folder, plan);
+  const struct nx_signal *was = signals_of(whole)->signals, *is = signals_of(mended)->signals;
+  assert_int_equal(signals_of(dropped)->signals->n_channels, CHANNELS - 1);
+  assert_int_equal(is->n_channels, CHANNELS);
+  double product = 0, a = 0, b = 0;
+  for (size_t i = 0; i < is->n_samples; i++) {
+    double x = (double)was->x[FZ * was->n_samples + i], y = (double)is->x[FZ * is->n_samples + i];
+    product += x * y, a += x * x, b += y * y;
+  }
+  assert_true(product / sqrt(a * b) > 0.95);
+  nx_dataset_destroy(whole);
+  nx_dataset_destroy(dropped);
+  nx_dataset_destroy(mended);
+  plan->cleaning = NULL;
+  nx_plan_destroy(plan);
+  remove_folder(folder);
+}
+
+static void windows_of_many_modalities_with_artefacts_are_left_out(void **state) {
+  (void)state;
+  char folder[] = FOLDER;
+  struct nx_plan_cleaning cleaning = {.artefact_z = 6, .artefact_share = 0.5};
+  struct nx_plan *plan = general_plan("", 0, "");
+  size_t rate = 128;
+  make_folder(folder);
+  write_recording(folder, false, true); /* a jump from second 31 to 32 */
+  struct nx_dataset *whole = open_general(folder, plan);
+  plan->cleaning = &cleaning;
+  struct nx_dataset *clean = open_general(folder, plan);
+  const struct nx_signals *all = signals_of(whole), *kept = signals_of(clean);
+  assert_int_equal(all->n, 1);
+  assert_int_equal(kept->n, 2);
+  assert_int_equal(nx_dataset_summary(clean)->n_recordings, 1);
+  const struct nx_signal *x = all->signals, *before = kept->signals, *behind = kept->signals + 1;
+  /* Resampling smears the jump's edges into the windows beside it, or not. */
+  size_t end = before->n_samples, from = (size_t)lround(behind->from_s * (double)rate);
+  assert_true(end % rate == 0 && end >= 30 * rate && end <= 31 * rate);
+  assert_true(from % rate == 0 && from >= 32 * rate && from <= 33 * rate);
+  assert_int_equal(from + behind->n_samples, x->n_samples);
+  for (size_t c = 0; c < x->n_channels; c++) {
+    const float *row = x->x + c * x->n_samples;
+    assert_memory_equal(before->x + c * end, row, end * sizeof *row);
+    assert_memory_equal(behind->x + c * behind->n_samples, row + from,
+                        behind->n_samples * sizeof *row);
+  }
+  nx_dataset_destroy(whole);
+  nx_dataset_destroy(clean);
+  plan->cleaning = NULL;
+  nx_plan_destroy(plan);
+  remove_folder(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(weights_are_mnes),
       cmocka_unit_test(wrong_keys_are_named_with_their_line),
       cmocka_unit_test(bad_channels_go_or_are_made_of_the_others),
       cmocka_unit_test(windows_with_artefacts_are_left_out),
+      cmocka_unit_test(wrong_pipelines_are_named_with_their_line),
+      cmocka_unit_test(each_modality_has_its_own_pipeline),
+      cmocka_unit_test(bad_channels_of_many_modalities_go_or_are_mended),
+      cmocka_unit_test(windows_of_many_modalities_with_artefacts_are_left_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
