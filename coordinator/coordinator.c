@@ -305,8 +305,7 @@ static int open_home(struct nx_coordinator *c, const char *home, struct nx_error
 
 static int resume_run(struct nx_coordinator *c, struct nx_error *err) {
   struct nx_training_run_config config = nx_coordinator_run_config(c);
-  int r = nx_training_run_resume(&config, nx_clock_monotonic(), &c->run, err);
-  return r == NX_E_NOT_FOUND ? 0 : r;
+  return nx_training_run_resume(&config, nx_clock_monotonic(), &c->run, err);
 }
 
 static int open_main_port(struct nx_coordinator *c, struct nx_error *err) {

@@ -219,6 +219,24 @@ static int recall_totals(struct nx_training_run *run, struct nx_error *err) {
   return 0;
 }
 
+/* A backup has no uploads, and may lack a sum that its round needed no more when files were copied.
+ * Such a round cannot be taken up, and nobody but a new run can follow it. */
+static int take_up(struct nx_training_run *run, int64_t now, struct nx_error *err) {
+  struct nx_error why = {0};
+  /* Killed between its last seal and saying so: there is nothing left to do. */
+  if (nx_training_run_has_all(run))
+    return nx_training_run_end(run, NX_RUN_FINISHED, err);
+  int r = recall_round(run, now, &why);
+  if (r != NX_E_NOT_FOUND)
+    return r < 0 ? nx_fail(err, r, "%s", why.text) : 0;
+  nx_training_run_note(run,
+                       "round %llu was under way and this folder lacks what it needs to go on, as a "
+                       "backup does (%s); start the plan anew",
+                       (unsigned long long)run->round, why.text);
+  nx_training_run_drop_attempt(run);
+  return nx_training_run_end(run, NX_RUN_FAILED, err);
+}
+
 int nx_training_run_resume(const struct nx_training_run_config *config, int64_t now,
                            struct nx_training_run **run_out, struct nx_error *err) {
   _cleanup_(nx_training_run_destroyp) struct nx_training_run *run = NULL;
@@ -226,9 +244,9 @@ int nx_training_run_resume(const struct nx_training_run_config *config, int64_t 
   struct nx_store_run row;
   int r = nx_run_store_last_run(config->federation->store, &row, err);
   if (r < 0)
-    return r;
+    return r == NX_E_NOT_FOUND ? 0 : r;
   if (row.state != NX_RUN_RUNNING && row.state != NX_RUN_PAUSED)
-    return nx_fail(err, NX_E_NOT_FOUND, "no run is under way");
+    return 0;
   if ((r = nx_run_store_plan(config->federation->store, &row.plan_hash, &plan, err)) < 0 ||
       (r = make_run(config, nx_buffer_view(&plan), &run, err)) < 0)
     return r;
@@ -238,10 +256,7 @@ int nx_training_run_resume(const struct nx_training_run_config *config, int64_t 
   if ((r = nx_model_recall(run->plan, config->registry, &row.model_hash, &run->model, err)) < 0 ||
       (r = recall_totals(run, err)) < 0)
     return nx_error_prefix(err, r, "go on with run %lld", (long long)row.id);
-  /* Killed between its last seal and saying so: there is nothing left to do. */
-  r = nx_training_run_has_all(run) ? nx_training_run_end(run, NX_RUN_FINISHED, err)
-                                   : recall_round(run, now, err);
-  if (r < 0)
+  if ((r = take_up(run, now, err)) < 0)
     return nx_error_prefix(err, r, "go on with run %lld", (long long)row.id);
   *run_out = nx_steal(&run);
   return 0;

@@ -40,7 +40,8 @@ struct nx_training_run_config {
  * NX_E_STATE (a run is under way). */
 int nx_training_run_start(const struct nx_training_run_config *config, struct nx_bytes plan,
                           int64_t now, struct nx_training_run **run_out, struct nx_error *err);
-/* Goes on with the run that the store says was under way. NX_E_NOT_FOUND: there is none. */
+/* Goes on with the run that the store says was under way; none: *run_out stays as it is. A run whose
+ * round cannot be taken up, because the folder was restored from a backup, has failed. */
 int nx_training_run_resume(const struct nx_training_run_config *config, int64_t now,
                            struct nx_training_run **run_out, struct nx_error *err);
 void nx_training_run_destroy(struct nx_training_run *run); /* wipes; NULL is fine */
