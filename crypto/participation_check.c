@@ -162,10 +162,48 @@ static int check_signature(struct nx_participation *p, const cJSON *signed_by, s
   return 0;
 }
 
+/* A round begins with what the one before it ended with. Files of before "parent" was told have
+ * none anywhere. */
+static int check_parent(const struct nx_participation *p, const cJSON *last, const cJSON *round,
+                        struct nx_error *err) {
+  struct nx_hash parent, before;
+  if (!item(p->root, "parent"))
+    return item(round, "parent") ? nx_fail(err, NX_E_FORMAT, "participation: parent is missing") : 0;
+  int r = read_hex(round, "parent", &parent, sizeof parent, err);
+  if (r == 0 && last)
+    r = read_hex(last, "model", &before, sizeof before, err);
+  if (r == 0 && last && !nx_hash_equal(&parent, &before))
+    r = nx_fail(err, NX_E_CRYPTO,
+                "participation: round %llu began with another model than the round before it made",
+                (unsigned long long)number(round, "round"));
+  return r;
+}
+
+/* The version's own parent is its last round's. */
+static int check_last(const struct nx_participation *p, const cJSON *last, struct nx_error *err) {
+  struct nx_hash model, newest, parent, begun;
+  int r = read_hex(p->root, "model", &model, sizeof model, err);
+  if (r == 0)
+    r = read_hex(last, "model", &newest, sizeof newest, err);
+  if (r < 0)
+    return r;
+  if (!cJSON_GetArraySize(item(last, "signatures")))
+    return nx_fail(err, NX_E_CRYPTO, "participation: nobody has signed its last round");
+  if (!nx_hash_equal(&model, &newest))
+    return nx_fail(err, NX_E_CRYPTO, "participation: its last round made another model");
+  if (!item(p->root, "parent"))
+    return 0;
+  r = read_hex(p->root, "parent", &parent, sizeof parent, err);
+  if (r == 0)
+    r = read_hex(last, "parent", &begun, sizeof begun, err);
+  if (r == 0 && !nx_hash_equal(&parent, &begun))
+    r = nx_fail(err, NX_E_CRYPTO, "participation: its last round began with another parent");
+  return r;
+}
+
 static int check_rounds(struct nx_participation *p, struct nx_error *err) {
   const cJSON *round, *signed_by, *last = NULL;
-  struct nx_hash model, newest = {0};
-  int r = read_hex(p->root, "model", &model, sizeof model, err);
+  int r = 0;
   cJSON_ArrayForEach(round, item(p->root, "rounds")) {
     uint8_t body[96];
     size_t size = 0;
@@ -175,17 +213,12 @@ static int check_rounds(struct nx_participation *p, struct nx_error *err) {
     if (last && n != number(last, "round") + 1)
       return nx_fail(err, NX_E_FORMAT, "participation: round %llu does not follow",
                      (unsigned long long)n);
+    r = check_parent(p, last, round, err);
     cJSON_ArrayForEach(signed_by, item(round, "signatures")) if (r == 0) r =
         check_signature(p, signed_by, nx_bytes(body, size), n, err);
     last = round;
   }
-  if (r < 0 || (r = read_hex(last, "model", &newest, sizeof newest, err)) < 0)
-    return r;
-  if (!cJSON_GetArraySize(item(last, "signatures")))
-    return nx_fail(err, NX_E_CRYPTO, "participation: nobody has signed its last round");
-  return nx_hash_equal(&model, &newest)
-             ? 0
-             : nx_fail(err, NX_E_CRYPTO, "participation: its last round made another model");
+  return r < 0 ? r : check_last(p, last, err);
 }
 
 /* A member says that a version stands on somebody who withdrew: signed by it, and about one of
@@ -287,6 +320,26 @@ static int compare_hash(const cJSON *object, const char *key, const struct nx_au
              : differ(entry, what, err);
 }
 
+/* 1: it agrees about the plan and the model that the round began with. */
+static int compare_began(const struct nx_participation *p, const cJSON *round,
+                         const struct nx_audit_entry *entry, struct nx_error *err) {
+  const struct nx_audit_value *model = nx_audit_entry_field(entry, "model", NX_AUDIT_BYTES),
+                              *plan = nx_audit_entry_field(entry, "plan", NX_AUDIT_BYTES);
+  struct nx_hash ours;
+  int r = plan ? read_hex(item(p->root, "plan"), "sha256", &ours, sizeof ours, err) : 0;
+  if (r < 0)
+    return r;
+  if (plan && (plan->bytes.size != sizeof ours || memcmp(plan->bytes.data, &ours, sizeof ours)))
+    return differ(entry, "another plan", err);
+  if (!model || !item(round, "parent"))
+    return plan != NULL;
+  if ((r = read_hex(round, "parent", &ours, sizeof ours, err)) < 0)
+    return r;
+  return model->bytes.size == sizeof ours && !memcmp(model->bytes.data, &ours, sizeof ours)
+             ? 1
+             : differ(entry, "another parent", err);
+}
+
 static int compare_sites(const cJSON *round, const struct nx_audit_entry *entry,
                          struct nx_error *err) {
   const struct nx_audit_value *survivors = nx_audit_entry_field(entry, "survivors", NX_AUDIT_BYTES);
@@ -318,6 +371,9 @@ static int compare_entry(const struct nx_participation *p, const struct nx_audit
     return 0;
   if (nx_audit_is_named(entry->kind, "round.committed"))
     return compare_sites(round, entry, err);
+  if (nx_audit_is_named(entry->kind, "round.opened") ||
+      nx_audit_is_named(entry->kind, "round.joined"))
+    return compare_began(p, round, entry, err);
   if (!nx_audit_is_named(entry->kind, "model.sealed"))
     return 0;
   int r = compare_hash(round, "sum", entry, "another sum", err);
@@ -377,9 +433,42 @@ static void print_marks(const struct nx_participation *p) {
   }
 }
 
+static double fraction(const cJSON *object, const char *name) {
+  const cJSON *value = item(object, name);
+  return cJSON_IsNumber(value) ? value->valuedouble : 0;
+}
+
+static void print_privacy(const cJSON *privacy) {
+  printf("privacy: ");
+  print_plain(cJSON_GetStringValue(item(privacy, "mechanism")));
+  if (cJSON_IsNumber(item(privacy, "epsilon"))) {
+    printf(", %llu noisy steps: epsilon %.3f at delta %g of a ",
+           (unsigned long long)number(privacy, "noisy_steps"), fraction(privacy, "epsilon"),
+           fraction(privacy, "delta"));
+    print_plain(cJSON_GetStringValue(item(privacy, "unit")));
+    printf(" that was in every one (reckoned by the hub from the plan; over all plans: each site's "
+           "ledger)");
+  }
+  putchar('\n');
+}
+
+static void print_origin(const struct nx_participation *p) {
+  const char *parent = cJSON_GetStringValue(item(p->root, "parent"));
+  printf("plan ");
+  print_plain(cJSON_GetStringValue(item(item(p->root, "plan"), "name")));
+  printf(", ");
+  print_plain(cJSON_GetStringValue(item(item(p->root, "plan"), "sha256")));
+  printf("\nparent: ");
+  print_plain(parent ? parent : "not told: exported by an older version");
+  printf("\nupdates clipped to norm %g\n",
+         fraction(item(p->root, "clipping"), "update_clip_norm"));
+  print_privacy(item(p->root, "privacy"));
+}
+
 void nx_participation_print(const struct nx_participation *p) {
   const cJSON *round;
   print_marks(p);
+  print_origin(p);
   cJSON_ArrayForEach(round, item(p->root, "rounds")) {
     int all = cJSON_GetArraySize(item(p->root, "members"));
     int in = cJSON_GetArraySize(item(round, "sites"));

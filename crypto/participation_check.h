@@ -2,9 +2,11 @@
  * (coordinator/verbs/participation.h writes it). Offline, with the logs of the federation:
  *
  *   the file without the participation hashes to the model that the members signed
+ *   every round begins with the version that the one before it made, its parent
  *   every M11 signature is by the member's key that the participation names
  *   a mark "withdrawn" is signed by the site that set it, and about one of these rounds' models
- *   a log's round.committed names the same sites, model.sealed the same model and sum,
+ *   a log's round.opened or round.joined names the same plan and parent, round.committed the same
+ *   sites, model.sealed the same model and sum,
  *   member.enrolled the same keys */
 #pragma once
 
@@ -27,5 +29,5 @@ int nx_participation_compare_log(const struct nx_participation *participation, c
                                  struct nx_participation_told *told, struct nx_error *err);
 void nx_participation_count(const struct nx_participation *participation,
                             struct nx_participation_told *told);
-/* "round  7 train     sites 1 charite, 2 ucl (without 3 mgh)", a line a round. */
+/* Plan, parent, clipping and privacy, then a line a round: "round   7 train: 2 of 3 sites: …". */
 void nx_participation_print(const struct nx_participation *participation);

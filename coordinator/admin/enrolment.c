@@ -94,7 +94,7 @@ static int check_proof(const struct nx_enrolment_request *request, struct nx_pub
   return nx_certificate_check_request(request->csr, spki, err);
 }
 
-/* The invitation must be usable now, or be the answer's repetition, before any work is done;
+/* The invitation must be one of ours before any work is done;
  * the store decides again when it spends the token. */
 static int find_invitation(struct nx_federation *f, const struct nx_enrolment_request *request,
                            struct nx_hash *token_hash, struct nx_store_invitation *row,

@@ -158,10 +158,10 @@ int nx_run_store_mark_logged(struct nx_run_store *store, const struct nx_hash *t
                              struct nx_error *err);
 /* Spends the invitation and adds the member with its certificate (PEM), both or neither.
  * `ends` is the certificate's.
- * The very same member asking again (its answer was lost) gets the certificate that was
- * issued to it: appended to certificate_out, which otherwise receives `certificate`.
+ * certificate_out receives `certificate`.
  * An invitation of a member that is in renews its certificate, if these are its keys.
- * NX_E_NOT_FOUND (no such token), NX_E_TIMEOUT (expired), NX_E_EXISTS (used already, or the
+ * NX_E_NOT_FOUND (no such token), NX_E_TIMEOUT (expired), NX_E_EXISTS (used already, by the very same
+ * request, too: it was replayed; or the
  * keys belong to another member), NX_E_STATE (manifest sealed). */
 int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_hash, int64_t now,
                        const struct nx_public_key *identity, const struct nx_hash *spki,

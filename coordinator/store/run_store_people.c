@@ -254,25 +254,27 @@ int nx_run_store_pending_invitations(struct nx_run_store *store, int64_t now, ui
   return 0;
 }
 
-/* The answer to a member that asks again: 1 and its certificate, or 0 when the keys are
- * not those the invitation was used with. */
-static int find_issued(struct nx_run_store *store, const struct nx_store_invitation *invitation,
+/* The invitation is spent. The log tells apart who asks: with the keys that spent it, it is a
+ * replay, since a site makes new ones whenever it asks again. */
+static int refuse_used(struct nx_run_store *store, const struct nx_store_invitation *invitation,
                        const struct nx_public_key *identity, const struct nx_hash *spki,
-                       struct nx_store_member *member_out, struct nx_buffer *certificate_out,
                        struct nx_error *err) {
   _cleanup_statement_ sqlite3_stmt *s = NULL;
-  int r =
-      nx_sql_prepare(store, &s, err,
-                     MEMBER_FIELDS ", certificate FROM members"
-                                   " WHERE id = ? AND identity_pk = ? AND spki = ?",
-                     "ibb", (int64_t)invitation->member, identity, (size_t)32, spki, (size_t)32);
-  if (r < 0 || (r = nx_sql_step(store, s, err)) <= 0)
+  int r = nx_sql_prepare(store, &s, err,
+                         "SELECT id FROM members WHERE id = ? AND identity_pk = ? AND spki = ?",
+                         "ibb", (int64_t)invitation->member, identity, (size_t)32, spki,
+                         (size_t)32);
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
     return r;
-  struct nx_bytes certificate = nx_sql_column_blob(s, 7);
-  if ((r = read_member(s, member_out, err)) < 0 ||
-      (r = nx_buffer_append(certificate_out, certificate.data, certificate.size, err)) < 0)
-    return r;
-  return 1;
+  if (r)
+    return nx_fail(err, NX_E_EXISTS,
+                   "the invitation of %s was used already, by this very request: it is a replay, "
+                   "or its answer was lost (then ask the operator to revoke %s and to invite the "
+                   "site under another name)",
+                   invitation->name, invitation->name);
+  return nx_fail(err, NX_E_EXISTS,
+                 "the invitation of %s was used already: ask the operator for a new one",
+                 invitation->name);
 }
 
 /* 1: a member that is in has come for its next certificate; 0: the invitation is a new one's. */
@@ -330,12 +332,8 @@ int nx_run_store_enrol(struct nx_run_store *store, const struct nx_hash *token_h
   int r = nx_transaction_begin(store, &transaction, err);
   if (r < 0 || (r = read_invitation(store, token_hash, &invitation, err)) < 0)
     return r;
-  if (invitation.used) {
-    r = find_issued(store, &invitation, identity, spki, member_out, certificate_out, err);
-    return r ? NX_MIN(r, 0)
-             : nx_fail(err, NX_E_EXISTS,
-                       "this invitation was used already: ask the operator for a new one");
-  }
+  if (invitation.used)
+    return refuse_used(store, &invitation, identity, spki, err);
   if (invitation.expires <= now)
     return nx_fail(err, NX_E_TIMEOUT,
                    "this invitation has expired: ask the operator for a new one");

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 #include "common/file.h"
-#include "common/plan.h"
-#include "common/plan_initial_model.h"
 #include "common/size.h"
 #include "coordinator/admin/manifest.h"
+#include "coordinator/verbs/participation_plan.h"
+#include "crypto/plan_numbers.h"
 #include "models/tensor/safetensors.h"
 #include "proto/codec/codec_manifest.h"
 #include "proto/codec/codec_round.h"
@@ -51,33 +51,6 @@ static int add_members(struct nx_federation *f, cJSON *root, struct nx_error *er
   return 0;
 }
 
-/* --- what was asked of them ---------------------------------------------------------------- */
-
-static int add_plan(struct nx_federation *f, const struct nx_hash *hash, cJSON *root,
-                    struct nx_error *err) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
-  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
-  int r = nx_run_store_plan(f->store, hash, &text, err);
-  if (r < 0 || (r = nx_plan_parse("plan", nx_buffer_view(&text), &plan, err)) < 0)
-    return r;
-  cJSON *object = cJSON_AddObjectToObject(root, "plan");
-  add_hex(object, "sha256", hash->bytes, sizeof hash->bytes);
-  cJSON_AddStringToObject(object, "name", plan->name);
-  char start[NX_HASH_HEX_SIZE + 8] = "weights drawn from the plan's seed";
-  if (plan->initial_model)
-    snprintf(start, sizeof start, "model %s", plan->initial_model->sha256);
-  cJSON_AddStringToObject(root, "start", start);
-  cJSON *clipping = cJSON_AddObjectToObject(root, "clipping");
-  cJSON_AddNumberToObject(clipping, "update_clip_norm", plan->aggregation.update_clip_norm);
-  cJSON_AddNumberToObject(clipping, "value_range", plan->aggregation.value_range);
-  cJSON *privacy = cJSON_AddObjectToObject(root, "privacy");
-  cJSON_AddStringToObject(privacy, "mechanism",
-                          plan->privacy == NX_PRIVACY_NONE ? "none" : "as the plan says");
-  cJSON_AddStringToObject(privacy, "epsilon",
-                          "each site's own, in its ledger; the coordinator is not told");
-  return 0;
-}
-
 /* --- what happened --------------------------------------------------------------------------- */
 
 static int add_signature(void *context, uint32_t member, struct nx_bytes message,
@@ -96,11 +69,13 @@ static int add_signature(void *context, uint32_t member, struct nx_bytes message
 }
 
 static const char *kind_name(uint32_t kind) {
-  return kind == 1 ? "statistics" : kind == 2 ? "train" : "evaluate";
+  return kind == NX_ROUND_STATISTICS ? "statistics" : kind == NX_ROUND_TRAIN ? "train" : "evaluate";
 }
 
-static int add_round(struct nx_federation *f, const struct nx_store_sealed *sealed, bool signatures,
-                     cJSON *rounds, struct nx_error *err) {
+/* parent: the version that the round began with. */
+static int add_round(struct nx_federation *f, const struct nx_store_sealed *sealed,
+                     const struct nx_hash *parent, bool signatures, cJSON *rounds,
+                     struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer aux = {0}, survivors = {0};
   int r = nx_run_store_sealed_aux(f->store, sealed->round, &aux, &survivors, err);
   if (r < 0)
@@ -110,6 +85,7 @@ static int add_round(struct nx_federation *f, const struct nx_store_sealed *seal
   cJSON_AddNumberToObject(round, "round", (double)sealed->round);
   cJSON_AddNumberToObject(round, "attempt", sealed->attempt);
   cJSON_AddStringToObject(round, "kind", kind_name(sealed->kind));
+  add_hex(round, "parent", parent->bytes, NX_HASH_SIZE);
   add_hex(round, "model", sealed->model_hash.bytes, NX_HASH_SIZE);
   add_hex(round, "sum", sealed->sum_hash.bytes, NX_HASH_SIZE);
   add_hex(round, "t3", sealed->t3.bytes, NX_HASH_SIZE);
@@ -145,20 +121,36 @@ static int find_plan(struct nx_federation *f, const struct nx_store_sealed *last
   return r;
 }
 
+static int add_rounds(struct nx_federation *f, const struct nx_store_sealed *last, bool all,
+                      struct nx_plan_told *told, cJSON *root, struct nx_error *err) {
+  struct nx_store_sealed sealed;
+  struct nx_hash parent = told->first_model;
+  uint64_t first;
+  int r = find_first(f, last, &first, err);
+  cJSON *rounds = cJSON_AddArrayToObject(root, "rounds");
+  for (uint64_t round = first; round <= last->round && r == 0; round++) {
+    if ((r = nx_run_store_sealed(f->store, round, &sealed, err)) < 0 ||
+        (r = add_round(f, &sealed, &parent, all || round == last->round, rounds, err)) < 0)
+      return r;
+    told->noisy_steps += nx_plan_noisy_steps(told->plan, sealed.kind);
+    if (round < last->round)
+      parent = sealed.model_hash;
+  }
+  if (r == 0)
+    add_hex(root, "parent", parent.bytes, NX_HASH_SIZE);
+  return r;
+}
+
 static int fill(struct nx_federation *f, const struct nx_store_sealed *last, bool all, cJSON *root,
                 struct nx_error *err) {
-  struct nx_store_sealed sealed;
+  _cleanup_(nx_plan_told_finish) struct nx_plan_told told = {0};
   struct nx_hash plan;
-  uint64_t first;
   int r = add_members(f, root, err);
   if (r < 0 || (r = find_plan(f, last, &plan, err)) < 0 ||
-      (r = add_plan(f, &plan, root, err)) < 0 || (r = find_first(f, last, &first, err)) < 0)
+      (r = nx_participation_tell_plan(f, &plan, root, &told, err)) < 0 ||
+      (r = add_rounds(f, last, all, &told, root, err)) < 0)
     return r;
-  cJSON *rounds = cJSON_AddArrayToObject(root, "rounds");
-  for (uint64_t round = first; round <= last->round && r == 0; round++)
-    if ((r = nx_run_store_sealed(f->store, round, &sealed, err)) == 0)
-      r = add_round(f, &sealed, all || round == last->round, rounds, err);
-  return r;
+  return nx_participation_tell_privacy(f, &last->model_hash, &told, root, err);
 }
 
 /* --- who said that it stands on somebody who withdrew ----------------------------------------- */

@@ -2,9 +2,13 @@
  *
  *   {"neurox_participation": 1, "model": SHA-256, "round": 22, "header_bytes": n,
  *    "federation": {"id", "name", "coordinator", "manifest"}, "members": [{"id", "name",
- *    "identity"}], "plan": {"sha256", "name"}, "start": …, "clipping": {…}, "privacy": {…},
- *    "rounds": [{"round", "attempt", "kind", "model", "sum", "t3", "cohort": n, "sites": [ids],
- *                "recovered": n, "signatures": [{"member", "signature"}]}]}
+ *    "identity"}], "plan": {"sha256", "name"}, "start": …, "clipping": {…},
+ *    "rounds": [{"round", "attempt", "kind", "parent", "model", "sum", "t3", "cohort": n,
+ *                "sites": [ids], "recovered": n, "signatures": [{"member", "signature"}]}],
+ *    "parent": SHA-256, "privacy": {"mechanism", "epsilon", …}}
+ *
+ * A round's parent is the version that it began with: the model of the round before, for a run's
+ * first round the plan's model 0. The version's own parent is its last round's.
  *
  * "sites" are those whose updates are in the round's sum: nobody else's are. Signatures are M11,
  * over round, attempt, t3 and model, by the keys under "members". neurox-audit model checks it

@@ -18,9 +18,19 @@ check "the root's key is not in the hub's folder" test -f "$work/stick/root.key"
 # ---- enrolment: stolen token, replayed request -------------------------------------------------
 
 for k in 0 1 2; do synth_site "site-$k" $((3 * k)) 3; done
+honest=$node # site-0 enrols with an ear at its line
+node=$BUILD/tests/support/neurox-recorded-node
+export NEUROX_RECORD="$work/recorded"
 enrol site-0
+node=$honest
+unset NEUROX_RECORD
 enrol site-1
 invite open # or the port would be closed
+refused "a request that was overheard and is sent again, byte for byte, gets nothing" \
+  "invitation of site-0 was used already, by this very request" \
+  "$BUILD/tests/support/neurox-resend" "$work/open.invitation" "$work/recorded"
+check "and is an entry of the log, with the name" \
+  wait_for 60 logged "enrolment.refused.*site-0 was used already, by this very request"
 refused "a token that was used is worth nothing to a thief" "used already" \
   "$node" init "$work/site-1.invitation" --fingerprint "$(fingerprint_of "$work/site-1.invite")" \
   --home "$work/thief" --data "$work/site-1.data"
@@ -154,6 +164,7 @@ check "an exported model says which sites are in it, and the logs agree" \
   "$audit" model "$work/model" --log "$hub/audit" --log "$work/site-0/audit"
 "$audit" model "$work/model" >"$work/said.model" 2>&1 || true
 check "by name" grep -q "3 of 3 sites: site-0, site-1, site-3" "$work/said.model"
+check "and from which version it was made" grep -qE "^parent: [0-9a-f]{64}$" "$work/said.model"
 check "so does the file beside it" "$audit" model "$work/model.participation.json" --log "$hub/audit"
 /usr/bin/python3 - "$work/model.participation.json" "$work/other.json" <<'PY'
 import json, sys
@@ -161,6 +172,14 @@ participation = json.load(open(sys.argv[1]))
 participation["rounds"][1]["sites"].pop()
 json.dump(participation, open(sys.argv[2], "w"))
 PY
+/usr/bin/python3 - "$work/model.participation.json" "$work/foundling.json" <<'PY'
+import json, sys
+participation = json.load(open(sys.argv[1]))
+participation["rounds"][0]["parent"] = "00" * 32
+json.dump(participation, open(sys.argv[2], "w"))
+PY
+check "and another beginning than the logs have is named" sh -c \
+  "! '$audit' model '$work/foundling.json' --log '$work/site-0/audit' >'$work/foundling' && grep -q 'another parent' '$work/foundling'"
 check "a site left out of it is found" eval '! "$audit" model "$work/other.json" --log "$hub/audit"'
 head -c -1 "$work/model" >"$work/short.model"
 printf x >>"$work/short.model"

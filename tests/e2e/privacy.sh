@@ -30,6 +30,10 @@ for d in json.load(sys.stdin)["datasets"]:
     for p in d["plans"]:
         if p["plan"] == plan: print(p["epsilon"])' "$2"
 }
+participation() { # MODEL
+  /usr/bin/python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["privacy"]["epsilon"])' \
+    "$1.participation.json"
+}
 audited() { # SITE FIGURE: of the newest privacy.spent in its audit log
   "$audit" show "$work/$1/audit" | grep privacy.spent | tail -n 1 | tr -d '"' | tr ' ' '\n' | sed -n "s/^$2=//p"
 }
@@ -73,6 +77,7 @@ for arm in distributed local node-level; do
   got=$(spent two plan_epsilon)
   check "$arm: epsilon in the node's log ($got) is the oracle's ($want)" near "$got" "$want"
   check "$arm: the ledger says the same" near "$(ledger_json two "$work/$arm.yaml")" "$want"
+  check "$arm: and so does what travels with the model" near "$(participation "$work/$arm.safetensors")" "$want"
   check "$arm: and so does the audit log" near "$(audited two plan_epsilon)" "$want"
   check "$arm: the hub was told no loss and no score" sh -c \
     "! grep -qE 'loss |held-out |AUROC ' '$work/watch.log'"
