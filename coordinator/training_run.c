@@ -216,6 +216,7 @@ static int recall_totals(struct nx_training_run *run, struct nx_error *err) {
   run->metrics.held_out_loss = status.held_out_loss;
   run->metrics.auroc = status.auroc;
   run->metrics.balanced_accuracy = status.balanced_accuracy;
+  run->metrics.calibration_error = status.calibration_error;
   return 0;
 }
 

@@ -119,7 +119,8 @@ struct nx_run_status {
   uint32_t seconds_left; /* until the present phase gives up */
   uint64_t bytes_up;     /* accepted upload bytes of the run, all members together */
   uint32_t n_recovered;  /* dropouts whose masks were recovered, over the run */
-  double train_loss, held_out_loss, auroc, balanced_accuracy; /* of the newest sums; NaN: none */
+  /* of the newest sums; NaN: none */
+  double train_loss, held_out_loss, auroc, balanced_accuracy, calibration_error;
   int64_t started, ended; /* Unix ns; ended 0 while it goes on */
 };
 

@@ -58,6 +58,7 @@ void nx_training_run_status(const struct nx_training_run *run, struct nx_run_sta
       .held_out_loss = run->metrics.held_out_loss,
       .auroc = run->metrics.auroc,
       .balanced_accuracy = run->metrics.balanced_accuracy,
+      .calibration_error = run->metrics.calibration_error,
       .started = run->row.started,
       .ended = run->row.ended,
   };
@@ -89,8 +90,11 @@ int nx_run_status_from_store(struct nx_federation *federation, struct nx_run_sta
   struct nx_store_totals totals;
   struct nx_run_metrics metrics;
   struct nx_store_run row;
-  *out = (struct nx_run_status){
-      .train_loss = NAN, .held_out_loss = NAN, .auroc = NAN, .balanced_accuracy = NAN};
+  *out = (struct nx_run_status){.train_loss = NAN,
+                                .held_out_loss = NAN,
+                                .auroc = NAN,
+                                .balanced_accuracy = NAN,
+                                .calibration_error = NAN};
   int r = nx_run_store_last_run(federation->store, &row, err);
   if (r < 0)
     return r == NX_E_NOT_FOUND ? 0 : r;
@@ -111,5 +115,6 @@ int nx_run_status_from_store(struct nx_federation *federation, struct nx_run_sta
     return r;
   out->train_loss = metrics.train_loss, out->held_out_loss = metrics.held_out_loss;
   out->auroc = metrics.auroc, out->balanced_accuracy = metrics.balanced_accuracy;
+  out->calibration_error = metrics.calibration_error;
   return 0;
 }

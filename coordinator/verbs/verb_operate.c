@@ -35,6 +35,7 @@ static void print_run(const struct nx_admin_status *s) {
   print_figure("held-out loss", s->held_out_loss);
   print_figure("AUROC", s->auroc);
   print_figure("balanced accuracy", s->balanced_accuracy);
+  print_figure("calibration error", s->calibration_error);
   printf("uploaded: %.1f MB\nrecovered dropouts: %u\n", (double)s->bytes_up / 1e6, s->n_recovered);
   nx_hash_hex(&s->model, hex);
   printf("model: %s\n", hex);
@@ -86,6 +87,7 @@ static void add_run(cJSON *object, const struct nx_admin_status *s) {
   add_figure(object, "held_out_loss", s->held_out_loss);
   add_figure(object, "auroc", s->auroc);
   add_figure(object, "balanced_accuracy", s->balanced_accuracy);
+  add_figure(object, "calibration_error", s->calibration_error);
   add_hash(object, "model_sha256", &s->model);
 }
 
@@ -176,14 +178,15 @@ static int run_stop(int argc, char *const *argv, struct nx_error *err) {
 const struct nx_coordinator_verb nx_coordinator_status = {
     .name = "status",
     .summary = "how the federation and its run stand",
-    .help = "usage: neurox-coordinator status [--json] [--plan SHA256]\n\n"
-            "Which sites can take part in the plan (of the run, or submitted last), and for those\n"
-            "that cannot which of its requirements their data do not meet; sites answer that\n"
-            "themselves, before a run. Counts are rounded down by the site.\n\n"
-            "Losses, AUROC and balanced accuracy come out of masked sums: nobody's own figures\n"
-            "are known here.\n\n" NX_HELP_COORDINATOR_HOME
-            "  --json          one JSON object, for programs\n"
-            "  --plan SHA256   answers about this plan (of the last 16 asked about)\n",
+    .help =
+        "usage: neurox-coordinator status [--json] [--plan SHA256]\n\n"
+        "Which sites can take part in the plan (of the run, or submitted last), and for those\n"
+        "that cannot which of its requirements their data do not meet; sites answer that\n"
+        "themselves, before a run. Counts are rounded down by the site.\n\n"
+        "Losses, AUROC, balanced accuracy and calibration error come out of masked sums: nobody's\n"
+        "own figures are known here.\n\n" NX_HELP_COORDINATOR_HOME
+        "  --json          one JSON object, for programs\n"
+        "  --plan SHA256   answers about this plan (of the last 16 asked about)\n",
     .run = run_status,
 };
 const struct nx_coordinator_verb nx_coordinator_pause = {

@@ -72,6 +72,7 @@ static int fill_run(const struct nx_admin_status *m, Neurox__V1__RunStatus *wire
   wire->held_out_loss = m->held_out_loss;
   wire->auroc = m->auroc;
   wire->balanced_accuracy = m->balanced_accuracy;
+  wire->calibration_error = m->calibration_error;
   int r = nx_codec_check_text(m->plan_name, sizeof m->plan_name, "status: plan's name", err);
   return r < 0 ? r : nx_codec_check_text(m->note, sizeof m->note, "status: note", err);
 }
@@ -124,6 +125,7 @@ static int read_run(const Neurox__V1__RunStatus *wire, struct nx_admin_status *o
   out->held_out_loss = wire->held_out_loss;
   out->auroc = wire->auroc;
   out->balanced_accuracy = wire->balanced_accuracy;
+  out->calibration_error = wire->calibration_error;
   int r = nx_codec_text(wire->plan_name, out->plan_name, sizeof out->plan_name,
                         "status: plan's name", err);
   return r < 0 ? r : nx_codec_text(wire->note, out->note, sizeof out->note, "status: note", err);
@@ -309,7 +311,8 @@ int nx_admin_members_decode(struct nx_bytes bytes, struct nx_arena *arena,
 
 static int check_sealed(const struct nx_admin_sealed *m, int code, struct nx_error *err) {
   const double figures[] = {m->weight, m->train_loss,        m->held_out_loss,
-                            m->auroc,  m->balanced_accuracy, m->seconds};
+                            m->auroc,  m->balanced_accuracy, m->calibration_error,
+                            m->seconds};
   for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
     if (isinf(figures[i]))
       return nx_fail(err, code, "sealed round %llu: an infinite figure",
@@ -333,6 +336,7 @@ static int fill_sealed(const struct nx_admin_sealed *m, Neurox__V1__SealedRound 
   wire->held_out_loss = m->held_out_loss;
   wire->auroc = m->auroc;
   wire->balanced_accuracy = m->balanced_accuracy;
+  wire->calibration_error = m->calibration_error;
   wire->seconds = m->seconds;
   wire->bytes_up = m->bytes_up;
   wire->model = nx_codec_hash_field(&m->model);
@@ -355,6 +359,7 @@ static int read_sealed(const Neurox__V1__SealedRound *wire, struct nx_admin_seal
                                   .held_out_loss = wire->held_out_loss,
                                   .auroc = wire->auroc,
                                   .balanced_accuracy = wire->balanced_accuracy,
+                                  .calibration_error = wire->calibration_error,
                                   .seconds = wire->seconds,
                                   .bytes_up = wire->bytes_up};
   int r = nx_codec_hash(wire->model, &out->model, "sealed round: model", err);

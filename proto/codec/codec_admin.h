@@ -62,7 +62,7 @@ struct nx_admin_status {
   uint64_t n_sealed, n_trained;  /* rounds of this run; of these, training rounds */
   uint32_t n_recovered;          /* dropouts whose masks were recovered, over the run */
   int64_t started, ended;        /* Unix ns; ended 0: it goes on */
-  double train_loss, held_out_loss, auroc, balanced_accuracy; /* of the newest sums */
+  double train_loss, held_out_loss, auroc, balanced_accuracy, calibration_error; /* newest sums */
 };
 int nx_admin_status_encode(const struct nx_admin_status *m, struct nx_buffer *out,
                            struct nx_error *err);
@@ -107,7 +107,7 @@ int nx_admin_members_decode(struct nx_bytes bytes, struct nx_arena *arena,
 struct nx_admin_sealed {
   uint64_t round;
   uint32_t attempt, kind, n_cohort, n_survivors, n_recovered;
-  double weight, train_loss, held_out_loss, auroc, balanced_accuracy, seconds;
+  double weight, train_loss, held_out_loss, auroc, balanced_accuracy, calibration_error, seconds;
   uint64_t bytes_up;
   struct nx_hash model, sum;
   char without[NX_ADMIN_TEXT_SIZE]; /* names of members that are not in the sum; "": all are */

@@ -97,7 +97,9 @@ check "members are pinned with names and fingerprints" $?
   --out "$work/scores.tsv" >"$work/evaluate.log" 2>&1 && [ "$(wc -l <"$work/scores.tsv")" = 25 ]
 check "a site can score its held-out person" $?
 grep -q "round.sealed.*calibration_error=0\.[0-9]" "$work/hub.log" &&
-  grep -q "calibration error 0\.[0-9]" "$work/evaluate.log"
+  grep -q "calibration error 0\.[0-9]" "$work/evaluate.log" &&
+  "$coordinator" status --json --home "$work/hub" | grep -q '"calibration_error":.*0\.[0-9]' &&
+  "$coordinator" status --home "$work/hub" | grep -q "^calibration error: 0\.[0-9]"
 check "hub and site say how far probabilities are from what they promise" $?
 
 # ---- the released model over a site's own recordings --------------------------------------------

@@ -151,6 +151,7 @@ static struct nx_admin_event an_event(void) {
                                         .held_out_loss = .66,
                                         .auroc = NAN,
                                         .balanced_accuracy = NAN,
+                                        .calibration_error = .125,
                                         .seconds = 2.5,
                                         .bytes_up = 777}};
   fill_bytes(&m.sealed.model, sizeof m.sealed.model, 4);
@@ -169,6 +170,7 @@ static void event_comes_back_as_it_went(void **state) {
   assert_string_equal(out.status.phase, "uploads");
   assert_true(out.sealed.train_loss == .61);
   assert_true(isnan(out.sealed.auroc));
+  assert_true(out.sealed.calibration_error == .125);
   assert_int_equal(out.sealed.bytes_up, 777);
   in.sealed.auroc = INFINITY;
   assert_int_equal(nx_admin_event_encode(&in, &wire, &err), NX_E_INVALID);

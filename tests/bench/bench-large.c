@@ -1,0 +1,160 @@
+/* One training step (forward, backward, clip, AdamW) of the general network at size large, 334
+ * million parameters, on one thread, each way in a process of its own:
+ *
+ *   whole    every parameter trains, float32
+ *   int8     rank-8 adapters over a base in int8
+ *   nf4      rank-8 adapters over a base in NF4
+ *
+ *   seconds       of the second step (the first one allocates)
+ *   peak_rss_mb   of the process, with the making of the model
+ *
+ * A way may be named: bench-large nf4. It takes 7 GiB and a minute or two. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "common/plan.h"
+#include "common/plan_adapters.h"
+#include "models/nets/general_network.h"
+#include "models/optim/adamw.h"
+#include "models/quantised.h"
+#include "tests/bench/bench.h"
+
+#define PLAN "configs/plan-general.yaml"
+#define WINDOWS 2
+#define CHANNELS 19
+
+static const char *const ways[] = {"whole", "int8", "nf4"}; /* in the order of enum nx_storage */
+
+struct result {
+  double seconds, first_loss, last_loss, values;
+};
+
+static void must(int r, const struct nx_error *err) {
+  if (r < 0)
+    bench_fail("%s (run it from the project's folder)", err->text);
+}
+
+static struct nx_plan *large_plan(enum nx_storage base) {
+  struct nx_buffer text = {0};
+  struct nx_plan *plan = NULL;
+  struct nx_error err = {0};
+  must(nx_file_read(PLAN, NX_BUFFER_CAP, &text, &err), &err);
+  must(nx_plan_parse(PLAN, nx_buffer_view(&text), &plan, &err), &err);
+  nx_buffer_finish(&text);
+  plan->model.width = 1024;
+  plan->model.blocks = 24;
+  plan->model.queries = 16;
+  plan->model.heads = 16;
+  plan->model.feed_forward = 2752;
+  if (base == NX_STORAGE_FLOAT32)
+    return plan;
+  plan->adapters = calloc(1, sizeof *plan->adapters);
+  if (!plan->adapters)
+    bench_fail("out of memory");
+  *plan->adapters = (struct nx_plan_adapters){8, 16, true, true, false, base};
+  return plan;
+}
+
+static struct nx_general_input recording(const struct nx_model_shape *shape, struct nx_rng *rng) {
+  size_t n = (size_t)WINDOWS * CHANNELS * shape->patches * shape->tokenisers[0].inputs;
+  static float stats[CHANNELS * NX_MODEL_STATS], positions[CHANNELS * 3];
+  static uint8_t placed[CHANNELS];
+  float *x = calloc(n, sizeof *x);
+  if (!x)
+    bench_fail("out of memory");
+  for (size_t i = 0; i < n; i++)
+    x[i] = (float)nx_rng_normal(rng);
+  for (size_t i = 0; i < CHANNELS * 3; i++)
+    positions[i] = (float)(0.5 * nx_rng_normal(rng));
+  memset(placed, 1, sizeof placed);
+  return (struct nx_general_input){0,
+                                   NX_MODALITY_EEG,
+                                   NX_SPECIES_HUMAN,
+                                   NX_SIGNAL_AVERAGE,
+                                   WINDOWS,
+                                   CHANNELS,
+                                   x,
+                                   stats,
+                                   positions,
+                                   placed,
+                                   NULL};
+}
+
+static struct result train(enum nx_storage base) {
+  struct nx_plan *plan = large_plan(base);
+  struct nx_model *model = NULL;
+  struct nx_general_network *network = NULL;
+  struct nx_adamw *adamw = NULL;
+  const struct nx_adamw_options options = {0.9, 0.99, 0.05, 1};
+  struct result result = {0};
+  struct nx_error err = {0};
+  struct nx_rng rng;
+  nx_rng_init(&rng, 1, 1);
+  must(nx_model_create(plan, &model, &err), &err);
+  must(nx_general_network_create(model, &network, &err), &err);
+  must(nx_adamw_create(model, &options, &adamw, &err), &err);
+  struct nx_general_input input = recording(&model->shape, &rng);
+  for (int step = 0; step < 2; step++) {
+    double start = bench_seconds(), *loss = step ? &result.last_loss : &result.first_loss;
+    must(nx_general_network_train_step(network, model, &input, 1, 0, &rng, loss, &err), &err);
+    must(nx_adamw_step(adamw, model, nx_general_network_gradients(network), 1e-4, NULL, &err),
+         &err);
+    result.seconds = bench_seconds() - start;
+  }
+  result.values = (double)model->n_params;
+  return result; /* the process ends here: nothing is freed */
+}
+
+static void measure(struct bench *bench, enum nx_storage base) {
+  struct result result = {0};
+  struct rusage usage;
+  int ends[2], status;
+  fflush(NULL);
+  if (pipe(ends))
+    bench_fail("cannot make a pipe");
+  pid_t child = fork();
+  if (child == 0) {
+    result = train(base);
+    _exit(write(ends[1], &result, sizeof result) == sizeof result ? 0 : 1);
+  }
+  close(ends[1]);
+  if (child < 0 || read(ends[0], &result, sizeof result) != sizeof result ||
+      wait4(child, &status, 0, &usage) != child || status)
+    bench_fail("%s: the training process failed", ways[base]);
+  close(ends[0]);
+  if (!isfinite(result.first_loss) || !isfinite(result.last_loss))
+    bench_fail("%s: the loss went from %g to %g", ways[base], result.first_loss, result.last_loss);
+  struct bench_row row = {.keys = {{"train", 0, ways[base]}}};
+  row.metric = "trained_values";
+  row.unit = "1";
+  row.value = result.values;
+  bench_add(bench, &row);
+  row.metric = "seconds";
+  row.unit = "s";
+  row.value = result.seconds;
+  bench_add(bench, &row);
+  row.metric = "peak_rss_mb";
+  row.unit = "MiB";
+  row.value = (double)usage.ru_maxrss / 1024;
+  row.limit = "of the issue";
+  row.limit_value = 16 * 1024;
+  bench_add(bench, &row);
+}
+
+int main(int argc, char **argv) {
+  struct bench *bench = bench_begin("large", "[whole|int8|nf4 …]", &argc, argv);
+  for (int base = 0; base < 3; base++) {
+    int wanted = argc == 1;
+    for (int a = 1; a < argc; a++)
+      wanted |= !strcmp(argv[a], ways[base]);
+    if (wanted)
+      measure(bench, (enum nx_storage)base);
+  }
+  return bench_end(bench);
+}
