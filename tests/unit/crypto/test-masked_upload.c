@@ -188,7 +188,7 @@ static void sums_are_exact_for_every_size_width_and_rotation(void **state) {
   static struct federation f;
   struct nx_rng rng;
   nx_rng_init(&rng, 2026, 11);
-  for (int round = 0; round < 10000; round++) {
+  for (size_t round = 0; round < test_times(10000); round++) {
     struct sums sums = {0};
     float mean[VALUES];
     size_t n = 1 + nx_rng_below(&rng, VALUES), w = (size_t)round % N_WIDTHS;
