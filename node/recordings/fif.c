@@ -18,7 +18,7 @@
 #define TAG_SIZE 16
 #define CHANNEL_INFO_SIZE 96
 #define TEXT_CAP ((size_t)16 << 20)
-#define CHUNK ((size_t)1 << 20)
+#define CHUNK ((size_t)1 << 17) /* bytes: stays in the cache while channel after channel is taken */
 #define BUFFERS_CAP ((size_t)1 << 22)
 
 enum kind {
@@ -374,6 +374,16 @@ static double number_at(uint32_t type, const uint8_t *p) {
   }
 }
 
+static void decode(uint32_t type, const uint8_t *bytes, size_t stride, size_t n, double gain,
+                   float *out) {
+  if (type == TYPE_FLOAT) /* nearly always */
+    for (size_t i = 0; i < n; i++)
+      out[i] = (float)(gain * (double)be_float(bytes + i * stride));
+  else
+    for (size_t i = 0; i < n; i++)
+      out[i] = (float)(gain * number_at(type, bytes + i * stride));
+}
+
 /* Samples from .. from + n - 1 of one buffer into out[c][at ..] of rows of `row` samples. */
 static int read_part(struct nx_recording *recording, const struct data_buffer *buffer,
                      const uint32_t *channels, size_t n_channels, uint64_t from, size_t n,
@@ -395,10 +405,8 @@ static int read_part(struct nx_recording *recording, const struct data_buffer *b
     if (r < 0)
       return r;
     for (size_t c = 0; c < n_channels; c++)
-      for (size_t i = 0; i < now; i++)
-        out[c * row + done + i] =
-            (float)(fif->gains[channels[c]] *
-                    number_at(buffer->type, fif->bytes + i * frame + channels[c] * width));
+      decode(buffer->type, fif->bytes + channels[c] * width, frame, now, fif->gains[channels[c]],
+             out + c * row + done);
   }
   return 0;
 }

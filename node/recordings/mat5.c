@@ -295,6 +295,36 @@ double nx_mat_value(unsigned type, const uint8_t *data, uint64_t index) {
   }
 }
 
+/* Kinds that recordings come in have a loop of their own. */
+#define VALUES(kind)                                                                               \
+  for (size_t i = 0; i < n; i++, p += step * sizeof(kind)) {                                       \
+    kind value;                                                                                    \
+    memcpy(&value, p, sizeof value);                                                               \
+    out[i] = (float)value;                                                                         \
+  }
+
+void nx_mat_values(unsigned type, const uint8_t *data, uint64_t index, uint64_t step, size_t n,
+                   float *out) {
+  const uint8_t *p = data + index * width_of(type);
+  switch (type) {
+  case TYPE_F64:
+    VALUES(double)
+    return;
+  case TYPE_F32:
+    VALUES(float)
+    return;
+  case TYPE_I16:
+    VALUES(int16_t)
+    return;
+  case TYPE_U8:
+    VALUES(uint8_t)
+    return;
+  default:
+    for (size_t i = 0; i < n; i++)
+      out[i] = (float)nx_mat_value(type, data, index + i * step);
+  }
+}
+
 double nx_mat_scalar(const struct nx_mat *mat) {
   unsigned type;
   struct nx_bytes data;

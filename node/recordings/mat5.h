@@ -54,6 +54,9 @@ static inline bool nx_mat_is_number(const struct nx_mat *mat) {
 /* The stored numbers of a numeric matrix: their MAT type and bytes, rows * columns checked. */
 bool nx_mat_numbers(const struct nx_mat *mat, unsigned *type_out, struct nx_bytes *data_out);
 double nx_mat_value(unsigned type, const uint8_t *data, uint64_t index);
+/* The n values at index, index + step, … */
+void nx_mat_values(unsigned type, const uint8_t *data, uint64_t index, uint64_t step, size_t n,
+                   float *out);
 /* A real scalar; NaN when it is none. */
 double nx_mat_scalar(const struct nx_mat *mat);
 /* A character row as UTF-8; "" when it is none. */

@@ -23,11 +23,10 @@ static void view_of(const struct nx_mat *mat, bool rows_are_time, struct nx_mat_
 
 void nx_mat_view_read(const struct nx_mat_view *view, size_t channel, uint64_t first, size_t n,
                       float *out) {
-  for (size_t i = 0; i < n; i++) {
-    uint64_t at = view->channels_are_columns ? channel * view->n_samples + first + i
-                                             : (first + i) * view->n_channels + channel;
-    out[i] = (float)nx_mat_value(view->type, view->data.data, at);
-  }
+  bool columns = view->channels_are_columns;
+  nx_mat_values(view->type, view->data.data,
+                columns ? channel * view->n_samples + first : first * view->n_channels + channel,
+                columns ? 1 : view->n_channels, n, out);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------ */
@@ -264,8 +263,8 @@ int nx_mat_arrays_open(struct nx_recording *recording, const struct nx_mat_file 
 }
 
 void nx_mat_arrays_read(const struct nx_mat_arrays *arrays, const uint32_t *channels,
-                        size_t n_channels, uint64_t first, size_t n, float *out) {
-  for (size_t c = 0; c < n_channels; c++, out += n) {
+                        size_t n_channels, uint64_t first, size_t n, float *out, size_t stride) {
+  for (size_t c = 0; c < n_channels; c++, out += stride) {
     size_t at = channels[c], view = 0;
     if (at < arrays->samples.n_channels) {
       if (arrays->spikes.times)

@@ -31,6 +31,7 @@ void nx_mat_view_read(const struct nx_mat_view *view, size_t channel, uint64_t f
                       float *out);
 int nx_mat_arrays_open(struct nx_recording *recording, const struct nx_mat_file *file,
                        struct nx_mat_arrays *arrays, struct nx_error *err);
+/* Channel c's samples go to out[c * stride]. */
 void nx_mat_arrays_read(const struct nx_mat_arrays *arrays, const uint32_t *channels,
-                        size_t n_channels, uint64_t first, size_t n, float *out);
+                        size_t n_channels, uint64_t first, size_t n, float *out, size_t stride);
 void nx_mat_arrays_finish(struct nx_mat_arrays *arrays); /* zeroed is fine */

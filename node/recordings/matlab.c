@@ -11,6 +11,8 @@
 #include "node/recordings/identity.h"
 #include "node/recordings/mat_arrays.h"
 
+#define TILE 256 /* samples of all channels that stay in the cache while they are turned */
+
 struct matlab {
   struct nx_mat_file file;
   struct nx_flat flat; /* samples in a .fdt */
@@ -188,11 +190,13 @@ static int read_matlab(struct nx_recording *recording, const uint32_t *channels,
   struct matlab *m = recording->state;
   if (m->has_flat)
     return nx_flat_read(&m->flat, channels, n_channels, first, n, out, err);
-  if (m->is_eeglab)
-    for (size_t c = 0; c < n_channels; c++)
-      nx_mat_view_read(&m->eeglab, channels[c], first, n, out + c * n);
-  else
-    nx_mat_arrays_read(&m->arrays, channels, n_channels, first, n, out);
+  for (size_t done = 0, now; done < n; done += now) {
+    now = NX_MIN((size_t)TILE, n - done);
+    for (size_t c = 0; m->is_eeglab && c < n_channels; c++)
+      nx_mat_view_read(&m->eeglab, channels[c], first + done, now, out + c * n + done);
+    if (!m->is_eeglab)
+      nx_mat_arrays_read(&m->arrays, channels, n_channels, first + done, now, out + done, n);
+  }
   return 0;
 }
 

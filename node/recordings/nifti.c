@@ -17,6 +17,9 @@
 
 #define VOXELS_CAP ((size_t)1 << 26)
 #define SIDES 3
+#define TILE 16 /* volumes */
+#define TYPE_INT16 4
+#define TYPE_FLOAT32 16
 
 struct image {
   gzFile stream; /* owns its descriptor */
@@ -33,7 +36,7 @@ struct nifti {
   uint32_t *channel_of; /* [n_voxels], UINT32_MAX: in none; NULL: voxel = channel */
   uint32_t *members;    /* [n_channels] voxels of a parcel */
   uint8_t *volume;
-  double *sums;
+  double *sums; /* [TILE][n_channels] */
 };
 
 static bool probe_nifti(const char *path, const uint8_t *head, size_t size) {
@@ -299,7 +302,7 @@ static int make_channels(struct nx_recording *recording, size_t n_channels, stru
   const struct image *image = &nifti->image;
   recording->channels = calloc(n_channels, sizeof *recording->channels);
   nifti->members = calloc(n_channels, sizeof *nifti->members);
-  nifti->sums = calloc(n_channels, sizeof *nifti->sums);
+  nifti->sums = calloc(TILE * n_channels, sizeof *nifti->sums);
   nifti->volume = malloc((size_t)image->n_voxels * width_of(image->type));
   if (!recording->channels || !nifti->members || !nifti->sums || !nifti->volume)
     return nx_fail(err, NX_E_NOMEM, "image: out of memory");
@@ -353,34 +356,60 @@ static int open_nifti(struct nx_recording *recording, struct nx_error *err) {
   return make_channels(recording, n_channels, err);
 }
 
-static void add_volume(struct nifti *nifti) {
-  const struct image *image = &nifti->image;
-  size_t width = width_of(image->type);
-  for (size_t v = 0; v < image->n_voxels; v++) {
-    uint32_t c = nifti->channel_of ? nifti->channel_of[v] : (uint32_t)v;
-    if (c != UINT32_MAX)
-      nifti->sums[c] += value_at(image, nifti->volume + v * width);
-  }
+/* Loops of their own for what images mostly are; to[v] of all voxels. */
+static void decode_volume(const struct image *image, const uint8_t *bytes, double *to) {
+  size_t n = (size_t)image->n_voxels, width = width_of(image->type);
+  if (image->type == TYPE_INT16 && !image->swapped)
+    for (size_t v = 0; v < n; v++)
+      to[v] = (int16_t)(bytes[2 * v] | bytes[2 * v + 1] << 8);
+  else if (image->type == TYPE_FLOAT32 && !image->swapped)
+    for (size_t v = 0; v < n; v++) {
+      float value;
+      memcpy(&value, bytes + 4 * v, sizeof value);
+      to[v] = (double)value;
+    }
+  else
+    for (size_t v = 0; v < n; v++)
+      to[v] = value_at(image, bytes + v * width);
 }
 
+/* A volume's sums over each channel's voxels. */
+static void sum_volume(struct nifti *nifti, size_t n_channels, double *sums) {
+  const struct image *image = &nifti->image;
+  if (!nifti->channel_of) {
+    decode_volume(image, nifti->volume, sums);
+    return;
+  }
+  size_t width = width_of(image->type);
+  memset(sums, 0, n_channels * sizeof *sums);
+  for (size_t v = 0; v < image->n_voxels; v++)
+    if (nifti->channel_of[v] != UINT32_MAX)
+      sums[nifti->channel_of[v]] += value_at(image, nifti->volume + v * width);
+}
+
+/* TILE volumes at a time, so that a channel's samples are written side by side. */
 static int read_nifti(struct nx_recording *recording, const uint32_t *channels, size_t n_channels,
                       uint64_t first, size_t n, float *out, struct nx_error *err) {
   struct nifti *nifti = recording->state;
   struct image *image = &nifti->image;
-  size_t size = (size_t)image->n_voxels * width_of(image->type);
+  size_t size = (size_t)image->n_voxels * width_of(image->type), all = recording->info.n_channels;
   if (gzseek(image->stream, (z_off_t)(image->data + first * size), SEEK_SET) < 0)
     return nx_fail(err, NX_E_FORMAT, "the image ends before volume %llu: copy the file again",
                    (unsigned long long)first);
-  for (size_t t = 0; t < n; t++) {
-    int r = read_exactly(image, nifti->volume, size, err);
-    if (r < 0)
-      return r;
-    memset(nifti->sums, 0, recording->info.n_channels * sizeof *nifti->sums);
-    add_volume(nifti);
-    for (size_t c = 0; c < n_channels; c++)
-      out[c * n + t] =
-          (float)(nifti->sums[channels[c]] / nifti->members[channels[c]] * image->slope +
-                  image->shift);
+  for (size_t done = 0, now; done < n; done += now) {
+    now = NX_MIN((size_t)TILE, n - done);
+    for (size_t k = 0; k < now; k++) {
+      int r = read_exactly(image, nifti->volume, size, err);
+      if (r < 0)
+        return r;
+      sum_volume(nifti, all, nifti->sums + k * all);
+    }
+    for (size_t c = 0; c < n_channels; c++) {
+      const double *sums = nifti->sums + channels[c];
+      double members = nifti->members[channels[c]];
+      for (size_t k = 0; k < now; k++)
+        out[c * n + done + k] = (float)(sums[k * all] / members * image->slope + image->shift);
+    }
   }
   return 0;
 }
