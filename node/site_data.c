@@ -6,6 +6,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "common/size.h"
 #include "node/dataset/bids_check.h"
 #include "node/dataset/cache.h"
 #include "node/dataset/signal_files.h"
@@ -18,7 +19,7 @@ static void close_folder(DIR **folder) {
     closedir(*folder);
 }
 
-static int check_file(const char *path, struct nx_error *err) {
+static int open_whole(const char *path, struct nx_error *err) {
   _cleanup_(nx_recording_closep) struct nx_recording *recording = NULL;
   int r = nx_recording_open_guarded(path, &recording, err);
   if (r < 0)
@@ -31,8 +32,17 @@ static int check_file(const char *path, struct nx_error *err) {
   return 0;
 }
 
+/* 1: passed over, and named in the log, since it cannot be read and skip_broken says so. */
+static int check_file(const char *path, bool skip_broken, struct nx_error *err) {
+  int r = open_whole(path, err);
+  if (r == 0 || !skip_broken)
+    return r;
+  NX_LOG(NX_LOG_WARNING, "recording.skipped", NX_STR("why", err ? err->text : ""));
+  return 1;
+}
+
 /* Every recording of a BIDS tree opens; whether the tree is valid, neurox-node check says. */
-static int check_bids(const char *path, struct nx_error *err) {
+static int check_bids(const char *path, bool skip_broken, struct nx_error *err) {
   _cleanup_(nx_bids_tree_finish) struct nx_bids_tree tree = {0};
   size_t n = 0;
   int r = nx_bids_tree_read(path, &tree, err);
@@ -42,8 +52,9 @@ static int check_bids(const char *path, struct nx_error *err) {
       continue;
     r = nx_path_join(file, path, tree.files[i].path, err);
     if (!r)
-      r = check_file(file, err);
-    n++;
+      r = check_file(file, skip_broken, err);
+    n += r == 0;
+    r = NX_MIN(r, 0);
   }
   if (!r && !n)
     r = nx_fail(err, NX_E_NOT_FOUND,
@@ -55,7 +66,7 @@ static int check_bids(const char *path, struct nx_error *err) {
 
 int nx_site_data_check(const char *path, bool skip_broken, struct nx_error *err) {
   if (nx_bids_is_tree(path))
-    return check_bids(path, err);
+    return check_bids(path, skip_broken, err);
   _cleanup_(close_folder) DIR *folder = opendir(path);
   size_t n = 0;
   if (!folder)
@@ -66,14 +77,10 @@ int nx_site_data_check(const char *path, bool skip_broken, struct nx_error *err)
       continue;
     int r = nx_path_join(file, path, entry->d_name, err);
     if (r == 0)
-      r = check_file(file, err);
-    if (r < 0 && skip_broken) {
-      NX_LOG(NX_LOG_WARNING, "recording.skipped", NX_STR("why", err ? err->text : ""));
-      continue;
-    }
+      r = check_file(file, skip_broken, err);
     if (r < 0)
       return nx_error_prefix(err, r, "data folder");
-    n++;
+    n += r == 0;
   }
   if (!n)
     return nx_fail(

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Six institutions with nothing in common but a plan: scalp EEG (EDF), a BIDS tree of sEEG and ECoG
-# (EDF with channels.tsv, electrodes.tsv, coordsystem.json), MEG (FIF),
-# calcium events of a mouse (MAT), spike counts of a monkey (MAT) and fMRI (NIfTI) train one network.
+# Six institutions with nothing in common but a plan: BIDS trees of scalp EEG (EDF), of sEEG and ECoG
+# (EDF with channels.tsv, electrodes.tsv, coordsystem.json), of MEG (FIF) and of fMRI (NIfTI), folders
+# of calcium events of a mouse (MAT) and of spike counts of a monkey (MAT) train one network.
 # Real recordings, real processes; one of the sites also has a file that cannot be read and goes on
 # without it, as its steward said.
 . tests/e2e/lib.sh
@@ -15,22 +15,32 @@ fi
 
 # ---- the sites' folders ---------------------------------------------------------------------
 
-for site in eeg ecog meg mouse monkey fmri; do mkdir "$work/$site.data"; done
-ln -s "$data/eegmat_500Hz/Subject00_2.edf" "$work/eeg.data/Subject00_arith.edf"
-ln -s "$data/eegmat_500Hz/Subject05_2.edf" "$work/eeg.data/Subject05_arith.edf"
+tree() { # SITE: a BIDS tree begins
+  mkdir "$work/$1.data"
+  echo "{\"Name\": \"$1\", \"BIDSVersion\": \"1.11.0\"}" >"$work/$1.data/dataset_description.json"
+}
+for site in eeg ecog meg fmri; do tree "$site"; done
+for site in mouse monkey; do mkdir "$work/$site.data"; done
+for person in 00 05; do
+  mkdir -p "$work/eeg.data/sub-$person/eeg"
+  cp "$data/eegmat_500Hz/Subject${person}_2.edf" "$work/eeg.data/sub-$person/eeg/sub-${person}_task-arith_eeg.edf"
+done
+echo '{"TaskName": "arith", "EEGReference": "linked ears", "SamplingFrequency": 500, "PowerLineFrequency": 50,
+  "SoftwareFilters": "n/a"}' >"$work/eeg.data/task-arith_eeg.json"
 echo "0       this is no recording" >"$work/broken.edf"
 
 # Its ECoG electrodes are in metres and said to be in mm: these places must not be used.
 ieeg=$work/ecog.data/sub-pat01/ses-test/ieeg
 mkdir -p "$ieeg"
-echo '{"Name": "ieeg", "BIDSVersion": "1.11.0"}' >"$work/ecog.data/dataset_description.json"
 for acq in ecog seeg; do
   cp "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-${acq}"_*.tsv \
     "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-${acq}"_*.json "$ieeg"
   cp "$data/human_ieeg_mne_misc/sub-pat01_ses-test_acq-${acq}_ieeg.edf" \
     "$ieeg/sub-pat01_ses-test_task-seizure_acq-${acq}_ieeg.edf"
 done
-ln -s "$data/mne_formats/SSS/sample_audvis_trunc_raw_sss.fif" "$work/meg.data/sample_audvis.fif"
+mkdir -p "$work/meg.data/sub-sample/meg"
+cp "$data/mne_formats/SSS/sample_audvis_trunc_raw_sss.fif" \
+  "$work/meg.data/sub-sample/meg/sub-sample_task-audvis_meg.fif"
 cp "$data"/mouse_hpc_calcium_ziv/CA1/C8M2_*.mat "$work/mouse.data"
 rm "$work/mouse.data/C8M2_stimulus_trace.mat"
 echo '{"rate_hz": 10, "type": "calcium", "unit": "events", "data": "spike_train"}' \
@@ -38,10 +48,14 @@ echo '{"rate_hz": 10, "type": "calcium", "unit": "events", "data": "spike_train"
 cp "$data/monkey_m1_dad/DAD_mihi_demo.mat" "$work/monkey.data/mihi_demo.mat"
 echo '{"rate_hz": 5, "type": "spikes", "unit": "Hz", "data": ["Ytr", "Yte"]}' \
   >"$work/monkey.data/mihi_demo.json"
+echo '{"TaskName": "audvis", "SamplingFrequency": 300.307, "PowerLineFrequency": 60, "DewarPosition": "upright",
+  "SoftwareFilters": "n/a", "DigitizedLandmarks": true, "DigitizedHeadPoints": true}' >"$work/meg.data/task-audvis_meg.json"
+mkdir -p "$work/fmri.data/sub-001/func"
 for run in 1 2; do
   cp "$data/fmri_haxby_pymvpa/haxby2001/sub001/BOLD/task001_run00$run/bold_25mm.nii.gz" \
-    "$work/fmri.data/sub001_run$run.nii.gz"
+    "$work/fmri.data/sub-001/func/sub-001_task-objects_run-${run}_bold.nii.gz"
 done
+echo '{"TaskName": "objects", "RepetitionTime": 2.5}' >"$work/fmri.data/task-objects_bold.json"
 
 # Of the 88 sEEG contacts that have a place the first is bad; what has none is a trigger or an ECG.
 awk -F'\t' 'NR == 1 { print "name\ttype\tunits\tstatus"; next }
@@ -71,7 +85,8 @@ join meg human meg
 join mouse mouse calcium
 join monkey monkey spikes
 join fmri human fmri
-cp "$work/broken.edf" "$work/eeg.data/Subject02_arith.edf" # came after the node was set up
+mkdir -p "$work/eeg.data/sub-02/eeg"
+cp "$work/broken.edf" "$work/eeg.data/sub-02/eeg/sub-02_task-arith_eeg.edf" # came after the node was set up
 sed 's/^data:$/data:\n  broken_files: skip/' "$work/eeg/node.yaml" >"$work/node.yaml"
 cp "$work/node.yaml" "$work/eeg/node.yaml"
 for site in eeg ecog meg mouse monkey fmri; do run_site "$site"; done
@@ -91,7 +106,19 @@ for site in eeg ecog meg mouse monkey fmri; do
   check "the $site site sealed every round" wait_for 60 sealed "$site"
 done
 check "the file that could not be read is named in its site's log, and only there" \
-  sh -c "grep -q 'recording.skipped.*Subject02_arith.edf' '$work/eeg.log' && ! grep -rq Subject02 '$hub' '$work/hub.log'"
+  sh -c "grep -q 'recording.skipped.*sub-02_task-arith_eeg.edf' '$work/eeg.log' && ! grep -rq sub-02 '$hub' '$work/hub.log'"
+used() { # SITE RECORDINGS CHANNELS of its tree
+  grep data.channels "$work/$1.log" | head -n 1 | grep -q "recordings=$2 channels=$3 "
+}
+check "both people of the EEG tree are used" used eeg 2 40
+check "the MEG tree's magnetometers and gradiometers are used" used meg 1 306
+check "both runs of the fMRI tree are used" used fmri 2 '[0-9]*'
+for site in eeg meg fmri; do
+  "$node" check "$work/$site.data" --no-page --no-samples >"$work/$site.checked" 2>&1
+  check "the $site tree is valid BIDS" grep -q "valid BIDS: yes" "$work/$site.checked"
+done
+check "and its check names the broken file" sh -c \
+  "grep -A1 neurox.unreadable '$work/eeg.checked' | grep -q sub-02"
 told_of_ecog() { grep data.channels "$work/ecog.log" | head -n 1 | tr ' ' '\n' | sed -n "s/^$1=//p"; }
 check "both recordings of the BIDS tree are used" [ "$(told_of_ecog recordings)" = 2 ]
 check "the bad channel is left out" [ "$(told_of_ecog left_out)" -ge 1 ]
