@@ -15,6 +15,7 @@
 #include "proto/codec/codec_manifest.h"
 
 #define TICK_MS 250 /* how often the main thread looks for new invitations */
+#define CLOCK_STEP (60 * NX_SECOND)
 #define ENROLMENT_RETRY (2 * NX_SECOND)
 #define STANDING_EVERY (5 * NX_SECOND) /* whether those connected may still be */
 #define RETENTION_EVERY (3600 * NX_SECOND)
@@ -256,8 +257,19 @@ static void look_at_standing(struct nx_coordinator *c) {
   nx_task_post_plain(c, c->round_box, nx_session_close_unwelcome);
 }
 
+/* Main thread alone. Rounds go by the monotonic clock; certificates and invitations do not. */
+static void watch_clock(void) {
+  static int64_t ahead; /* the wall clock's reading less the monotonic one's */
+  int64_t now = nx_clock_unix() - nx_clock_monotonic(), moved = ahead ? now - ahead : 0;
+  if (moved >= CLOCK_STEP || moved <= -CLOCK_STEP)
+    NX_LOG(NX_LOG_WARNING, "clock.moved", NX_I64("seconds", moved / NX_SECOND),
+           NX_STR("do", "set it right: certificates and invitations begin and end by it"));
+  ahead = now;
+}
+
 static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint32_t pending;
+  watch_clock();
   report_turned_away();
   look_at_standing(c);
   keep_retention(c);

@@ -429,10 +429,12 @@ static int renew(struct nx_federation *f, const char *key_name, const char *cert
   return nx_file_replace(path, nx_buffer_view(certificate_out), 0644, err);
 }
 
+/* Also one that was made while the clock was ahead, and is not valid yet. */
 static bool is_due(struct nx_bytes certificate, bool always) {
-  int64_t at;
-  return always || nx_certificate_renew_at(certificate, &at, NULL) < 0 ||
-         nx_clock_unix() / NX_SECOND >= at;
+  int64_t at, issued, ends, now = nx_clock_unix() / NX_SECOND;
+  return always || nx_certificate_renew_at(certificate, &at, NULL) < 0 || now >= at ||
+         nx_certificate_validity(certificate, &issued, &ends, NULL) < 0 ||
+         now < issued - NX_CERTIFICATE_SLACK / 2;
 }
 
 /* An operator who took the key away renews by grant. */
