@@ -49,13 +49,13 @@ int nx_file_read(const char *path, size_t cap, struct nx_buffer *out, struct nx_
   return read_all(fd, path, cap, out, err);
 }
 
-static int write_all(int fd, struct nx_bytes bytes) {
+int nx_file_write_all(int fd, struct nx_bytes bytes, const char *path, struct nx_error *err) {
   while (bytes.size) {
     ssize_t n = write(fd, bytes.data, bytes.size);
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)
-      return -errno;
+      return nx_fail_errno(err, errno, "write %s", path);
     bytes.data += n;
     bytes.size -= (size_t)n;
   }
@@ -79,14 +79,12 @@ static int write_temporary(const char *temporary, struct nx_bytes bytes, mode_t 
   _cleanup_fd_ int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0)
     return nx_fail_errno(err, errno, "create %s", temporary);
-  int e = write_all(fd, bytes);
-  if (!e && (fchmod(fd, mode) || fsync(fd)))
-    e = -errno;
-  if (e) {
+  int r = nx_file_write_all(fd, bytes, temporary, err);
+  if (r == 0 && (fchmod(fd, mode) || fsync(fd)))
+    r = nx_fail_errno(err, errno, "write %s", temporary);
+  if (r < 0)
     unlink(temporary);
-    return nx_fail_errno(err, -e, "write %s", temporary);
-  }
-  return 0;
+  return r;
 }
 
 static int put(const char *path, struct nx_bytes bytes, mode_t mode, bool replace,

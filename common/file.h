@@ -21,6 +21,8 @@ int nx_file_read(const char *path, size_t cap, struct nx_buffer *out, struct nx_
 int nx_file_replace(const char *path, struct nx_bytes bytes, mode_t mode, struct nx_error *err);
 /* The same, but NX_E_EXISTS when path is already there. */
 int nx_file_create(const char *path, struct nx_bytes bytes, mode_t mode, struct nx_error *err);
+/* Writes all of it at the descriptor's place; path is for the error's text. */
+int nx_file_write_all(int fd, struct nx_bytes bytes, const char *path, struct nx_error *err);
 int nx_file_sync_folder_of(const char *path, struct nx_error *err);
 
 /* Creates the folder; an existing one is fine. Parents must exist. */

@@ -14,7 +14,8 @@
 #include "coordinator/retention.h"
 #include "proto/codec/codec_manifest.h"
 
-#define TICK_MS 250 /* how often the main thread looks for new invitations */
+#define TICK_MS 250                      /* how often the main thread looks for new invitations */
+#define STORE_LOOK_EVERY (5 * NX_SECOND) /* when nothing was changed: invitations end */
 #define CLOCK_STEP (60 * NX_SECOND)
 #define ENROLMENT_RETRY (2 * NX_SECOND)
 #define STANDING_EVERY (5 * NX_SECOND) /* whether those connected may still be */
@@ -267,26 +268,41 @@ static void watch_clock(void) {
   ahead = now;
 }
 
-static int tick(struct nx_coordinator *c, struct nx_error *err) {
+/* What verbs of other processes, and members, put into the store; and what ends by itself. */
+static int look_at_store(struct nx_coordinator *c, struct nx_error *err) {
+  struct nx_store_proposal proposal;
   uint32_t pending;
-  watch_clock();
-  report_turned_away();
-  look_at_standing(c);
-  keep_retention(c);
   int r = log_invitations(c, err);
   if (r < 0 || (r = log_revocations(c, err)) < 0 || (r = log_grants(c, err)) < 0 ||
-      (r = nx_coordinator_tend_identity(c, err)) < 0 ||
       (r = nx_run_store_pending_invitations(c->federation->store, nx_clock_unix(), &pending, err)) <
           0)
     return r;
   atomic_store(&c->n_invited, pending);
-  struct nx_store_proposal proposal;
-  if (atomic_load(&c->proposal_open) ||
-      nx_run_store_proposal(c->federation->store, &proposal, NULL, NULL, NULL) == 0)
+  c->proposed = nx_run_store_proposal(c->federation->store, &proposal, NULL, NULL, NULL) == 0;
+  return 0;
+}
+
+static int tick(struct nx_coordinator *c, struct nx_error *err) {
+  uint64_t mark;
+  int64_t now = nx_clock_monotonic();
+  watch_clock();
+  report_turned_away();
+  look_at_standing(c);
+  keep_retention(c);
+  int r = nx_run_store_mark(c->federation->store, &mark, err);
+  if (r == 0 && (mark != c->store_mark || now >= c->next_store_look)) {
+    c->store_mark = mark; /* what is changed while looking is looked at again */
+    c->next_store_look = now + STORE_LOOK_EVERY;
+    r = look_at_store(c, err);
+  }
+  if (r < 0 || (r = nx_coordinator_tend_identity(c, err)) < 0)
+    return r;
+  if (c->proposed || atomic_load(&c->proposal_open))
     nx_task_post_plain(c, c->round_box, nx_revisions_look);
-  if (pending && !c->enrolment)
+  bool invited = atomic_load(&c->n_invited) > 0;
+  if (invited && !c->enrolment)
     open_enrolment(c);
-  else if (!pending)
+  else if (!invited)
     close_enrolment(c);
   return 0;
 }

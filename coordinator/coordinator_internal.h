@@ -74,6 +74,9 @@ struct nx_coordinator {
   int64_t next_identity;           /* main thread: when certificates are looked at again */
   uint64_t authority_mark;         /* main thread: of the authority's files, as read last */
   int64_t next_retention;          /* main thread */
+  uint64_t store_mark;             /* main thread: of the store, as looked at last */
+  int64_t next_store_look;         /* main thread: also when nothing changed */
+  bool proposed;                   /* main thread: the store has a proposal */
   int64_t next_own_warning, next_issuer_warning; /* main thread */
   atomic_uint n_invited;                         /* pending invitations */
   atomic_bool proposal_open;                     /* a revision of the list of members is proposed */

@@ -89,27 +89,6 @@ static int attempt_folder(char out[NX_PATH_SIZE], const char *folder, uint64_t r
   return nx_path_join(out, folder, name, err);
 }
 
-static int drop_damaged(struct nx_upload_spool *spool, struct nx_error *err);
-
-int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint64_t round,
-                         uint32_t attempt, const struct nx_upload_layout *layout,
-                         struct nx_error *err) {
-  *spool = (struct nx_upload_spool){
-      .layout = *layout, .size = nx_upload_bytes(layout), .n_tiles = nx_upload_tiles(layout)};
-  int r = attempt_folder(spool->folder, folder, round, attempt, err);
-  if (r < 0 || (r = nx_folder_create(folder, 0700, err)) < 0 ||
-      (r = nx_folder_create(spool->folder, 0700, err)) < 0)
-    return r;
-  if ((r = keep_parts(spool, err)) < 0)
-    return r;
-  /* What a process that was killed put here counts from now on. */
-  char inside[NX_PATH_SIZE];
-  if ((r = nx_path_join(inside, spool->folder, ".", err)) < 0 ||
-      (r = nx_file_sync_folder_of(inside, err)) < 0)
-    return r;
-  return drop_damaged(spool, err);
-}
-
 /* --- one upload coming in ----------------------------------------------------------- */
 
 struct nx_upload_writer {
@@ -201,18 +180,6 @@ static void send_on(const struct nx_upload_writer *writer, uint64_t before) {
   }
 }
 
-static int write_all(int fd, struct nx_bytes bytes, const char *path, struct nx_error *err) {
-  while (bytes.size) {
-    ssize_t n = write(fd, bytes.data, bytes.size);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return nx_fail_errno(err, errno, "write %s", path);
-    bytes.data += n, bytes.size -= (size_t)n;
-  }
-  return 0;
-}
-
 /* The most that another stream of this member brought, open for reading; -1: nothing. */
 static int open_kept(const struct nx_upload_writer *writer, uint64_t *size_out) {
   char path[NX_PATH_SIZE];
@@ -256,7 +223,7 @@ static int copy_beginning(struct nx_upload_writer *writer, int from, uint64_t si
       return nx_fail_errno(err, n ? errno : EIO, "read what was kept of an upload");
     struct nx_bytes bytes = nx_bytes(piece, (size_t)n);
     nx_sha256_update(hash, bytes.data, bytes.size);
-    if ((r = write_all(writer->fd, bytes, writer->part, err)) == 0)
+    if ((r = nx_file_write_all(writer->fd, bytes, writer->part, err)) == 0)
       take_tiles(writer, bytes);
   }
   return r;
@@ -306,7 +273,7 @@ int nx_upload_writer_write(struct nx_upload_writer *writer, uint64_t offset, str
     return nx_fail(err, NX_E_LIMIT, "upload of member %u is longer than the plan's %zu bytes",
                    writer->member, writer->spool.size);
   uint64_t before = writer->size;
-  int r = write_all(writer->fd, bytes, writer->part, err);
+  int r = nx_file_write_all(writer->fd, bytes, writer->part, err);
   if (r == 0) {
     take_tiles(writer, bytes);
     send_on(writer, before);
@@ -502,6 +469,25 @@ static int drop_damaged(struct nx_upload_spool *spool, struct nx_error *err) {
     spool->damaged[spool->n_damaged++] = (uint8_t)id;
   }
   return 0;
+}
+
+int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint64_t round,
+                         uint32_t attempt, const struct nx_upload_layout *layout,
+                         struct nx_error *err) {
+  *spool = (struct nx_upload_spool){
+      .layout = *layout, .size = nx_upload_bytes(layout), .n_tiles = nx_upload_tiles(layout)};
+  int r = attempt_folder(spool->folder, folder, round, attempt, err);
+  if (r < 0 || (r = nx_folder_create(folder, 0700, err)) < 0 ||
+      (r = nx_folder_create(spool->folder, 0700, err)) < 0)
+    return r;
+  if ((r = keep_parts(spool, err)) < 0)
+    return r;
+  /* What a process that was killed put here counts from now on. */
+  char inside[NX_PATH_SIZE];
+  if ((r = nx_path_join(inside, spool->folder, ".", err)) < 0 ||
+      (r = nx_file_sync_folder_of(inside, err)) < 0)
+    return r;
+  return drop_damaged(spool, err);
 }
 
 int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t *members, size_t n,

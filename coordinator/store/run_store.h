@@ -37,6 +37,10 @@ NX_DEFINE_CLEANUP(struct nx_run_store *, nx_run_store_destroy)
  * it returns). Others may write meanwhile. */
 int nx_run_store_back_up(struct nx_run_store *store, const char *path, struct nx_error *err);
 
+/* Another number than before when this process or another one has changed the store since. Reads
+ * no table; NX_E_IO and the like when the store cannot be asked. */
+int nx_run_store_mark(struct nx_run_store *store, uint64_t *mark_out, struct nx_error *err);
+
 /* A drill for tests of what a crash may not lose: the process kills itself (SIGKILL) right
  * before, or right after, the n-th record or sealed round from now on is durable. kind: only
  * records of this kind count, or sealed rounds; 0: all of them. */

@@ -93,6 +93,18 @@ static int sync_file(const char *path, struct nx_error *err) {
   return nx_file_sync_folder_of(path, err);
 }
 
+int nx_run_store_mark(struct nx_run_store *store, uint64_t *mark_out, struct nx_error *err) {
+  NX_STORE_LOCK(store);
+  _cleanup_statement_ sqlite3_stmt *s = NULL;
+  int r = nx_sql_prepare(store, &s, err, "PRAGMA data_version", "");
+  if (r < 0 || (r = nx_sql_step(store, s, err)) < 0)
+    return r;
+  /* The one counts what others commit, the other what this connection changes. */
+  *mark_out =
+      ((uint64_t)sqlite3_column_int64(s, 0) << 32) + (uint64_t)sqlite3_total_changes64(store->db);
+  return 0;
+}
+
 int nx_run_store_back_up(struct nx_run_store *store, const char *path, struct nx_error *err) {
   NX_STORE_LOCK(store);
   int r = nx_sql_run(store, err, "VACUUM INTO ?", "s", path);

@@ -29,19 +29,6 @@ static struct nx_hash next_link(const struct nx_hash *link, struct nx_bytes body
   return nx_sha256_final(&sha);
 }
 
-static int write_all(int fd, const char *path, struct nx_bytes bytes, struct nx_error *err) {
-  while (bytes.size) {
-    ssize_t n = write(fd, bytes.data, bytes.size);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return nx_fail_errno(err, errno, "write %s", path);
-    bytes.data += n;
-    bytes.size -= (size_t)n;
-  }
-  return 0;
-}
-
 /* Appends the record's bytes to out and moves *link on. */
 static int put_record(struct nx_buffer *out, struct nx_bytes body, struct nx_hash *link,
                       struct nx_error *err) {
@@ -133,7 +120,7 @@ static int begin_torn(struct nx_journal *journal, struct nx_bytes text, struct n
   int r = set_tail_aside(journal, text, 0, err);
   if (r < 0)
     return r;
-  int written = write_all(journal->fd, journal->path, nx_bytes(MAGIC, MAGIC_SIZE), err);
+  int written = nx_file_write_all(journal->fd, nx_bytes(MAGIC, MAGIC_SIZE), journal->path, err);
   if (written == 0 && fsync(journal->fd))
     written = nx_fail_errno(err, errno, "sync %s", journal->path);
   return written < 0 ? written : r;
@@ -205,7 +192,7 @@ int nx_journal_append(struct nx_journal *journal, struct nx_bytes body, struct n
   int r = put_record(&record, body, &link, err);
   if (r < 0)
     return r;
-  r = write_all(journal->fd, journal->path, nx_buffer_view(&record), err);
+  r = nx_file_write_all(journal->fd, nx_buffer_view(&record), journal->path, err);
   if (r == 0 && fdatasync(journal->fd))
     r = nx_fail_errno(err, errno, "sync %s", journal->path);
   if (r < 0) {

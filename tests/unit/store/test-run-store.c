@@ -429,6 +429,28 @@ static void store_of_an_older_program_is_lifted_with_all_it_holds(void **state) 
   assert_int_equal(unlink(copy), 0);
 }
 
+/* The coordinator looks at what other processes wrote only when the mark is another. */
+static void mark_tells_of_changes_by_both_sides(void **state) {
+  struct place *place = *state;
+  struct nx_run_store *other = NULL;
+  uint64_t before, after;
+  assert_int_equal(nx_run_store_mark(place->store, &before, NULL), 0);
+  assert_int_equal(nx_run_store_mark(place->store, &after, NULL), 0);
+  assert_true(before == after);
+  assert_int_equal(invite(place, "by this process", 200), 1);
+  assert_int_equal(nx_run_store_mark(place->store, &after, NULL), 0);
+  assert_true(before != after);
+  assert_int_equal(nx_run_store_open(place->path, &other, NULL), 0);
+  struct nx_run_store *own = place->store;
+  place->store = other;
+  assert_int_equal(nx_run_store_mark(own, &before, NULL), 0);
+  assert_int_equal(invite(place, "by another one", 200), 2);
+  place->store = own;
+  assert_int_equal(nx_run_store_mark(own, &after, NULL), 0);
+  assert_true(before != after);
+  nx_run_store_destroy(other);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_place, remove_place)
 
 int main(void) {
@@ -450,6 +472,7 @@ int main(void) {
       TEST(older_store_is_lifted_and_its_copy_kept),
       TEST(store_of_an_older_program_is_lifted_with_all_it_holds),
       TEST(store_that_lost_rows_is_refused),
+      TEST(mark_tells_of_changes_by_both_sides),
   };
   return cmocka_run_group_tests_name("run store", tests, NULL, NULL);
 }
