@@ -195,15 +195,11 @@ static int check(const struct nx_dataset_options *options, const struct nx_signa
                    "no recording in %s: name the files SUBJECT_….edf (.fif, .mat, .nii.gz …), or "
                    "write labels.tsv",
                    options->folder);
-  for (size_t h = 0; h < options->n_held_out; h++) {
-    bool found = nx_subject_in(options->held_out[h], options->withdrawn, options->n_withdrawn);
-    for (size_t i = 0; i < files->n && !found; i++)
-      found = nx_subject_in(files->files[i].subject, &options->held_out[h], 1);
-    if (!found)
-      return nx_fail(err, NX_E_INVALID, "held-out subject %s has no recording in %s",
-                     options->held_out[h], options->folder);
-  }
-  return 0;
+  for (size_t i = 1; i < files->n; i++)
+    if (!strcmp(files->files[i].file, files->files[i - 1].file))
+      return nx_fail(err, NX_E_FORMAT, "labels.tsv names %s twice", files->files[i].file);
+  return nx_subjects_check_held_out(options, files->files[0].subject, sizeof *files->files, files->n,
+                                    err);
 }
 
 int nx_signal_files_list(const struct nx_dataset_options *options, const struct nx_plan *plan,

@@ -181,10 +181,16 @@ static int check(const struct nx_dataset_options *options, const struct nx_plan 
   for (size_t i = 1; i < files->n; i++)
     if (!files->files[i].part && !strcmp(files->files[i].file, files->files[i - 1].file))
       return nx_fail(err, NX_E_FORMAT, "labels.tsv names %s twice", files->files[i].file);
+  return nx_subjects_check_held_out(options, files->files[0].subject, sizeof *files->files, files->n,
+                                    err);
+}
+
+int nx_subjects_check_held_out(const struct nx_dataset_options *options, const char *subject,
+                               size_t stride, size_t n, struct nx_error *err) {
   for (size_t h = 0; h < options->n_held_out; h++) {
     bool found = nx_subject_in(options->held_out[h], options->withdrawn, options->n_withdrawn);
-    for (size_t i = 0; i < files->n && !found; i++)
-      found = nx_subject_in(files->files[i].subject, &options->held_out[h], 1);
+    for (size_t i = 0; i < n && !found; i++)
+      found = nx_subject_in(subject + i * stride, &options->held_out[h], 1);
     if (!found)
       return nx_fail(err, NX_E_INVALID, "held-out subject %s has no recording in %s",
                      options->held_out[h], options->folder);

@@ -38,6 +38,10 @@ bool nx_subject_in(const char *subject, const char *const *list, size_t n);
 bool nx_subject_is_id(const char *text, size_t n);
 /* Not withdrawn and, where only some are asked for, one of them. */
 bool nx_subject_is_wanted(const struct nx_dataset_options *options, const char *subject);
+/* Every held-out person has a recording or withdrew. subject: of the first of n entries that lie
+ * `stride` bytes apart. NX_E_INVALID names who has none. */
+int nx_subjects_check_held_out(const struct nx_dataset_options *options, const char *subject,
+                               size_t stride, size_t n, struct nx_error *err);
 /* Inside: adds one file, if its subject is wanted; for nx_subjects_list() and bids_subjects.c. */
 int nx_subjects_add(struct nx_subject_files *files, const struct nx_dataset_options *options,
                     const struct nx_subject_file *entry, struct nx_error *err);
