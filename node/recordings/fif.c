@@ -18,7 +18,8 @@
 #define TAG_SIZE 16
 #define CHANNEL_INFO_SIZE 96
 #define TEXT_CAP ((size_t)16 << 20)
-#define CHUNK ((size_t)1 << 17) /* bytes: stays in the cache while channel after channel is taken */
+#define CHUNK ((size_t)1 << 17) /* bytes a read */
+#define TILE ((size_t)1 << 14)  /* bytes that stay in the first cache while channels are taken */
 #define BUFFERS_CAP ((size_t)1 << 22)
 
 enum kind {
@@ -376,7 +377,10 @@ static double number_at(uint32_t type, const uint8_t *p) {
 
 static void decode(uint32_t type, const uint8_t *bytes, size_t stride, size_t n, double gain,
                    float *out) {
-  if (type == TYPE_FLOAT) /* nearly always */
+  if (type == TYPE_FLOAT && gain == 1) /* what MNE writes */
+    for (size_t i = 0; i < n; i++)
+      out[i] = be_float(bytes + i * stride);
+  else if (type == TYPE_FLOAT) /* nearly always */
     for (size_t i = 0; i < n; i++)
       out[i] = (float)(gain * (double)be_float(bytes + i * stride));
   else
@@ -404,9 +408,11 @@ static int read_part(struct nx_recording *recording, const struct data_buffer *b
                                now * frame, err);
     if (r < 0)
       return r;
-    for (size_t c = 0; c < n_channels; c++)
-      decode(buffer->type, fif->bytes + channels[c] * width, frame, now, fif->gains[channels[c]],
-             out + c * row + done);
+    size_t tile = NX_MAX(TILE / frame, (size_t)16);
+    for (size_t i = 0; i < now; i += tile)
+      for (size_t c = 0; c < n_channels; c++)
+        decode(buffer->type, fif->bytes + i * frame + channels[c] * width, frame,
+               NX_MIN(tile, now - i), fif->gains[channels[c]], out + c * row + done + i);
   }
   return 0;
 }

@@ -8,7 +8,8 @@
 
 #include "common/size.h"
 
-#define CHUNK ((size_t)1 << 17) /* bytes: stays in the cache while channel after channel is taken */
+#define CHUNK ((size_t)1 << 17) /* bytes a read */
+#define TILE ((size_t)1 << 14)  /* bytes that stay in the first cache while channels are taken */
 
 size_t nx_flat_width(enum nx_flat_type type) {
   static const size_t widths[] = {
@@ -126,9 +127,12 @@ static int read_by_sample(struct nx_flat *flat, const uint32_t *channels, size_t
     int r = fill(flat, (first + done) * frame, now * frame, err);
     if (r < 0)
       return r;
-    for (size_t c = 0; c < n_channels; c++)
-      decode(flat->type, flat->buffer + channels[c] * width, frame, now,
-             flat->gains ? flat->gains[channels[c]] : 1, out + c * n + done);
+    size_t tile = NX_MAX(TILE / frame, (size_t)16);
+    for (size_t i = 0; i < now; i += tile)
+      for (size_t c = 0; c < n_channels; c++)
+        decode(flat->type, flat->buffer + i * frame + channels[c] * width, frame,
+               NX_MIN(tile, now - i), flat->gains ? flat->gains[channels[c]] : 1,
+               out + c * n + done + i);
   }
   return 0;
 }
