@@ -1,6 +1,7 @@
 /* Ring sum: exact to the last integer, in any order, whoever was taken out again. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -213,6 +214,43 @@ static void disk_that_forgets_spoils_no_sum(void **state) {
   unmake();
 }
 
+static struct nx_ring_sum *shared;
+
+static void *write_upload(void *context) {
+  uint32_t member = (uint32_t)(uintptr_t)context;
+  struct nx_upload_writer *writer = begin(member, shared);
+  write_part(writer, member, 0, spool.size - (member == MEMBERS));
+  if (member < MEMBERS)
+    commit(writer, member);
+  else
+    nx_upload_writer_destroy(writer);
+  return NULL;
+}
+
+/* All at once, one of which breaks; settled behind them, or at any moment in between. */
+static void uploads_come_from_many_threads(void **state) {
+  (void)state;
+  static const uint8_t came[] = {1, 2, 3, 4};
+  for (int in_between = 0; in_between < 2; in_between++) {
+    make(24);
+    pthread_t threads[MEMBERS + 1];
+    assert_int_equal(nx_ring_sum_create(&spool, NULL, &shared, NULL), 0);
+    for (uint32_t u = 1; u <= MEMBERS; u++)
+      assert_int_equal(pthread_create(&threads[u], NULL, write_upload, (void *)(uintptr_t)u), 0);
+    if (in_between)
+      assert_int_equal(nx_ring_sum_settle(shared, NULL, 0, NULL), 0);
+    for (uint32_t u = 1; u <= MEMBERS; u++)
+      pthread_join(threads[u], NULL);
+    for (uint32_t u = 1; u < MEMBERS; u++)
+      assert_int_equal(nx_ring_sum_add(shared, u, NULL), 0);
+    check_sum_of(shared, came, 4);
+    assert_int_equal(nx_ring_sum_settle(shared, came, 4, NULL), 0);
+    check_sum_of(shared, came, 4);
+    nx_ring_sum_destroy(nx_steal(&shared));
+    unmake();
+  }
+}
+
 /* The attempt is dropped while an upload is coming in. */
 static void stream_outlives_its_sum(void **state) {
   (void)state;
@@ -288,6 +326,7 @@ int main(void) {
       cmocka_unit_test(tiles_are_added_as_they_come),
       cmocka_unit_test(streams_of_one_member_count_once),
       cmocka_unit_test(disk_that_forgets_spoils_no_sum),
+      cmocka_unit_test(uploads_come_from_many_threads),
       cmocka_unit_test(stream_outlives_its_sum),
       cmocka_unit_test(masked_sum_opens_exactly),
       cmocka_unit_test(missing_upload_is_an_error),
