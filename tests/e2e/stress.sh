@@ -55,8 +55,8 @@ check "rounds go" wait_for 90 has_sealed site-3 2
 if [ -n "$have_disk" ]; then
   now=$(last_sealed site-0)
   fill "$work/disk-site"
-  check "a site's disk is full: the others go on" wait_for 90 has_sealed site-0 $((now + 4))
-  check "it says so" grep -qiE "no space|disk" "$work/site-2.log"
+  check "a site's disk is full: the others go on" wait_for 90 has_sealed site-0 $((now + 2))
+  check "it says so" wait_for 60 grep -qiE "no space|disk" "$work/site-2.log"
   rm -f "$work/disk-site/filler"
   # Its journal could not be kept: it may have stopped, by design. A service manager starts it again.
   kill -0 "$(pid_of site-2)" 2>/dev/null || run_site site-2
