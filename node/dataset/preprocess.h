@@ -28,7 +28,7 @@ int nx_filter_butterworth4(enum nx_filter_kind kind, double low_hz, double high_
  * NX_E_INVALID when n is not more than the padding. */
 int nx_filter_zero_phase(const struct nx_sos *sos, double *x, size_t n, struct nx_error *err);
 /* The same for x[n_channels][n] and several filters one after the other: sixteen channels at a
- * time, each bit for bit as alone, on every processor. Where the recording is long, ways back begin
+ * time, each bit for bit as alone, on one processor. Where the recording is long, ways back begin
  * where what they began with has died away to 1e-13 (stream.h). */
 int nx_filter_zero_phase_all(const struct nx_sos *stages, size_t n_stages, double *x,
                              size_t n_channels, size_t n, struct nx_error *err);

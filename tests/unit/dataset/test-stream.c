@@ -8,10 +8,11 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "node/dataset/lanes_kernels.h"
 #include "tests/support/shared_data.h"
 
 #define CHANNELS 19 /* one group of sixteen lanes and a part of another */
-#define N 50000     /* look-ahead and block of a 2 Hz high-pass at 200 Hz are 4,000 and 12,000 */
+#define N 50000     /* look-ahead and block of a 2 Hz high-pass at 200 Hz are 4,000 and 16,000 */
 #define RATE 200
 #define PAD_MOST 64
 
@@ -185,8 +186,56 @@ static void a_filter_that_never_ends_is_refused(void **state) {
   nx_stream_destroy(stream);
 }
 
+/* Processors without FMA go through the same kernels, compiled for any: one of both is all that a
+ * machine ever uses, so they are compared here. */
+static void kernels_for_any_processor_do_the_same(void **state) {
+  (void)state;
+#ifdef NX_HAVE_LANES_FMA
+  enum { ROWS = 203, MANY = 13 };
+  static double x[NX_LANES * ROWS], mean[2][ROWS], rows[2][ROWS * NX_LANES] __attribute__((aligned(64)));
+  static double y[2][NX_LANES * ROWS], out[2][NX_LANES] __attribute__((aligned(64)));
+  static struct nx_lanes_state states[2];
+  struct nx_sos sos;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+    skip();
+  assert_int_equal(nx_filter_butterworth4(NX_FILTER_BAND_PASS, 0.5, 40, 512, &sos, NULL), 0);
+  for (size_t i = 0; i < NX_LANES * ROWS; i++)
+    x[i] = sin(0.37 * (double)i) + 0.01 * (double)(i % 17);
+  for (size_t n_channels = MANY; n_channels <= NX_LANES; n_channels += NX_LANES - MANY) {
+    memset(states, 0, sizeof states);
+    nx_lanes_mean_any(x, ROWS, n_channels, ROWS, mean[0]);
+    nx_lanes_mean_fma(x, ROWS, n_channels, ROWS, mean[1]);
+    nx_lanes_gather_any(x, ROWS, n_channels, mean[0], ROWS, rows[0]);
+    nx_lanes_gather_fma(x, ROWS, n_channels, mean[1], ROWS, rows[1]);
+    for (size_t c = 0; c < n_channels; c++)
+      for (size_t i = 0; i < ROWS; i++)
+        assert_true(rows[0][i * NX_LANES + c] == x[c * ROWS + i] - mean[0][i]);
+    nx_lanes_scatter_any(rows[0], ROWS, n_channels, y[0], ROWS);
+    nx_lanes_scatter_fma(rows[1], ROWS, n_channels, y[1], ROWS);
+    for (size_t c = 0; c < n_channels; c++)
+      for (size_t i = 0; i < ROWS; i++)
+        assert_true(y[0][c * ROWS + i] == rows[0][i * NX_LANES + c]);
+    nx_lanes_section_any(sos.s, states[0].z, rows[0], NX_LANES, rows[0], NX_LANES, ROWS, true);
+    nx_lanes_section_fma(sos.s, states[1].z, rows[1], NX_LANES, rows[1], NX_LANES, ROWS, true);
+    nx_lanes_section_any(&sos.s[2], &states[0].z[2], rows[0], NX_LANES, rows[0], NX_LANES, ROWS, false);
+    nx_lanes_section_fma(&sos.s[2], &states[1].z[2], rows[1], NX_LANES, rows[1], NX_LANES, ROWS, false);
+    nx_lanes_dot_any(x, rows[0], ROWS, out[0]);
+    nx_lanes_dot_fma(x, rows[1], ROWS, out[1]);
+    for (size_t i = 0; i < ROWS * NX_LANES; i++)
+      assert_true(fabs(rows[0][i] - rows[1][i]) <= 1e-12 * (1 + fabs(rows[0][i])));
+    for (size_t c = 0; c < NX_LANES; c++)
+      assert_true(fabs(out[0][c] - out[1][c]) <= 1e-11 * (1 + fabs(out[0][c])));
+    for (size_t i = 0; i < n_channels * ROWS; i++)
+      assert_true(fabs(y[0][i] - y[1][i]) <= 1e-14);
+  }
+#else
+  skip();
+#endif
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(kernels_for_any_processor_do_the_same),
       cmocka_unit_test(a_long_recording_is_filtered_as_if_whole),
       cmocka_unit_test(pieces_change_nothing_in_resampling),
       cmocka_unit_test(what_is_too_short_is_refused_at_its_end),
