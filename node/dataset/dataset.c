@@ -186,7 +186,8 @@ static int take_entry(struct job *job, struct nx_dataset *dataset, size_t i, boo
   size_t first, n, window = (size_t)lround(job->plan->window.seconds * rate);
   int r = span(file, loaded, rate, job->plan->window.seconds, &first, &n, err);
   size_t start = first, end = first + n;
-  for (; !r && nx_clean_next_stretch(loaded->bad_window, loaded->n_windows, window, end, &first, &n); first += n, ++*index) {
+  for (; !r && nx_clean_next_stretch(loaded->bad_window, loaded->n_windows, window, end, &first, &n);
+       first += n, ++*index) {
     if (!take)
       continue;
     struct nx_dataset_recording *recording = &dataset->recordings[*index];

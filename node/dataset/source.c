@@ -134,6 +134,13 @@ static void look(struct seen *seen, const float *x, size_t n) {
   }
 }
 
+static bool makes_others(const struct nx_source *source, size_t c) {
+  for (size_t j = 0; j < source->n_from; j++)
+    if (source->from[j] == c)
+      return true;
+  return false;
+}
+
 /* Rows that were left out go from what was kept, too, and rows that others are made of move up. */
 static void forget(struct nx_source *source, size_t c) {
   if (source->kept)
@@ -165,9 +172,13 @@ int nx_source_drop_flat(struct nx_source *source, struct nx_error *err) {
   else
     free(x);
   for (size_t c = source->n; !r && c-- > 0;) {
-    /* One that others are made of is good, and a good one moves. */
     if (is_made(source, c) || (seen[c].moves && !seen[c].broken))
       continue;
+    if (makes_others(source, c)) /* good for ten minutes, then not */
+      return nx_fail(err, NX_E_FORMAT,
+                     "channel %s is flat or no number somewhere, and bad ones would be made of it: "
+                     "mark it bad in channels.tsv, or take it out",
+                     nx_recording_info(source->recording)->channels[source->picks[c]].name);
     forget(source, c);
     dropped++;
   }
