@@ -96,13 +96,16 @@ static void *wait_for_signal(void *context) {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGHUP);
+  sigaddset(&set, SIGUSR1);
   do {
     sigwait(&set, &signal_number);
     struct node_message *message = calloc(1, sizeof *message);
     if (message)
-      message->kind = signal_number == SIGHUP ? NODE_LOOK : NODE_STOP;
+      message->kind = signal_number == SIGHUP    ? NODE_LOOK
+                      : signal_number == SIGUSR1 ? NODE_RENEW
+                                                 : NODE_STOP;
     post(context, message);
-  } while (signal_number == SIGHUP);
+  } while (signal_number == SIGHUP || signal_number == SIGUSR1);
   return NULL;
 }
 
@@ -113,6 +116,7 @@ static void block_signals(void) {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGHUP);
+  sigaddset(&set, SIGUSR1);
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);
 }

@@ -495,6 +495,9 @@ int nx_node_handle(struct nx_node *node, struct node_message *message, struct nx
   case NODE_JOB_DONE:
     r = on_job(node, message, err);
     break;
+  case NODE_RENEW:
+    node->renew_at = nx_clock_monotonic();
+    break;
   case NODE_LOOK:
     r = nx_site_gate_look(node->gate, true, nx_buffer_view(&node->certificate), err);
     break;

@@ -27,6 +27,7 @@ enum node_message_kind {
   NODE_REFUSED,
   NODE_JOB_DONE,
   NODE_LOOK,    /* SIGHUP */
+  NODE_RENEW,   /* SIGUSR1: ask for the next certificate now */
   NODE_RENEWED, /* bytes, or code and text */
   NODE_STOP
 };

@@ -429,12 +429,14 @@ static int renew(struct nx_federation *f, const char *key_name, const char *cert
   return nx_file_replace(path, nx_buffer_view(certificate_out), 0644, err);
 }
 
-/* Also one that was made while the clock was ahead, and is not valid yet. */
-static bool is_due(struct nx_bytes certificate, bool always) {
+/* Also one that was made while the clock was ahead, and is not valid yet, and one that no root that
+ * is believed vouches for any more: the root was rotated and retired while nobody served. */
+static bool is_due(const struct nx_federation *f, struct nx_bytes certificate, bool always) {
   int64_t at, issued, ends, now = nx_clock_unix() / NX_SECOND;
   return always || nx_certificate_renew_at(certificate, &at, NULL) < 0 || now >= at ||
          nx_certificate_validity(certificate, &issued, &ends, NULL) < 0 ||
-         now < issued - NX_CERTIFICATE_SLACK / 2;
+         now < issued - NX_CERTIFICATE_SLACK / 2 ||
+         nx_certificate_verify(nx_buffer_view(&f->ca_certificate), certificate, now, NULL) < 0;
 }
 
 /* An operator who took the key away renews by grant. */
@@ -445,7 +447,7 @@ static int renew_operator(struct nx_federation *f, bool always, struct nx_error 
                                            .not_before = nx_clock_unix() / NX_SECOND,
                                            .days = OPERATOR_DAYS};
   if (read_home(f->home, "operator/operator.pem", &present, NULL) < 0 ||
-      !is_due(nx_buffer_view(&present), always))
+      !is_due(f, nx_buffer_view(&present), always))
     return 0;
   return renew(f, "operator/operator.key", "operator/operator.pem", &profile, &next, err);
 }
@@ -454,7 +456,7 @@ int nx_federation_renew_own(struct nx_federation *f, bool always, struct nx_erro
   _cleanup_(nx_buffer_finish) struct nx_buffer next = {0};
   struct alternatives names;
   int r = renew_operator(f, always, err);
-  if (r < 0 || !is_due(nx_buffer_view(&f->tls_certificate), always))
+  if (r < 0 || !is_due(f, nx_buffer_view(&f->tls_certificate), always))
     return r;
   struct nx_certificate_profile profile = nx_federation_profile(f, "coordinator");
   if ((r = collect_alternatives(f->config, &names, err)) < 0)
