@@ -154,7 +154,8 @@ static int check_group(const struct nx_model_shape *s, const struct nx_general_i
 
 static int check(const struct batch *b, struct nx_error *err) {
   if (b->model->n_params != b->network->lanes.n_params ||
-      b->model->n_tensors != b->network->n_tensors)
+      b->model->n_tensors != b->network->n_tensors ||
+      !nx_sources_fit(&b->network->sources, b->model))
     return nx_fail(err, NX_E_INVALID, "the network was made for a model of another shape");
   if (b->train && b->network->sources.n_tensors && !b->model->base)
     return nx_fail(err, NX_E_INVALID, "a quantised model does not train: adapters over it do");
@@ -366,7 +367,8 @@ static int run(struct batch *b, struct nx_rng *rng, double *loss_out, struct nx_
   if (!r)
     r = grow((void **)&b->network->scales, &b->network->scales_room, b->n_groups, sizeof(double),
              err);
-  nx_sources_point(&b->network->sources, b->model);
+  if (!r)
+    nx_sources_point(&b->network->sources, b->model);
   for (size_t i = 0; !r && i < b->n_groups; i++)
     b->n_windows += b->groups[i].n_windows;
   if (!r && asks && b->network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION)

@@ -199,7 +199,8 @@ static int check_input(const struct nx_network *network, const struct nx_model *
                        const struct nx_network_input *input, struct nx_error *err) {
   size_t tokens;
   if (model->n_params != network->lanes.n_params || model->n_tensors != network->n_tensors ||
-      model->n_features != network->shape.bins + network->shape.stats)
+      model->n_features != network->shape.bins + network->shape.stats ||
+      !nx_sources_fit(&network->sources, model))
     return nx_fail(err, NX_E_INVALID, "the network was made for a model of another shape");
   if (!input->n_windows || !input->n_channels || !input->patches || !input->spectra ||
       !input->stats || !input->positions)

@@ -13,12 +13,14 @@ static const struct nx_model *frozen_of(const struct nx_model *model) {
 int nx_sources_init(struct nx_sources *sources, const struct nx_model *model,
                     struct nx_error *err) {
   const struct nx_model *frozen = frozen_of(model);
-  *sources = (struct nx_sources){0};
+  *sources =
+      (struct nx_sources){.storage = nx_model_storage(model), .frozen_params = frozen->n_params};
   if (nx_model_storage(model) == NX_STORAGE_FLOAT32)
     return 0;
   sources->tensors = calloc(frozen->n_tensors, sizeof *sources->tensors);
   sources->of = calloc(frozen->n_tensors, sizeof *sources->of);
   sources->whole = calloc(model->n_params, sizeof *sources->whole);
+  sources->n_whole = model->n_params;
   if (!sources->tensors || !sources->of || !sources->whole)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a quantised network");
   for (size_t i = 0; i < frozen->n_tensors; i++) {
@@ -80,6 +82,11 @@ static struct nx_weight_source float_source(const struct nx_sources *sources,
   return source;
 }
 
+bool nx_sources_fit(const struct nx_sources *sources, const struct nx_model *model) {
+  return sources->storage == nx_model_storage(model) &&
+         sources->frozen_params == frozen_of(model)->n_params;
+}
+
 void nx_sources_point(struct nx_sources *sources, const struct nx_model *model) {
   for (size_t i = 0; i < sources->n_tensors; i++) {
     const struct nx_model_tensor *t = &sources->tensors[i];
@@ -89,6 +96,8 @@ void nx_sources_point(struct nx_sources *sources, const struct nx_model *model) 
 }
 
 void nx_sources_finish(struct nx_sources *sources) {
+  if (sources->whole) /* what a site trained */
+    explicit_bzero(sources->whole, sources->n_whole * sizeof *sources->whole);
   free(sources->tensors);
   free(sources->of);
   free(sources->whole);

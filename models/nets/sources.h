@@ -7,14 +7,20 @@
 #include "models/nets/weights.h"
 
 struct nx_sources {
-  size_t n_tensors; /* of the plain network; 0: the model is float32 and needs no sources */
+  enum nx_storage storage; /* of the model that this was made for, */
+  size_t frozen_params;    /* and how many its base has, or itself */
+  size_t n_tensors;        /* of the plain network; 0: the model is float32 and needs no sources */
   struct nx_model_tensor *tensors;
   struct nx_weight_source *of; /* [n_tensors] */
-  float *whole;                /* what trains whole: base + difference */
+  size_t n_whole;
+  float *whole; /* what trains whole: base + difference */
 };
 
 /* For models of this one's shape. */
 int nx_sources_init(struct nx_sources *sources, const struct nx_model *model, struct nx_error *err);
-/* Points into the model, which must outlive what reads the sources, and adds differences anew. */
+/* Whether it was made for a model kept so: not an int8 one in the place of an nf4 one. */
+bool nx_sources_fit(const struct nx_sources *sources, const struct nx_model *model);
+/* Points into the model, which fits and must outlive what reads the sources, and adds differences
+ * anew. */
 void nx_sources_point(struct nx_sources *sources, const struct nx_model *model);
-void nx_sources_finish(struct nx_sources *sources); /* zeroed is fine */
+void nx_sources_finish(struct nx_sources *sources); /* wipes; zeroed is fine */

@@ -423,6 +423,20 @@ static void import_quantises_the_released_model(void **state) {
   assert_memory_equal(model->base->params, expected->params, expected->n_params * sizeof(float));
 }
 
+static void a_model_kept_otherwise_is_not_read(void **state) {
+  (void)state;
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan =
+      with_adapters(fixture_plan(), NX_STORAGE_INT8, true);
+  _cleanup_(nx_model_destroyp) struct nx_model *int8 = fixture_model(plan);
+  plan->adapters->base = NX_STORAGE_NF4;
+  _cleanup_(nx_model_destroyp) struct nx_model *nf4 = fixture_model(plan);
+  _cleanup_(nx_network_destroyp) struct nx_network *network = NULL;
+  float logits[B];
+  assert_int_equal(nx_network_create(int8, &network, NULL), 0);
+  assert_int_equal(nx_network_forward(network, nf4, &eeg, logits, NULL), NX_E_INVALID);
+  assert_int_equal(nx_network_forward(network, int8, &eeg, logits, NULL), 0);
+}
+
 static void sides_that_do_not_fit_are_refused(void **state) {
   (void)state;
   _cleanup_(nx_plan_destroyp) struct nx_plan *plan = fixture_plan();
@@ -448,6 +462,7 @@ int main(void) {
       cmocka_unit_test(files_keep_codes_and_are_read_strictly),
       cmocka_unit_test(a_plain_model_in_few_bits_is_for_inference),
       cmocka_unit_test(import_quantises_the_released_model),
+      cmocka_unit_test(a_model_kept_otherwise_is_not_read),
       cmocka_unit_test(sides_that_do_not_fit_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
