@@ -83,7 +83,8 @@ check "a log with one changed byte does not verify" tampered_log_fails
 
 # Again, with other keys and masks but the same seed, and with a proxy in between.
 rm -rf "$hub" "$work"/site-[0-3] "$work"/*.invitation
-"$coordinator" init --home "$hub" --name test --address 127.0.0.1:0 --enrol-address 127.0.0.1:0 >/dev/null 2>&1
+"$coordinator" init --home "$hub" --name test --address 127.0.0.1:0 --enrol-address 127.0.0.1:0 \
+  >"$work/init.log" 2>&1 || cat "$work/init.log" >&2
 serve_hub
 port=$(hub_port)
 "$proxy" "$port" "$work/traffic" >"$work/proxy.port" 2>"$work/proxy.log" &

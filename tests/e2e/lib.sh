@@ -72,7 +72,7 @@ serve_hub() {
   "$coordinator" serve --home "$hub" >>"$work/hub.log" 2>&1 &
   hub_pid=$!
   pids="$pids $hub_pid"
-  wait_for 60 "$coordinator" status --home "$hub"
+  wait_for 60 "$coordinator" status --home "$hub" || { tail -n 5 "$work/hub.log" >&2; return 1; }
 }
 
 start_hub() {
@@ -88,7 +88,7 @@ invite() { # NAME [OPTION…]
   name=$1
   shift
   "$coordinator" invite "$name" --home "$hub" --out "$work/$name.invitation" "$@" \
-    >"$work/$name.invite" 2>&1
+    >"$work/$name.invite" 2>&1 || { cat "$work/$name.invite" >&2; return 1; }
 }
 
 # Recordings of a small synthetic site: people K, K+1, …
@@ -103,7 +103,7 @@ enrol() { # NAME [OPTION…]
   invite "$name"
   "$node" init "$work/$name.invitation" --fingerprint "$(fingerprint_of "$work/$name.invite")" \
     --home "$work/$name" --data "$work/$name.data" --fold 0 --approval auto "$@" \
-    >"$work/$name.log" 2>&1
+    >"$work/$name.log" 2>&1 || { cat "$work/$name.log" >&2; return 1; }
 }
 
 run_site() { # NAME [OPTION…]

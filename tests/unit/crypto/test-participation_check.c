@@ -165,7 +165,7 @@ static void embed(struct fixture *f, struct nx_buffer *out) {
   nx_buffer_append(&header, key, sizeof key - 1, NULL);
   nx_buffer_append(&header, escaped, strlen(escaped), NULL);
   nx_buffer_append(&header, ",", 1, NULL);
-  nx_buffer_append(&header, HEADER + sizeof begin - 1, sizeof HEADER - sizeof begin, NULL);
+  nx_buffer_append(&header, &HEADER[sizeof begin - 1], sizeof HEADER - sizeof begin, NULL);
   nx_buffer_append_u64(out, header.size, NULL);
   nx_buffer_append(out, header.data, header.size, NULL);
   nx_buffer_append(out, DATA, sizeof DATA - 1, NULL);
