@@ -90,11 +90,10 @@ struct cursor {
 
 /* As much of what is wanted next as is this group's part of it. */
 static inline void fetch_ahead(struct cursor *at) {
-  const uint8_t *end = at->ahead + at->ahead_step;
   if (at->ahead == at->ahead_end)
     return;
-  if (end > at->ahead_end)
-    end = at->ahead_end;
+  size_t rest = (size_t)(at->ahead_end - at->ahead);
+  const uint8_t *end = at->ahead + (rest < at->ahead_step ? rest : at->ahead_step);
   for (; at->ahead < end; at->ahead += CACHE_LINE)
     _mm_prefetch((const char *)at->ahead, _MM_HINT_T1);
   at->ahead = end;
