@@ -280,7 +280,8 @@ static int cut(struct batch *b, struct nx_error *err) {
         return r;
       network->slices[b->n_slices++] = (struct slice){i, first, n, row, masked ? visible : NULL};
       row += n;
-      visible += masked ? n * in->n_channels * s->patches : 0;
+      if (masked)
+        visible += n * in->n_channels * s->patches;
     }
   }
   return 0;
