@@ -8,17 +8,9 @@
 
 start_hub --root "$work/stick"
 openssl x509 -in "$hub/tls/coordinator.pem" -noout -pubkey >"$work/hub.before"
-lifetime_of() { # SECONDS: of the certificates that the hub makes from now on
-  sed -i '/^certificate_seconds:/d' "$hub/coordinator.yaml"
-  echo "certificate_seconds: $1" >>"$hub/coordinator.yaml"
-  kill "$hub_pid"
-  wait "$hub_pid" || true
-  serve_hub
-}
 lifetime_of 600
 # The hub gives no new certificate before a quarter of the one there is has passed. So each is for
 # twice as long as the last, and none has to wait for another.
-connected() { [ "$(status_value connected)" = "$1" ]; }
 renewed() { tells_more "$1" certificate.renewed "$2"; }
 renew() { # SITE…: each asks for its next certificate now, and has it
   for site in "$@"; do

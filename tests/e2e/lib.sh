@@ -128,3 +128,15 @@ status_value() {
   "$coordinator" status --json --home "$hub" |
     tr ',{}' '\n\n\n' | sed -n "s/^[[:space:]]*\"$1\":[[:space:]]*\"\{0,1\}\([^\"]*\)\"\{0,1\}[[:space:]]*$/\1/p" | head -n 1
 }
+
+connected() { [ "$(status_value connected)" = "$1" ]; } # N members
+is_paused() { [ "$(status_value state)" = paused ]; }
+
+# A hub that is served starts again for it.
+lifetime_of() { # SECONDS: of the certificates that the hub makes from now on
+  sed -i '/^certificate_seconds:/d' "$hub/coordinator.yaml"
+  echo "certificate_seconds: $1" >>"$hub/coordinator.yaml"
+  kill "$hub_pid"
+  wait "$hub_pid" || true
+  serve_hub
+}

@@ -23,7 +23,6 @@ for k in a b c d; do
 done
 unset NEUROX_RECORD
 node=$honest
-connected() { [ "$(status_value connected)" = "$1" ]; }
 state_is() { [ "$(status_value state)" = "$1" ]; }
 check "four members connect" wait_for 60 connected 4
 train() { # PLAN: to its end

@@ -16,7 +16,6 @@ train() { # NAME: a plan of one training round, to its end
   "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start-$1.log" 2>&1 &&
     timeout 150 "$coordinator" watch --home "$hub"
 }
-connected() { [ "$(status_value connected)" = "$1" ]; }
 kept_model() { # SITE
   wait_for 60 test -f "$work/$1/models/$(status_value model_sha256)"
 }

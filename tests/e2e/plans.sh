@@ -30,7 +30,6 @@ check "its log names the decision" grep -q "plan.refused" "$work/one/audit/entri
 small_plan 1 | sed 's/^  batch: 4/  batch: 5/' >"$work/other.yaml"
 check "approving another plan is possible" "$node" plan approve "$work/other.yaml" --home "$work/one"
 check "a plan is approved by its exact bytes" "$node" plan approve "$work/plan.yaml" --home "$work/one"
-is_paused() { [ "$(status_value state)" = paused ]; }
 check "the run waits where it was paused" wait_for 60 is_paused
 "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1
 timeout 120 "$coordinator" watch --home "$hub" >>"$work/watch.log" 2>&1 || true

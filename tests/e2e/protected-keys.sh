@@ -114,7 +114,6 @@ cp "$work/whole.key" "$work/site-0/identity.key"
 check "keys can be taken out again" "$node" key unprotect --home "$work/site-0"
 check "and are plain" grep -q neurox-identity-1 "$work/site-0/identity.key"
 run_site site-0
-connected() { [ "$(status_value connected)" = "$1" ]; }
 check "and the node is back with it" wait_for 60 connected 3
 
 # ---- a person ---------------------------------------------------------------------------------------

@@ -36,7 +36,6 @@ check "a person withdraws" "$node" subjects withdraw sub-02 --home "$work/site-0
 check "an id of nobody is kept, with a warning" sh -c \
   "'$node' subjects withdraw sub-2 --home '$work/site-0' 2>&1 >'$work/nobody' | grep -q 'WARNING.*sub-2.*typing error' && grep -q 'withdrawn: sub-2' '$work/nobody'"
 check "who is there gets none" sh -c "! '$node' subjects withdraw sub-03 --home '$work/site-0' 2>&1 | grep -q WARNING"
-is_paused() { [ "$(status_value state)" = paused ]; }
 check "the run waits where it was paused" wait_for 60 is_paused
 "$coordinator" start "$work/plan.yaml" --home "$hub" >"$work/start.log" 2>&1
 check "the run finishes" timeout 150 "$coordinator" watch --home "$hub"

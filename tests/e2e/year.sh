@@ -23,14 +23,6 @@ with_irb() { cat "$1"; printf '\nirb:\n  protocols: [%s]\n' "$protocol"; }
 
 : >"$work/told"
 start_hub
-lifetime_of() { # SECONDS: of the certificates that the hub makes from now on
-  sed -i '/^certificate_seconds:/d' "$hub/coordinator.yaml"
-  echo "certificate_seconds: $1" >>"$hub/coordinator.yaml"
-  kill "$hub_pid"
-  wait "$hub_pid" || true
-  serve_hub
-}
-connected() { [ "$(status_value connected)" = "$1" ]; }
 k=0
 for site in charite ucl basel lyon; do
   synth_site "$site" "$k" 3
