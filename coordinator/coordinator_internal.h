@@ -57,6 +57,8 @@ struct nx_stream {
   uint64_t *tiles;
   size_t n_tiles, next_tile;
   bool sending;
+  bool fetches; /* is counted among those that do, until it is freed */
+  size_t piece; /* bytes of the last one sent */
 };
 
 struct nx_coordinator {
@@ -85,6 +87,7 @@ struct nx_coordinator {
 
   atomic_uint n_streams[256]; /* calls in progress by member id; 0: people and enrolment */
   atomic_uint n_refusals;     /* enrolments refused since the port was opened */
+  atomic_uint n_fetches;      /* blobs, logs and tiles being sent */
 
   /* Who may call: any thread, under the lock. */
   pthread_mutex_t directory_lock;
@@ -210,7 +213,8 @@ int nx_coordinator_tend_identity(struct nx_coordinator *c, struct nx_error *err)
 
 /* session_service.c, round thread */
 void nx_session_send_down(struct nx_stream *stream, const struct nx_session_message *message);
-void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message);
+void nx_session_send_signed(void *context, const struct nx_outgoing *outgoing);
+bool nx_session_is_busy(void *context, uint32_t member);
 /* Ends every session with a word; members come back by themselves. */
 void nx_session_close_all(struct nx_coordinator *c, const char *text);
 /* Ends the sessions of members who were revoked. */

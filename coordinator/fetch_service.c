@@ -7,7 +7,8 @@
 
 #include "coordinator/coordinator_internal.h"
 
-#define AHEAD ((size_t)1 << 20) /* bytes that may wait in one call */
+#define AHEAD ((size_t)1 << 20)      /* bytes that may wait in one call */
+#define AHEAD_ALL ((size_t)32 << 20) /* in all of them together, beyond one piece each */
 
 static void end(struct nx_stream *stream, const struct nx_error *err) {
   stream->sending = false;
@@ -17,12 +18,24 @@ static void end(struct nx_stream *stream, const struct nx_error *err) {
     nx_rpc_call_finish(stream->call, NX_RPC_OK, NULL);
 }
 
+static void begin(struct nx_coordinator *c, struct nx_stream *stream) {
+  stream->sending = stream->fetches = true;
+  atomic_fetch_add(&c->n_fetches, 1);
+}
+
+/* May another piece as large as the last one wait in this call? A thousand fetches at once get a
+ * piece each, a few get more. */
+static bool has_room(struct nx_stream *stream) {
+  size_t n = NX_MAX(atomic_load(&stream->coordinator->n_fetches), 1u);
+  size_t queued = nx_rpc_call_queued(stream->call);
+  return !queued || queued + stream->piece <= NX_MIN(AHEAD, AHEAD_ALL / n);
+}
+
 /* Sends pieces until enough wait in the call or there are no more. */
 static void send_pieces(struct nx_stream *stream,
                         int (*next)(struct nx_stream *stream, struct nx_buffer *out,
                                     struct nx_error *err)) {
-  while (stream->sending && !atomic_load(&stream->closed) &&
-         nx_rpc_call_queued(stream->call) < AHEAD) {
+  while (stream->sending && !atomic_load(&stream->closed) && has_room(stream)) {
     _cleanup_(nx_buffer_finish) struct nx_buffer piece = {0};
     struct nx_error err = {0};
     int r = next(stream, &piece, &err);
@@ -30,6 +43,7 @@ static void send_pieces(struct nx_stream *stream,
       end(stream, r < 0 ? &err : NULL);
       return;
     }
+    stream->piece = piece.size;
     nx_stream_send(stream, &piece);
   }
 }
@@ -77,7 +91,7 @@ static void open_blob(struct nx_coordinator *c, struct nx_stream *stream, struct
     return;
   }
   stream->offset = request.offset;
-  stream->sending = true;
+  begin(c, stream);
   send_pieces(stream, next_chunk);
 }
 
@@ -153,7 +167,7 @@ static void open_log(struct nx_coordinator *c, struct nx_stream *stream, struct 
     end(stream, &err);
     return;
   }
-  stream->sending = true;
+  begin(c, stream);
   send_pieces(stream, next_chunk);
 }
 
@@ -228,7 +242,7 @@ static void open_tiles(struct nx_coordinator *c, struct nx_stream *stream, struc
     end(stream, &err);
     return;
   }
-  stream->sending = true;
+  begin(c, stream);
   nx_task_post(c->files_box, stream, nx_bytes(NULL, 0), send_tiles);
 }
 

@@ -25,7 +25,7 @@ static int send_proposal(struct nx_coordinator *c, uint32_t only, struct nx_erro
   int r = nx_revision_message(c->federation, &message, err);
   for (uint32_t id = 1; id < 256 && r == 0; id++)
     if (nx_coordinator_lists(c, id) && (!only || id == only))
-      nx_session_send_signed(c, id, nx_buffer_view(&message));
+      nx_session_send_signed(c, &(struct nx_outgoing){id, nx_buffer_view(&message), NULL});
   return r;
 }
 

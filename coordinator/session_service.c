@@ -1,4 +1,5 @@
 /* Session/Open: one stream a member. Everything but copying runs on the round thread. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "coordinator/coordinator_internal.h"
@@ -8,23 +9,53 @@
 
 /* --- down ----------------------------------------------------------------------------- */
 
-void nx_session_send_down(struct nx_stream *stream, const struct nx_session_message *message) {
-  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {.cap = NX_MESSAGE_CAP_MAIN};
+static int encode_down(const struct nx_stream *stream, const struct nx_session_message *message,
+                       struct nx_buffer *out) {
   struct nx_error err;
-  if (nx_session_down_encode(message, &bytes, &err) < 0) {
+  int r = nx_session_down_encode(message, out, &err);
+  if (r < 0)
     NX_LOG(NX_LOG_ERROR, "session.unsendable", NX_U64("member", stream->member),
            NX_STR("why", err.text));
-    return;
-  }
-  nx_stream_send(stream, &bytes);
+  return r;
 }
 
-void nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message) {
+void nx_session_send_down(struct nx_stream *stream, const struct nx_session_message *message) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {.cap = NX_MESSAGE_CAP_MAIN};
+  if (encode_down(stream, message, &bytes) == 0)
+    nx_stream_send(stream, &bytes);
+}
+
+/* The signed message is the last field of what goes down; its body begins with what is shared. */
+static void send_sharing(struct nx_stream *stream, const struct nx_outgoing *outgoing,
+                         struct nx_bytes bytes) {
+  struct nx_bytes common = nx_shared_view(outgoing->common);
+  struct nx_bytes body = nx_signed_message_body(outgoing->message);
+  size_t at = bytes.size - outgoing->message.size + (size_t)(body.data - outgoing->message.data);
+  assert(body.size >= common.size && !memcmp(bytes.data + at, common.data, common.size));
+  size_t end = at + common.size;
+  if (nx_rpc_call_send_shared(stream->call, nx_bytes(bytes.data, at), outgoing->common,
+                              nx_bytes(bytes.data + end, bytes.size - end), NULL) < 0)
+    nx_rpc_call_cancel(stream->call);
+}
+
+void nx_session_send_signed(void *context, const struct nx_outgoing *outgoing) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {.cap = NX_MESSAGE_CAP_MAIN};
   struct nx_coordinator *c = context;
-  if (member < 256 && c->seats[member])
-    nx_session_send_down(
-        c->seats[member],
-        &(struct nx_session_message){.kind = NX_SESSION_KIND_SIGNED, .signed_message = message});
+  struct nx_stream *seat = outgoing->member < 256 ? c->seats[outgoing->member] : NULL;
+  const struct nx_session_message message = {.kind = NX_SESSION_KIND_SIGNED,
+                                             .signed_message = outgoing->message};
+  if (!seat || encode_down(seat, &message, &bytes) < 0)
+    return;
+  if (outgoing->common)
+    send_sharing(seat, outgoing, nx_buffer_view(&bytes));
+  else
+    nx_stream_send(seat, &bytes);
+}
+
+bool nx_session_is_busy(void *context, uint32_t member) {
+  const struct nx_coordinator *c = context;
+  const struct nx_stream *seat = member < 256 ? c->seats[member] : NULL;
+  return seat && nx_rpc_call_queued(seat->call) > NX_RPC_LOW_WATER;
 }
 
 void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text) {

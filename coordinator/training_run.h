@@ -20,6 +20,13 @@
 
 struct nx_training_run;
 
+/* A SignedMessage on its way to a member. */
+struct nx_outgoing {
+  uint32_t member;
+  struct nx_bytes message;
+  struct nx_shared *common; /* how its body begins, the same for every member; NULL: nothing is */
+};
+
 struct nx_training_run_config {
   struct nx_federation *federation; /* these three outlive the run */
   struct nx_audit_log *audit;
@@ -29,8 +36,10 @@ struct nx_training_run_config {
   struct nx_hash manifest;
   const struct nx_round_member *members; /* of the manifest, sorted by id; outlive the run */
   size_t n_members;
-  /* Sends a SignedMessage to a member, or drops it when it is not connected. */
-  void (*send)(void *context, uint32_t member, struct nx_bytes message);
+  /* Sends it, or drops it when the member is not connected. */
+  void (*send)(void *context, const struct nx_outgoing *outgoing);
+  /* So much waits in that member's line that nothing need be said to it twice. NULL: never. */
+  bool (*busy)(void *context, uint32_t member);
   /* A round was sealed: what a member that connects now has to catch up with has changed. */
   void (*sealed)(void *context);
   void *context;

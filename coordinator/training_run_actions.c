@@ -80,14 +80,33 @@ static int note(struct nx_training_run *run, const struct nx_round_action *actio
   return 0;
 }
 
+/* What waits in a line may be large, and is there in full or not at all: it comes before whatever
+ * would be said after it, so that saying it again can wait. */
+static int send(struct nx_training_run *run, const struct nx_round_action *action,
+                struct nx_error *err) {
+  const struct nx_training_run_config *config = &run->config;
+  _cleanup_(nx_buffer_finish) struct nx_buffer bundle = {0};
+  struct nx_outgoing outgoing = {action->member, action->message, action->common};
+  if (action->again && config->busy && config->busy(config->context, action->member))
+    return 0;
+  if (action->type == NX_ROUND_SEND_BUNDLE) {
+    int r = nx_round_bundle(run->core, action->member, &bundle, err);
+    if (r < 0)
+      return r;
+    outgoing.message = nx_buffer_view(&bundle);
+  }
+  config->send(config->context, &outgoing);
+  return 0;
+}
+
 int nx_training_run_carry_out(struct nx_training_run *run, struct nx_round_action *action,
                               int64_t now, struct nx_error *err) {
   switch (action->type) {
   case NX_ROUND_PERSIST:
     return persist(run, action, err);
   case NX_ROUND_SEND:
-    run->config.send(run->config.context, action->member, action->message);
-    return 0;
+  case NX_ROUND_SEND_BUNDLE:
+    return send(run, action, err);
   case NX_ROUND_SET_DEADLINE:
     run->core_deadline = action->at;
     return 0;

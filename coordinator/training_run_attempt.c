@@ -301,6 +301,7 @@ static int move_on(struct nx_training_run *run, const struct nx_round_action *fi
   run->run_recovered += (uint32_t)finished->n_dropped;
   nx_round_destroy(run->previous);
   run->previous = nx_steal(&run->core);
+  nx_round_retire(run->previous);
   run->previous_round = run->round;
   nx_training_run_drop_attempt(run);
   memset(run->excluded, 0, sizeof run->excluded);

@@ -63,17 +63,30 @@ int nx_round_create(const struct nx_round_config *cfg, struct nx_round **round_o
   return 0;
 }
 
+/* All that grows with the members. */
+static void let_go(struct nx_round *round) {
+  if (round->scratch)
+    nx_arena_wipe(round->scratch);
+  nx_arena_destroy(nx_steal(&round->scratch));
+  nx_arena_destroy(nx_steal(&round->arena));
+  nx_shared_unref(nx_steal(&round->bundled));
+}
+
 void nx_round_destroy(struct nx_round *round) {
   if (!round)
     return;
   nx_secret_free(round->released);
   nx_secret_free(round->opening);
-  if (round->scratch)
-    nx_arena_wipe(round->scratch);
-  nx_arena_destroy(round->scratch);
-  nx_arena_destroy(round->arena);
+  let_go(round);
   nx_buffer_finish(&round->previous_certificate);
   free(round);
+}
+
+void nx_round_retire(struct nx_round *round) {
+  let_go(round);
+  memset(round->peers, 0, sizeof round->peers);
+  round->m0 = round->m2 = round->m6 = round->m8 = round->m10 = round->abort_request =
+      nx_bytes("", 0);
 }
 
 void nx_round_actions_reset(struct nx_round_actions *actions) {
@@ -178,6 +191,16 @@ int round_make(struct turn *t, uint32_t type, const struct nx_buffer *body, stru
   return r < 0 ? r : round_keep(t, nx_buffer_view(&message), out);
 }
 
+static int act_send(struct turn *t, uint32_t member, struct nx_bytes message) {
+  struct nx_round_action *action = round_act(t, NX_ROUND_SEND);
+  if (!action)
+    return NX_E_NOMEM;
+  action->member = member;
+  action->message = message;
+  action->again = t->again;
+  return 0;
+}
+
 /* Messages live as long as the round; but FINISHED may come in the same list, and the shell
  * may then destroy the round: so they are copied. */
 int round_send(struct turn *t, uint32_t member, struct nx_bytes message) {
@@ -185,37 +208,44 @@ int round_send(struct turn *t, uint32_t member, struct nx_bytes message) {
   if (!message.size || !t->round->peers[member].connected)
     return 0;
   int r = round_copy(t, message, &copy);
-  struct nx_round_action *action = r < 0 ? NULL : round_act(t, NX_ROUND_SEND);
-  if (!action)
-    return NX_E_NOMEM;
-  action->member = member;
-  action->message = copy;
-  return 0;
+  return r < 0 ? r : act_send(t, member, copy);
 }
 
 int round_broadcast(struct turn *t, struct nx_bytes message) {
-  int r = 0;
-  for (uint32_t id = 1; id < NX_ID_END && r >= 0; id++)
-    r = round_send(t, id, message);
+  struct nx_bytes copy; /* one for all */
+  int r = round_copy(t, message, &copy);
+  for (uint32_t id = 1; id < NX_ID_END && r >= 0 && message.size; id++)
+    if (t->round->peers[id].connected)
+      r = act_send(t, id, copy);
   return r;
+}
+
+int round_send_bundle(struct turn *t, uint32_t member) {
+  if (!t->round->bundled || !t->round->peers[member].connected)
+    return 0;
+  struct nx_round_action *action = round_act(t, NX_ROUND_SEND_BUNDLE);
+  if (!action)
+    return NX_E_NOMEM;
+  action->member = member;
+  action->common = t->round->bundled;
+  action->again = t->again;
+  return 0;
 }
 
 int round_tell_all(struct turn *t, uint32_t member) {
   struct nx_round *round = t->round;
-  const struct nx_bytes bundle = round->peers[member].bundle;
-  const struct nx_bytes said[] = {nx_buffer_view(&round->previous_certificate),
-                                  round->m0,
-                                  round->m2,
-                                  bundle.size ? bundle : round->m4_public,
-                                  round->m6,
-                                  round->m8,
-                                  round->m10,
-                                  round->abort_request};
+  const struct nx_bytes before[] = {nx_buffer_view(&round->previous_certificate), round->m0,
+                                    round->m2};
+  const struct nx_bytes behind[] = {round->m6, round->m8, round->m10, round->abort_request};
   int r = 0;
   if (round->state == STATE_IDLE)
     return 0;
-  for (size_t i = 0; i < NX_ARRAY_LENGTH(said) && r >= 0; i++)
-    r = round_send(t, member, said[i]);
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(before) && r >= 0; i++)
+    r = round_send(t, member, before[i]);
+  if (r >= 0)
+    r = round_send_bundle(t, member);
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(behind) && r >= 0; i++)
+    r = round_send(t, member, behind[i]);
   return r;
 }
 
@@ -321,11 +351,13 @@ static int resend(struct turn *t) {
   int r = 0;
   if (t->now < round->next_resend)
     return 0;
+  t->again = true;
   for (uint32_t id = 1; id < NX_ID_END && r >= 0; id++)
     if (round_awaits(round, id, t->now))
       r = round_tell_all(t, id);
   round->resend = round->resend < INT64_MAX / 4 ? round->resend * 2 : round->resend;
   round->next_resend = t->now + round->resend;
+  t->again = false;
   return r;
 }
 

@@ -15,6 +15,7 @@
 
 #include "common/arena.h"
 #include "common/cleanup.h"
+#include "common/shared.h"
 #include "crypto/mask.h"
 #include "proto/codec/codec_round.h"
 
@@ -97,6 +98,8 @@ struct nx_round_upload {
 enum nx_round_action_type {
   NX_ROUND_PERSIST = 1,   /* record (of record_kind): durable before anything that follows */
   NX_ROUND_SEND,          /* member, message; drop it when that member is not connected */
+  NX_ROUND_SEND_BUNDLE,   /* member, common: the same with what nx_round_bundle() gives now. An M4
+                             grows with the square of the members: n of them are never kept */
   NX_ROUND_SET_DEADLINE,  /* at: replaces the one before; NX_NEVER: none */
   NX_ROUND_OPEN_UPLOADS,  /* t2, bytes each, members (U2): accept streams from now on */
   NX_ROUND_CLOSE_UPLOADS, /* members (U3): keep theirs, drop all others, refuse new ones */
@@ -112,6 +115,9 @@ struct nx_round_action {
   uint32_t member;
   uint32_t record_kind;
   struct nx_bytes record, message;
+  bool again;               /* SEND: not for the first time; needless while much still waits in
+                               that member's line */
+  struct nx_shared *common; /* SEND_BUNDLE: how the body of every M4 begins; the round's */
   int64_t at;
   struct nx_hash t2, t3;
   uint64_t bytes;
@@ -149,6 +155,13 @@ void nx_round_actions_finish(struct nx_round_actions *actions);
  * What a peer did wrong is never an error here: it becomes EVIDENCE or NOTE. */
 int nx_round_step(struct nx_round *round, const struct nx_round_event *event, int64_t now,
                   struct nx_round_actions *actions, struct nx_error *err);
+
+/* The M4 of a member (an encoded SignedMessage; without boxes for who dealt no shares), made anew
+ * every time: the same bytes. For SEND_BUNDLE. */
+int nx_round_bundle(struct nx_round *round, uint32_t member, struct nx_buffer *out,
+                    struct nx_error *err);
+/* Of a finished round nothing is kept but what nx_round_check_seal() needs. No step may follow. */
+void nx_round_retire(struct nx_round *round);
 
 /* Before a stream is taken: may this member upload what this header (an encoded
  * SignedMessage M5) announces? 0; NX_ROUND_UPLOAD_HELD: it is already here, whole and the

@@ -12,7 +12,7 @@ int round_abort(struct turn *t, const char *reason) {
       .t0 = round->t0, .round = round->cfg.round, .attempt = round->cfg.attempt};
   if (round->state == STATE_ABORTING)
     return 0;
-  if (!round->m4_public.size)
+  if (!round->bundled)
     return round_finish(t, NX_ROUND_NOT_UPLOADED, reason);
   snprintf(request.reason, sizeof request.reason, "%s", reason);
   snprintf(round->reason, sizeof round->reason, "%s", reason);

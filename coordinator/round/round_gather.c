@@ -223,27 +223,47 @@ static size_t list_boxes(const struct nx_round *round, uint32_t to, struct nx_sh
   return n;
 }
 
-/* Given u2: T2, and the M4 of everybody. The same shares give the same bytes. */
-int round_set_bundles(struct turn *t) {
-  struct nx_round *round = t->round;
+static int encode_bundle(const struct nx_round *round, uint32_t member, struct nx_buffer *body,
+                         struct nx_error *err) {
   struct nx_signed_body list[NX_MEMBERS_MAX];
   struct nx_share_box boxes[NX_MEMBERS_MAX];
-  struct nx_bundle bundle = {.t1 = round->t1, .shares = list, .n = list_shares(round, list)};
+  struct nx_bundle bundle = {
+      .t1 = round->t1, .shares = list, .n = list_shares(round, list), .boxes = boxes};
+  if (round->u2[member])
+    bundle.n_boxes = list_boxes(round, member, boxes);
+  return nx_bundle_encode(&bundle, body, err);
+}
+
+/* A signature is kept; with it an M4 said again is a matter of copying. */
+int nx_round_bundle(struct nx_round *round, uint32_t member, struct nx_buffer *out,
+                    struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer body = {0};
-  bundle.boxes = boxes;
-  int r = nx_check_t2(&round->t1, list, bundle.n, &round->t2, t->err);
-  if (r < 0 || (r = nx_bundle_encode(&bundle, &body, t->err)) < 0 ||
-      (r = round_make(t, NX_M4_BUNDLE, &body, &round->m4_public)) < 0)
+  struct round_peer *peer = &round->peers[member];
+  struct nx_signed_message message = {.type = NX_M4_BUNDLE, .signer = NX_COORDINATOR};
+  int r = encode_bundle(round, member, &body, err);
+  message.body = nx_buffer_view(&body);
+  if (r >= 0 && !peer->signed_bundle)
+    r = nx_sign(round->cfg.identity, nx_message_name(NX_M4_BUNDLE), message.body,
+                &peer->bundle_signature, err);
+  if (r < 0)
     return r;
-  for (uint32_t id = 1; id < NX_ID_END && r >= 0; id++) {
-    if (!round->u2[id])
-      continue;
-    body.size = 0;
-    bundle.n_boxes = list_boxes(round, id, boxes);
-    if ((r = nx_bundle_encode(&bundle, &body, t->err)) >= 0)
-      r = round_make(t, NX_M4_BUNDLE, &body, &round->peers[id].bundle);
-  }
-  return r;
+  peer->signed_bundle = true;
+  message.signature = peer->bundle_signature;
+  return nx_signed_message_encode(&message, out, err);
+}
+
+/* The same shares give the same bytes. An M4 without boxes is the beginning of all others: boxes are
+ * the last field of a bundle. */
+int round_set_bundles(struct turn *t, struct nx_buffer *record_out) {
+  struct nx_round *round = t->round;
+  struct nx_signed_body list[NX_MEMBERS_MAX];
+  _cleanup_(nx_buffer_finish) struct nx_buffer body = {0};
+  int r = nx_check_t2(&round->t1, list, list_shares(round, list), &round->t2, t->err);
+  if (r < 0 || (r = encode_bundle(round, NX_COORDINATOR, &body, t->err)) < 0 ||
+      (r = nx_signed_message_make(round->cfg.identity, NX_COORDINATOR, NX_M4_BUNDLE,
+                                  nx_buffer_view(&body), nx_bytes("", 0), record_out, t->err)) < 0)
+    return r;
+  return nx_shared_create(&body, &round->bundled, t->err);
 }
 
 int round_open_uploads(struct turn *t) {
@@ -277,12 +297,13 @@ int round_close_shares(struct turn *t) {
              round->cfg.n_cohort, round->threshold);
     return round_finish(t, NX_ROUND_NOT_UPLOADED, reason);
   }
-  int r = round_set_bundles(t);
-  if (r < 0 || (r = round_persist(t, RECORD_BUNDLE, round->m4_public)) < 0 ||
+  _cleanup_(nx_buffer_finish) struct nx_buffer record = {0};
+  int r = round_set_bundles(t, &record);
+  if (r < 0 || (r = round_persist(t, RECORD_BUNDLE, nx_buffer_view(&record))) < 0 ||
       (r = round_open_uploads(t)) < 0)
     return r;
   round_enter(t, STATE_UPLOADS, (uint64_t)round->cfg.phase_seconds + round->cfg.training_seconds);
   for (uint32_t id = 1; id < NX_ID_END && r >= 0; id++)
-    r = round_send(t, id, round->u2[id] ? round->peers[id].bundle : round->m4_public);
+    r = round_send_bundle(t, id);
   return r;
 }

@@ -52,7 +52,8 @@ struct round_peer {
   uint32_t vote; /* enum nx_vote_choice; 0: none yet */
   struct nx_signature vote_signature;
   struct nx_bytes vote_message; /* to prove a second, different one */
-  struct nx_bytes bundle;       /* its M4, as sent */
+  struct nx_signature bundle_signature; /* of its M4 */
+  bool signed_bundle;
   struct nx_bytes seal;         /* its M11 */
 };
 
@@ -72,7 +73,8 @@ struct nx_round {
   bool u1[NX_ID_END], u2[NX_ID_END], u3[NX_ID_END];
   struct round_peer peers[NX_ID_END];
   /* SignedMessages as sent; empty: not yet */
-  struct nx_bytes m0, m2, m4_public, m6, m8, m10, abort_request;
+  struct nx_bytes m0, m2, m6, m8, m10, abort_request;
+  struct nx_shared *bundled; /* how every M4 begins: U2 and what it signed. NULL: no M4 yet */
   struct nx_secret *released; /* guarded: [dealer][release], threshold shares a dealer */
   size_t n_releases;
   uint8_t holders[NX_MEMBERS_MAX]; /* who made each release */
@@ -90,6 +92,7 @@ struct turn {
   int64_t now;
   struct nx_round_actions *out;
   struct nx_error *err;
+  bool again;                       /* what is sent now was sent before */
   struct nx_signed_message message; /* MESSAGE events */
   struct nx_bytes raw;
 };
@@ -106,6 +109,7 @@ int round_persist(struct turn *t, enum round_record kind, struct nx_bytes record
 int round_keep(struct turn *t, struct nx_bytes bytes, struct nx_bytes *kept);
 int round_make(struct turn *t, uint32_t type, const struct nx_buffer *body, struct nx_bytes *out);
 int round_send(struct turn *t, uint32_t member, struct nx_bytes message);
+int round_send_bundle(struct turn *t, uint32_t member);
 int round_broadcast(struct turn *t, struct nx_bytes message);
 /* All that was said so far in this attempt, to one member. */
 int round_tell_all(struct turn *t, uint32_t member);
@@ -124,7 +128,8 @@ int round_set_invite(struct turn *t);
 int round_set_roster(struct turn *t, const struct nx_roster *roster, struct nx_error *why);
 int round_take_shares(struct turn *t, uint32_t id, const struct nx_signed_message *message,
                       struct nx_error *why);
-int round_set_bundles(struct turn *t);
+/* Given U2: T2, and what all M4 have in common; record_out: the M4 of who has no box, to be freed. */
+int round_set_bundles(struct turn *t, struct nx_buffer *record_out);
 int round_open_uploads(struct turn *t);
 
 /* round_commit.c: M5..M8 */

@@ -47,6 +47,7 @@ static int restore_roster(struct turn *t, struct nx_bytes record,
 static int restore_bundle(struct turn *t, struct nx_bytes record,
                           const struct nx_signed_message *message) {
   struct nx_round *round = t->round;
+  _cleanup_(nx_buffer_finish) struct nx_buffer ours = {0};
   struct nx_bundle bundle;
   int r = nx_bundle_decode(message->body, round->scratch, &bundle, t->err);
   if (r < 0)
@@ -57,10 +58,9 @@ static int restore_bundle(struct turn *t, struct nx_bytes record,
       return nx_fail(t->err, NX_E_FORMAT, "the shares of member %u are not recorded", id);
     round->u2[id] = true;
   }
-  if ((r = round_set_bundles(t)) < 0)
+  if ((r = round_set_bundles(t, &ours)) < 0)
     return r;
-  if (round->m4_public.size != record.size ||
-      memcmp(round->m4_public.data, record.data, record.size))
+  if (ours.size != record.size || memcmp(ours.data, record.data, record.size))
     return nx_fail(t->err, NX_E_FORMAT, "the recorded bundle does not follow from the shares");
   round->state = STATE_UPLOADS;
   return 0;

@@ -83,6 +83,8 @@ int nx_signed_message_encode(const struct nx_signed_message *message, struct nx_
                              struct nx_error *err);
 int nx_signed_message_decode(struct nx_bytes bytes, struct nx_arena *arena,
                              struct nx_signed_message *out, struct nx_error *err);
+/* Where its body lies in an encoded one (a view); empty: nowhere. */
+struct nx_bytes nx_signed_message_body(struct nx_bytes bytes);
 /* Signs and encodes in one step. */
 int nx_signed_message_make(const struct nx_identity *identity, uint32_t signer, uint32_t type,
                            struct nx_bytes body, struct nx_bytes detached, struct nx_buffer *out,

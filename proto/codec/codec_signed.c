@@ -2,7 +2,10 @@
 #include "crypto/member_list.h"
 #include "proto/codec/codec_members.h"
 #include "proto/codec/codec_round.h"
+#include "proto/codec/codec_wire.h"
 #include "round.pb-c.h"
+
+#define BODY_FIELD 3 /* of SignedMessage */
 
 const char *nx_message_name(uint32_t type) {
   static const char *const names[] = {"M0", "M1", "M2", "M3", "M4",  "M5",
@@ -64,6 +67,15 @@ int nx_signed_message_decode(struct nx_bytes bytes, struct nx_arena *arena,
                                     .detached = {wire->detached.data, wire->detached.len}};
   return nx_codec_fixed(wire->signature, out->signature.bytes, sizeof out->signature.bytes,
                         "signed message signature", err);
+}
+
+struct nx_bytes nx_signed_message_body(struct nx_bytes bytes) {
+  struct nx_wire_value value;
+  struct nx_bytes body = {NULL, 0};
+  while (nx_wire_next(&bytes, &value, NULL) > 0)
+    if (value.field == BODY_FIELD && value.is_bytes)
+      body = value.bytes;
+  return body;
 }
 
 int nx_signed_message_make(const struct nx_identity *identity, uint32_t signer, uint32_t type,

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/support/alloc.h>
@@ -297,6 +298,34 @@ static struct nx_rpc_queued *enqueue(struct nx_buffer *message) {
   return queued;
 }
 
+static void let_go_shared(void *shared) {
+  nx_shared_unref(shared);
+}
+
+/* Takes it over. */
+static int send_queued(struct nx_rpc_call *call, struct nx_rpc_queued *queued,
+                       struct nx_error *err) {
+  int r = 0;
+  pthread_mutex_lock(&call->lock);
+  if (call->over || call->finishing)
+    r = NX_E_PEER;
+  else if (call->first && queued->size > call->queue_cap - NX_MIN(call->queue_cap, call->queued))
+    r = NX_E_LIMIT;
+  if (!r) {
+    *call->last = queued;
+    call->last = &queued->next;
+    call->queued += queued->size;
+    pump(call);
+  }
+  pthread_mutex_unlock(&call->lock);
+  if (!r)
+    return 0;
+  grpc_byte_buffer_destroy(queued->bytes);
+  free(queued);
+  return r == NX_E_PEER ? nx_fail(err, r, "the stream to the peer is closed")
+                        : nx_fail(err, r, "%zu bytes wait to be sent already", call->queue_cap);
+}
+
 int nx_rpc_call_send(struct nx_rpc_call *call, struct nx_buffer *message, struct nx_error *err) {
   size_t size = message->size;
   if (call->leaving) {
@@ -312,25 +341,26 @@ int nx_rpc_call_send(struct nx_rpc_call *call, struct nx_buffer *message, struct
     nx_buffer_finish(message);
     return nx_fail(err, NX_E_NOMEM, "out of memory to send %zu bytes", size);
   }
-  int r = 0;
-  pthread_mutex_lock(&call->lock);
-  if (call->over || call->finishing)
-    r = NX_E_PEER;
-  else if (call->first && size > call->queue_cap - NX_MIN(call->queue_cap, call->queued))
-    r = NX_E_LIMIT;
-  if (!r) {
-    *call->last = queued;
-    call->last = &queued->next;
-    call->queued += size;
-    pump(call);
-  }
-  pthread_mutex_unlock(&call->lock);
-  if (!r)
-    return 0;
-  grpc_byte_buffer_destroy(queued->bytes);
-  free(queued);
-  return r == NX_E_PEER ? nx_fail(err, r, "the stream to the peer is closed")
-                        : nx_fail(err, r, "%zu bytes wait to be sent already", call->queue_cap);
+  return send_queued(call, queued, err);
+}
+
+int nx_rpc_call_send_shared(struct nx_rpc_call *call, struct nx_bytes head,
+                            struct nx_shared *middle, struct nx_bytes tail, struct nx_error *err) {
+  struct nx_bytes shared = nx_shared_view(middle);
+  struct nx_rpc_queued *queued = calloc(1, sizeof *queued);
+  assert(!call->leaving && shared.size);
+  if (!queued)
+    return nx_fail(err, NX_E_NOMEM, "out of memory to send %zu bytes", shared.size);
+  grpc_slice parts[] = {
+      grpc_slice_from_copied_buffer((const char *)head.data, head.size),
+      grpc_slice_new_with_user_data((void *)(uintptr_t)shared.data, shared.size, let_go_shared,
+                                    nx_shared_ref(middle)),
+      grpc_slice_from_copied_buffer((const char *)tail.data, tail.size)};
+  queued->size = head.size + shared.size + tail.size;
+  queued->bytes = grpc_raw_byte_buffer_create(parts, NX_ARRAY_LENGTH(parts));
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(parts); i++)
+    grpc_slice_unref(parts[i]);
+  return send_queued(call, queued, err);
 }
 
 size_t nx_rpc_call_queued(struct nx_rpc_call *call) {

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "common/bytes.h"
+#include "common/shared.h"
 #include "common/error.h"
 
 #define NX_SPKI_HASH_SIZE 32
@@ -74,6 +75,9 @@ void nx_rpc_call_receive(struct nx_rpc_call *call);
 /* Takes the message's bytes (the buffer is empty afterwards, also on failure).
  * NX_E_LIMIT: the queue holds its cap of bytes; NX_E_PEER: the call is over. */
 int nx_rpc_call_send(struct nx_rpc_call *call, struct nx_buffer *message, struct nx_error *err);
+/* A message of three parts, on a server; the shared one is referenced, not copied. The same returns. */
+int nx_rpc_call_send_shared(struct nx_rpc_call *call, struct nx_bytes head,
+                            struct nx_shared *middle, struct nx_bytes tail, struct nx_error *err);
 /* Bytes that wait to be sent. */
 size_t nx_rpc_call_queued(struct nx_rpc_call *call);
 /* After what is queued: a server ends the call with status and text (may be NULL); a client

@@ -577,6 +577,15 @@ static void jump(struct sim *sim) {
   set_timer(sim, sim->coordinator.deadline);
 }
 
+static void send_bundle(struct sim *sim, uint32_t member) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer message = {0};
+  struct nx_error err = {0};
+  if (nx_round_bundle(sim->coordinator.core, member, &message, &err) < 0)
+    return sim_fail(sim, "coordinator, M4 of member %u: %s", member, err.text);
+  sim_watch_coordinator_sends(sim, nx_buffer_view(&message));
+  sim_send_to_node(sim, member, nx_buffer_view(&message));
+}
+
 static void carry_out(struct sim *sim, struct nx_round_action *action) {
   switch (action->type) {
   case NX_ROUND_PERSIST:
@@ -584,6 +593,8 @@ static void carry_out(struct sim *sim, struct nx_round_action *action) {
   case NX_ROUND_SEND:
     sim_watch_coordinator_sends(sim, action->message);
     return sim_send_to_node(sim, action->member, action->message);
+  case NX_ROUND_SEND_BUNDLE:
+    return send_bundle(sim, action->member);
   case NX_ROUND_SET_DEADLINE:
     return set_timer(sim, action->at);
   case NX_ROUND_UNMASK:

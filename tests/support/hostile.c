@@ -220,21 +220,23 @@ int __wrap_nx_send_upload(struct nx_rpc_client *client, const struct nx_upload_j
   return r;
 }
 #else
+#include "coordinator/training_run.h"
+
 /* --- a coordinator that tells two stories
  * ------------------------------------------------------------ */
 
-void __real_nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message);
-void __wrap_nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message);
-void __wrap_nx_session_send_signed(void *context, uint32_t member, struct nx_bytes message) {
+void __real_nx_session_send_signed(void *context, const struct nx_outgoing *outgoing);
+void __wrap_nx_session_send_signed(void *context, const struct nx_outgoing *outgoing);
+void __wrap_nx_session_send_signed(void *context, const struct nx_outgoing *outgoing) {
   _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   _cleanup_(nx_buffer_finish) struct nx_buffer body = {0}, other = {0};
   struct nx_signed_message said;
   struct nx_commit_request m;
   must(nx_arena_create((size_t)64 << 20, &arena, NULL));
-  if (!attacks("two-sets") || member > 2 ||
-      nx_signed_message_decode(message, arena, &said, NULL) < 0 ||
+  if (!attacks("two-sets") || outgoing->member > 2 ||
+      nx_signed_message_decode(outgoing->message, arena, &said, NULL) < 0 ||
       said.type != NX_M6_COMMIT_REQUEST) {
-    __real_nx_session_send_signed(context, member, message);
+    __real_nx_session_send_signed(context, outgoing);
     return;
   }
   must(nx_commit_request_decode(said.body, arena, &m, NULL));
@@ -242,6 +244,7 @@ void __wrap_nx_session_send_signed(void *context, uint32_t member, struct nx_byt
   must(nx_commit_request_encode(&m, &body, NULL));
   must(__real_nx_signed_message_make(signing_as, NX_COORDINATOR, NX_M6_COMMIT_REQUEST,
                                      nx_buffer_view(&body), nx_bytes("", 0), &other, NULL));
-  __real_nx_session_send_signed(context, member, nx_buffer_view(&other));
+  __real_nx_session_send_signed(
+      context, &(struct nx_outgoing){outgoing->member, nx_buffer_view(&other), NULL});
 }
 #endif

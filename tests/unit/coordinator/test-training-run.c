@@ -25,11 +25,12 @@ static struct nx_buffer plan, manifest;
 static struct nx_buffer sent[MEMBERS + 1];
 static int n_sent, n_sealed;
 
-static void keep_sent(void *context, uint32_t member, struct nx_bytes message) {
+static void keep_sent(void *context, const struct nx_outgoing *outgoing) {
+  uint32_t member = outgoing->member;
   (void)context;
   assert_true(member >= 1 && member <= MEMBERS);
   sent[member].size = 0;
-  nx_buffer_append(&sent[member], message.data, message.size, NULL);
+  nx_buffer_append(&sent[member], outgoing->message.data, outgoing->message.size, NULL);
   n_sent++;
 }
 

@@ -124,6 +124,18 @@ static enum nx_rpc_status open_stall(void *context, struct nx_rpc_call *call,
   return open_with(call, out, NULL);
 }
 
+/* The same bytes for everybody, with something of one's own before and behind. */
+static struct nx_shared *common;
+#define COMMON ((size_t)900 << 10)
+
+static enum nx_rpc_status open_shared(void *context, struct nx_rpc_call *call,
+                                      struct nx_rpc_handlers *out, void **call_context,
+                                      const char **text) {
+  (void)context, (void)call_context, (void)text;
+  nx_rpc_call_send_shared(call, nx_bytes("head", 4), common, nx_bytes("tail", 4), NULL);
+  return open_with(call, out, NULL);
+}
+
 static enum nx_rpc_status refuse(void *context, struct nx_rpc_call *call,
                                  struct nx_rpc_handlers *out, void **call_context,
                                  const char **text) {
@@ -135,6 +147,7 @@ static enum nx_rpc_status refuse(void *context, struct nx_rpc_call *call,
 static const struct nx_rpc_method methods[] = {{"/test/Echo", open_echo},
                                                {"/test/Count", open_count},
                                                {"/test/Stall", open_stall},
+                                               {"/test/Shared", open_shared},
                                                {"/test/Refuse", refuse}};
 
 static struct nx_rpc_server *start_server(const char *address) {
@@ -145,7 +158,7 @@ static struct nx_rpc_server *start_server(const char *address) {
                                               .ca = nx_buffer_view(&ours.certificate),
                                               .require_client_certificate = true,
                                               .methods = methods,
-                                              .n_methods = 4,
+                                              .n_methods = NX_ARRAY_LENGTH(methods),
                                               .message_cap = 1 << 20};
   struct nx_rpc_server *server = NULL;
   struct nx_error err = {0};
@@ -318,6 +331,29 @@ static void on_stream_closed(void *context, struct nx_rpc_call *call, enum nx_rp
 static const struct nx_rpc_handlers stream_handlers = {.on_writable = on_stream_writable,
                                                        .on_closed = on_stream_closed};
 
+struct shared_taker {
+  struct stream stream;
+  _Atomic bool whole;
+};
+
+static void take_shared(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+  struct shared_taker *taker = context;
+  (void)call;
+  bool whole = message.size == COMMON + 8 && !memcmp(message.data, "head", 4) &&
+               !memcmp(message.data + 4 + COMMON, "tail", 4);
+  for (size_t i = 0; whole && i < COMMON; i++)
+    whole = message.data[4 + i] == 'c';
+  taker->whole = whole;
+}
+
+static void on_taker_closed(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
+                            const char *text) {
+  on_stream_closed(&((struct shared_taker *)context)->stream, call, status, text);
+}
+
+static const struct nx_rpc_handlers taker_handlers = {.on_message = take_shared,
+                                                      .on_closed = on_taker_closed};
+
 static void wait_closed(struct stream *stream) {
   int64_t deadline = in_seconds(20);
   while (stream->status < 0 && nx_clock_monotonic() < deadline)
@@ -383,6 +419,45 @@ static void reader_that_stalls_stops_the_sender(void **state) {
   nx_rpc_call_cancel(call);
   wait_closed(&stream);
   assert_int_equal(stream.status, NX_RPC_CANCELLED);
+}
+
+static void shared_bytes_arrive_whole_and_are_let_go(void **state) {
+  (void)state;
+  struct nx_buffer bytes = {0};
+  struct nx_error err = {0};
+  must(nx_buffer_reserve(&bytes, COMMON, &err), &err);
+  memset(bytes.data, 'c', COMMON);
+  bytes.size = COMMON;
+  must(nx_shared_create(&bytes, &common, &err), &err);
+  assert_null(bytes.data);
+  struct nx_rpc_server *server = start_server("127.0.0.1:0");
+  {
+    _cleanup_(nx_rpc_client_destroyp) struct nx_rpc_client *client =
+        connect_to(nx_rpc_server_port(server), &ours.client, &ours);
+    struct stream stalled = {.status = -1};
+    _cleanup_(nx_rpc_call_unrefp) struct nx_rpc_call *call = NULL;
+    unsigned before = opened;
+    must(nx_rpc_client_open(client, "/test/Shared", &stream_handlers, &stalled, NX_NEVER, &call,
+                            &err),
+         &err); /* never asks for the message: it is dropped with the call */
+    for (int i = 0; i < 2000 && opened == before; i++)
+      nx_clock_sleep(NX_MILLISECOND);
+    struct shared_taker taker = {.stream = {.status = -1}};
+    _cleanup_(nx_rpc_call_unrefp) struct nx_rpc_call *taking = NULL;
+    must(nx_rpc_client_open(client, "/test/Shared", &taker_handlers, &taker, NX_NEVER, &taking,
+                            &err),
+         &err);
+    nx_rpc_call_receive(taking);
+    for (int i = 0; i < 20000 && !taker.whole; i++)
+      nx_clock_sleep(NX_MILLISECOND);
+    assert_true(taker.whole);
+    nx_rpc_call_cancel(call);
+    nx_rpc_call_cancel(taking);
+    wait_closed(&stalled);
+    wait_closed(&taker.stream);
+  }
+  nx_rpc_server_destroy(server);
+  nx_shared_unref(nx_steal(&common)); /* the last one, says the sanitizer */
 }
 
 static void server_that_stops_ends_every_stream(void **state) {
@@ -505,6 +580,7 @@ int main(void) {
       cmocka_unit_test(port_that_is_taken_is_named),
       cmocka_unit_test(stream_of_many_messages_arrives_whole),
       cmocka_unit_test(reader_that_stalls_stops_the_sender),
+      cmocka_unit_test(shared_bytes_arrive_whole_and_are_let_go),
       cmocka_unit_test(server_that_stops_ends_every_stream),
       cmocka_unit_test(server_without_descriptors_turns_away_and_recovers),
       cmocka_unit_test(backoff_stays_under_its_cap_and_spreads),
