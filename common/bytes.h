@@ -50,6 +50,9 @@ static inline void nx_store_le64(uint8_t out[8], uint64_t v) {
   for (int i = 0; i < 8; i++)
     out[i] = (uint8_t)(v >> (8 * i));
 }
+static inline uint16_t nx_load_le16(const uint8_t in[2]) {
+  return (uint16_t)(in[0] | in[1] << 8);
+}
 static inline uint32_t nx_load_le32(const uint8_t in[4]) {
   return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
 }

@@ -96,6 +96,7 @@ static const cyaml_schema_field_t aggregation_fields[] = {
     WHOLE(struct nx_plan_aggregation, spot_checks),
     SWITCH(struct nx_plan_aggregation, rotation),
     SWITCH(struct nx_plan_aggregation, error_feedback),
+    SWITCH(struct nx_plan_aggregation, narrow_keystream),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t deadline_fields[] = {
@@ -191,6 +192,10 @@ static int check_shapes(const struct nx_plan *p, struct nx_error *err) {
     return nx_fail(err, NX_E_FORMAT, "window.patch_seconds must be a whole number of samples");
   if (p->model.width % p->model.heads || p->model.width / p->model.heads % 2)
     return nx_fail(err, NX_E_FORMAT, "model.width must be an even multiple of model.heads");
+  if (p->aggregation.narrow_keystream && p->aggregation.ring_bits > 16)
+    return nx_fail(err, NX_E_FORMAT,
+                   "aggregation.narrow_keystream is for rings of at most 16 bits; ring_bits is %u",
+                   p->aggregation.ring_bits);
   if (!strcmp(p->data.negative_label, p->data.positive_label))
     return nx_fail(err, NX_E_FORMAT, "data.negative_label and data.positive_label are the same");
   if (p->model.network == NX_NETWORK_NANO && p->training.objective == NX_OBJECTIVE_NEXT_PATCH)

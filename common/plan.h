@@ -68,6 +68,7 @@ struct nx_plan_aggregation {
   uint32_t spot_checks;           /* tiles each node checks of every opened sum */
   bool rotation;                  /* optional: randomised Hadamard rotation before rounding */
   bool error_feedback;            /* optional: what rounding took away is added next round */
+  bool narrow_keystream;          /* optional: 16 bits of keystream a lane, not 32 (crypto/mask.h) */
 };
 
 struct nx_plan_deadlines {

@@ -7,9 +7,11 @@
 
 #include "common/cleanup.h"
 #include "common/size.h"
+#include "crypto/lane_kernels.h"
 #include "crypto/prg.h"
 
 #define TILE_BYTES (4 * NX_MASK_TILE) /* a kernel's work for each key of a tile counts little */
+#define NARROW_BITS 16
 #define BLOCK_TILES 4              /* one task of the pool: balances two threads at 10^6 lanes */
 
 struct entry {
@@ -19,6 +21,7 @@ struct entry {
 
 struct nx_mask {
   const struct nx_prg_kernel *kernel;
+  uint32_t keystream_bits;
   size_t capacity, n;
   struct entry entries[];
 };
@@ -65,8 +68,11 @@ int nx_mask_kernel_select(const char *name, struct nx_error *err) {
   return 0;
 }
 
-int nx_mask_create(size_t capacity, struct nx_mask **mask_out, struct nx_error *err) {
+int nx_mask_create(size_t capacity, uint32_t keystream_bits, struct nx_mask **mask_out,
+                   struct nx_error *err) {
   size_t size;
+  if (keystream_bits != NARROW_BITS && keystream_bits != 32)
+    return nx_fail(err, NX_E_INVALID, "keystream_bits %u: use 16 or 32", keystream_bits);
   if (!nx_size_mul(capacity, sizeof(struct entry), &size) ||
       !nx_size_add(size, sizeof(struct nx_mask), &size))
     return nx_fail(err, NX_E_LIMIT, "a mask of %zu keys", capacity);
@@ -74,6 +80,7 @@ int nx_mask_create(size_t capacity, struct nx_mask **mask_out, struct nx_error *
   if (!mask)
     return nx_fail(err, NX_E_NOMEM, "out of guarded memory for a mask of %zu keys", capacity);
   mask->kernel = current_kernel();
+  mask->keystream_bits = keystream_bits;
   mask->capacity = capacity;
   *mask_out = mask;
   return 0;
@@ -81,6 +88,10 @@ int nx_mask_create(size_t capacity, struct nx_mask **mask_out, struct nx_error *
 
 void nx_mask_destroy(struct nx_mask *mask) {
   nx_secret_free(mask);
+}
+
+uint32_t nx_mask_keystream_bits(const struct nx_mask *mask) {
+  return mask->keystream_bits;
 }
 
 size_t nx_mask_keys(const struct nx_mask *mask) {
@@ -200,8 +211,8 @@ struct job {
   const struct nx_mask *mask;
   uint8_t *lanes;
   uint64_t byte; /* position of lanes[0] in the stream */
-  size_t size;
-  bool wide;
+  size_t size;   /* bytes */
+  enum nx_prg_lanes width;
   const struct nx_mask_ahead *ahead; /* of a job of one tile, or NULL */
   void **workspaces;                 /* one a thread */
   _Atomic bool failed;
@@ -220,27 +231,49 @@ static void set_ahead(struct nx_prg_call *call, const struct nx_mask_ahead *ahea
   call->ahead_size = end - begin;
 }
 
+/* All keys over one tile, `byte` being where it is in their streams. */
+static void apply_keys(struct job *job, uint8_t *lanes, size_t size, uint64_t byte, size_t worker) {
+  for (size_t k = 0; k < job->mask->n; k++) {
+    const struct entry *entry = &job->mask->entries[k];
+    struct nx_prg_call call = {.schedule = entry->schedule,
+                               .stream = job->width == NX_PRG_U64,
+                               .byte = byte,
+                               .lanes = lanes,
+                               .size = size,
+                               .width = job->width,
+                               .subtract = entry->subtract != 0};
+    if (job->ahead)
+      set_ahead(&call, job->ahead, k, job->mask->n);
+    if (!job->mask->kernel->apply(job->workspaces[worker], &call))
+      atomic_store(&job->failed, true);
+  }
+}
+
+/* Lanes that take 16 bits of keystream are masked as such, in a copy that begins and ends at a
+ * multiple of four bytes of the stream. */
+static void apply_narrowly(struct job *job, uint32_t *lanes, size_t n, uint64_t first,
+                           size_t worker) {
+  uint16_t narrow[NX_MASK_TILE + 2];
+  const size_t skip = first % 2, all = (skip + n + 1) / 2 * 2;
+  narrow[0] = narrow[all - 1] = 0;
+  nx_lane_kernels()->pack(lanes, n, NARROW_BITS, (uint8_t *)(narrow + skip));
+  apply_keys(job, (uint8_t *)narrow, 2 * all, 2 * (first - skip), worker);
+  memset(lanes, 0, n * sizeof *lanes);
+  nx_lane_kernels()->unpack_add((const uint8_t *)(narrow + skip), n, NARROW_BITS, lanes);
+}
+
 static void apply_block(void *context, size_t index, size_t worker) {
   struct job *job = context;
   size_t begin = index * BLOCK_TILES * TILE_BYTES;
   size_t end = NX_MIN(job->size, begin + BLOCK_TILES * TILE_BYTES);
-  for (size_t at = begin; at < end; at += TILE_BYTES)
-    for (size_t k = 0; k < job->mask->n; k++) {
-      const struct entry *entry = &job->mask->entries[k];
-      struct nx_prg_call call = {entry->schedule,
-                                 job->wide ? 1 : 0,
-                                 job->byte + at,
-                                 job->lanes + at,
-                                 NX_MIN(TILE_BYTES, end - at),
-                                 job->wide,
-                                 entry->subtract != 0,
-                                 NULL,
-                                 0};
-      if (job->ahead)
-        set_ahead(&call, job->ahead, k, job->mask->n);
-      if (!job->mask->kernel->apply(job->workspaces[worker], &call))
-        atomic_store(&job->failed, true);
-    }
+  for (size_t at = begin; at < end; at += TILE_BYTES) {
+    const size_t size = NX_MIN(TILE_BYTES, end - at);
+    if (job->width == NX_PRG_U16)
+      apply_narrowly(job, (uint32_t *)(void *)(job->lanes + at), size / 4, (job->byte + at) / 4,
+                     worker);
+    else
+      apply_keys(job, job->lanes + at, size, job->byte + at, worker);
+  }
 }
 
 static int create_workspaces(struct job *job, size_t n, struct nx_error *err) {
@@ -273,10 +306,17 @@ static int run(struct job job, struct nx_pool *pool, struct nx_error *err) {
   return r;
 }
 
+static struct job u32_job(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n) {
+  return (struct job){.mask = mask,
+                      .lanes = (uint8_t *)lanes,
+                      .byte = 4 * first,
+                      .size = 4 * n,
+                      .width = mask->keystream_bits == NARROW_BITS ? NX_PRG_U16 : NX_PRG_U32};
+}
+
 int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
                       struct nx_pool *pool, struct nx_error *err) {
-  return run((struct job){.mask = mask, .lanes = (uint8_t *)lanes, .byte = 4 * first, .size = 4 * n},
-             pool, err);
+  return run(u32_job(mask, lanes, first, n), pool, err);
 }
 
 int nx_mask_apply_u64(const struct nx_mask *mask, uint64_t *lanes, uint64_t first, size_t n,
@@ -285,16 +325,13 @@ int nx_mask_apply_u64(const struct nx_mask *mask, uint64_t *lanes, uint64_t firs
                           .lanes = (uint8_t *)lanes,
                           .byte = 8 * first,
                           .size = 8 * n,
-                          .wide = true},
+                          .width = NX_PRG_U64},
              pool, err);
 }
 
 int nx_mask_apply_u32_ahead(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
                             const struct nx_mask_ahead *ahead, struct nx_error *err) {
-  return run((struct job){.mask = mask,
-                          .lanes = (uint8_t *)lanes,
-                          .byte = 4 * first,
-                          .size = 4 * n,
-                          .ahead = n <= NX_MASK_TILE ? ahead : NULL},
-             NULL, err);
+  struct job job = u32_job(mask, lanes, first, n);
+  job.ahead = n <= NX_MASK_TILE ? ahead : NULL;
+  return run(job, NULL, err);
 }

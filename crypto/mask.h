@@ -6,7 +6,9 @@
  * coordinator and in a spot check, what has to be taken off a sum. PRG is AES-256-CTR: u32
  * lane i is keystream bytes 4i.. of stream 0 (IV 0), u64 lane i bytes 8i.. of stream 1
  * (high half of the big-endian IV = 1), both little-endian, so any lane can be reached
- * directly. Lanes mod 2^w with w < 32 are the low w bits of u32 lanes.
+ * directly. Lanes mod 2^w with w < 32 are the low w bits of u32 lanes. For w <= 16 a plan may
+ * have half of the keystream made (aggregation.keystream_bits: 16): lane i is then masked by bytes
+ * 2i..2i+1 of stream 0, and is a number below 2^16.
  *
  * Tiles of 64 KiB stay in the second-level cache while all keys are looped over them, and
  * blocks of tiles go to a worker pool: memory is O(threads), time n_keys * bytes / rate.
@@ -24,8 +26,11 @@
 
 struct nx_mask; /* keys in guarded memory; add keys from one thread, then const */
 
-/* Room for `capacity` keys. */
-int nx_mask_create(size_t capacity, struct nx_mask **mask_out, struct nx_error *err);
+/* Room for `capacity` keys; keystream_bits: 32 or 16 (NX_E_INVALID otherwise), what a u32 lane takes
+ * of a key's stream. */
+int nx_mask_create(size_t capacity, uint32_t keystream_bits, struct nx_mask **mask_out,
+                   struct nx_error *err);
+uint32_t nx_mask_keystream_bits(const struct nx_mask *mask);
 void nx_mask_destroy(struct nx_mask *mask); /* wipes; NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_mask *, nx_mask_destroy)
 size_t nx_mask_keys(const struct nx_mask *mask);

@@ -72,6 +72,7 @@ struct nx_transcript_parameters nx_plan_round_parameters(const struct nx_plan *p
       .value_range = q.value_range,
       .clip_norm = q.clip_norm,
       .rotation = q.rotate,
+      .narrow_keystream = plan->aggregation.narrow_keystream,
       .privacy = (uint32_t)plan->privacy,
       .noise_multiplier =
           plan->differential_privacy ? plan->differential_privacy->noise_multiplier : 0,

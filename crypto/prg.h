@@ -1,7 +1,7 @@
 /* PRG: AES-256-CTR keystream added to lanes; what crypto/mask.c chooses among. Internal.
  *
  * A position is (stream, byte): IV = stream in the high 64 bits, byte / 16 in the low 64
- * bits, big-endian. Positions and sizes are multiples of the lane width. */
+ * bits, big-endian. Positions and sizes are multiples of the lane width, and of 4. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,12 +11,15 @@
 /* 15 round keys, the first two being the key itself; EVP keeps no more than these. */
 #define NX_PRG_SCHEDULE_SIZE 240
 
+enum nx_prg_lanes { NX_PRG_U16, NX_PRG_U32, NX_PRG_U64 };
+
 struct nx_prg_call {
   const uint8_t *schedule; /* unaligned */
   uint64_t stream, byte;
-  void *lanes; /* unaligned; u32 or u64 little-endian as `wide` says */
+  void *lanes; /* unaligned, little-endian */
   size_t size; /* bytes */
-  bool wide, subtract;
+  enum nx_prg_lanes width;
+  bool subtract;
   /* Wanted in the cache soon: a kernel may fetch it meanwhile, since AES leaves memory idle. */
   const uint8_t *ahead; /* NULL for nothing */
   size_t ahead_size;

@@ -52,6 +52,15 @@ static bool seek(EVP_CIPHER_CTX *context, const struct nx_prg_call *call) {
 }
 
 /* Lanes and keystream are little-endian in memory whatever the machine is. */
+static void add_u16(uint8_t *lanes, const uint8_t *keystream, size_t n, uint16_t negate) {
+  for (size_t i = 0; i < n; i++) {
+    uint16_t lane, k = nx_load_le16(keystream + 2 * i);
+    memcpy(&lane, lanes + 2 * i, 2);
+    lane = (uint16_t)(lane + (k ^ negate) - negate);
+    memcpy(lanes + 2 * i, &lane, 2);
+  }
+}
+
 static void add_u32(uint8_t *lanes, const uint8_t *keystream, size_t n, uint32_t negate) {
   for (size_t i = 0; i < n; i++) {
     uint32_t lane, k = nx_load_le32(keystream + 4 * i);
@@ -84,8 +93,10 @@ static bool apply(void *workspace, const struct nx_prg_call *call) {
     if (EVP_EncryptUpdate(w->context, w->keystream, &written, w->keystream, (int)n) != 1)
       return false;
     const uint8_t *keystream = w->keystream + (done ? 0 : skip);
-    if (call->wide)
+    if (call->width == NX_PRG_U64)
       add_u64(lanes + done, keystream, take / 8, call->subtract ? UINT64_MAX : 0);
+    else if (call->width == NX_PRG_U16)
+      add_u16(lanes + done, keystream, take / 2, call->subtract ? UINT16_MAX : 0);
     else
       add_u32(lanes + done, keystream, take / 4, call->subtract ? UINT32_MAX : 0);
     done += take;

@@ -43,9 +43,11 @@ static inline __m256i swap_halves(void) {
       _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 
-static inline __m256i combine(__m256i lanes, __m256i keystream, bool wide, bool subtract) {
-  if (wide)
+static inline __m256i combine(__m256i lanes, __m256i keystream, enum nx_prg_lanes width, bool subtract) {
+  if (width == NX_PRG_U64)
     return subtract ? _mm256_sub_epi64(lanes, keystream) : _mm256_add_epi64(lanes, keystream);
+  if (width == NX_PRG_U16)
+    return subtract ? _mm256_sub_epi16(lanes, keystream) : _mm256_add_epi16(lanes, keystream);
   return subtract ? _mm256_sub_epi32(lanes, keystream) : _mm256_add_epi32(lanes, keystream);
 }
 
@@ -58,14 +60,14 @@ static inline __m256i keystream_of(__m256i counter, const struct round_keys *key
 
 /* Up to 32 bytes, in at most two blocks, at any byte position: shifts their keystream. */
 static inline void edge(const struct nx_prg_call *call, const struct round_keys *keys,
-                        uint64_t byte, uint8_t *lanes, size_t size, bool wide, bool subtract) {
+                        uint64_t byte, uint8_t *lanes, size_t size, enum nx_prg_lanes width, bool subtract) {
   const __m256i index = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
   const __m256i order = _mm256_add_epi32(index, _mm256_set1_epi32((int)(byte % 16 / 4)));
   const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(size / 4)), index);
   __m256i keystream = keystream_of(counters(call->stream, byte / 16), keys);
   keystream = _mm256_permutevar8x32_epi32(keystream, order);
   __m256i old = _mm256_maskload_epi32((const int *)(const void *)lanes, mask);
-  _mm256_maskstore_epi32((int *)(void *)lanes, mask, combine(old, keystream, wide, subtract));
+  _mm256_maskstore_epi32((int *)(void *)lanes, mask, combine(old, keystream, width, subtract));
 }
 
 #define MOST 12 /* registers in flight; of a row, what is left is done by FEW */
@@ -107,12 +109,12 @@ static inline void advance(struct cursor *at, size_t n) {
 
 /* To a multiple of `step` (of 16 bytes), or to the end. */
 static inline void run_to(const struct nx_prg_call *call, const struct round_keys *keys,
-                          struct cursor *at, size_t step, bool wide, bool subtract) {
+                          struct cursor *at, size_t step, enum nx_prg_lanes width, bool subtract) {
   while (at->size && at->byte % step) {
     size_t to_step = step - at->byte % step, most = 32 - at->byte % 16;
     size_t n = to_step < most ? to_step : most;
     n = n < at->size ? n : at->size;
-    edge(call, keys, at->byte, at->lanes, n, wide, subtract);
+    edge(call, keys, at->byte, at->lanes, n, width, subtract);
     advance(at, n);
   }
 }
@@ -120,7 +122,7 @@ static inline void run_to(const struct nx_prg_call *call, const struct round_key
 /* Rounds from..14 of n registers, and the addition. */
 __attribute__((always_inline)) static inline void finish(__m256i *b, int n,
                                                          const struct round_keys *keys, int from,
-                                                         uint8_t *lanes, bool wide, bool subtract) {
+                                                         uint8_t *lanes, enum nx_prg_lanes width, bool subtract) {
 #pragma GCC unroll 13
   for (int r = from; r < 14; r++)
 #pragma GCC unroll 12
@@ -130,13 +132,13 @@ __attribute__((always_inline)) static inline void finish(__m256i *b, int n,
   for (int j = 0; j < n; j++) {
     __m256i *at = (__m256i *)(void *)(lanes + 32 * j);
     b[j] = _mm256_aesenclast_epi128(b[j], keys->k[14]);
-    _mm256_storeu_si256(at, combine(_mm256_loadu_si256(at), b[j], wide, subtract));
+    _mm256_storeu_si256(at, combine(_mm256_loadu_si256(at), b[j], width, subtract));
   }
 }
 
 __attribute__((always_inline)) static inline void run_plainly(const struct nx_prg_call *call,
                                                               const struct round_keys *keys,
-                                                              struct cursor *at, bool wide,
+                                                              struct cursor *at, enum nx_prg_lanes width,
                                                               bool subtract) {
   const __m256i swap = swap_halves(), two = _mm256_set_epi64x(0, 2, 0, 2);
   __m256i counter = counters(call->stream, at->byte / 16);
@@ -147,7 +149,7 @@ __attribute__((always_inline)) static inline void run_plainly(const struct nx_pr
       b[j] = _mm256_xor_si256(_mm256_shuffle_epi8(counter, swap), keys->k[0]);
       counter = _mm256_add_epi64(counter, two);
     }
-    finish(b, 8, keys, 1, at->lanes, wide, subtract);
+    finish(b, 8, keys, 1, at->lanes, width, subtract);
   }
 }
 
@@ -178,19 +180,19 @@ static inline __m256i row_constant(const struct workspace *w, const struct round
 /* Two blocks a register from the table on, n registers. */
 __attribute__((always_inline)) static inline void
 run_group(const __m256i *table, int n, __m256i constant, const struct round_keys *keys,
-          struct cursor *at, bool wide, bool subtract) {
+          struct cursor *at, enum nx_prg_lanes width, bool subtract) {
   __m256i b[MOST];
 #pragma GCC unroll 12
   for (int j = 0; j < n; j++)
     b[j] = _mm256_xor_si256(table[j], constant);
-  finish(b, n, keys, 3, at->lanes, wide, subtract);
+  finish(b, n, keys, 3, at->lanes, width, subtract);
   advance(at, 32 * (size_t)n);
 }
 
 /* From a multiple of FEW registers on. Byte 10 of the counter changes with every 2^32 rows. */
 __attribute__((always_inline)) static inline void
 run_by_table(struct workspace *w, const struct nx_prg_call *call, const struct round_keys *keys,
-             struct cursor *at, bool wide, bool subtract) {
+             struct cursor *at, enum nx_prg_lanes width, bool subtract) {
   for (bool first = true; at->size >= 32 * FEW; first = false) {
     uint64_t row = at->byte / 16 / ROW_BLOCKS;
     if (first || (row & UINT32_MAX) == 0)
@@ -200,15 +202,15 @@ run_by_table(struct workspace *w, const struct nx_prg_call *call, const struct r
     const __m256i *end = w->table + ROW_BLOCKS / 2;
     for (; end - table >= MOST && at->size >= 32 * MOST; table += MOST) {
       fetch_ahead(at);
-      run_group(table, MOST, constant, keys, at, wide, subtract);
+      run_group(table, MOST, constant, keys, at, width, subtract);
     }
     for (; table < end && at->size >= 32 * FEW; table += FEW)
-      run_group(table, FEW, constant, keys, at, wide, subtract);
+      run_group(table, FEW, constant, keys, at, width, subtract);
   }
 }
 
 __attribute__((always_inline)) static inline void
-run(struct workspace *w, const struct nx_prg_call *call, bool wide, bool subtract) {
+run(struct workspace *w, const struct nx_prg_call *call, enum nx_prg_lanes width, bool subtract) {
   struct round_keys keys;
   struct cursor at = {call->lanes, call->size, call->byte, call->ahead, call->ahead, 0};
   if (call->ahead) {
@@ -219,15 +221,15 @@ run(struct workspace *w, const struct nx_prg_call *call, bool wide, bool subtrac
   for (int r = 0; r < 15; r++)
     keys.k[r] = _mm256_broadcastsi128_si256(
         _mm_loadu_si128((const __m128i *)(const void *)(call->schedule + 16 * r)));
-  run_to(call, &keys, &at, 16, wide, subtract);
+  run_to(call, &keys, &at, 16, width, subtract);
   if (at.size >= TABLE_FROM) {
-    run_to(call, &keys, &at, 32 * FEW, wide, subtract);
-    run_by_table(w, call, &keys, &at, wide, subtract);
+    run_to(call, &keys, &at, 32 * FEW, width, subtract);
+    run_by_table(w, call, &keys, &at, width, subtract);
   }
-  run_plainly(call, &keys, &at, wide, subtract);
+  run_plainly(call, &keys, &at, width, subtract);
   while (at.size) {
     size_t n = at.size < 32 ? at.size : 32;
-    edge(call, &keys, at.byte, at.lanes, n, wide, subtract);
+    edge(call, &keys, at.byte, at.lanes, n, width, subtract);
     advance(&at, n);
   }
   explicit_bzero(&keys, sizeof keys);
@@ -244,10 +246,12 @@ static void destroy_workspace(void *workspace) {
 }
 
 static bool apply(void *workspace, const struct nx_prg_call *call) {
-  if (call->wide)
-    call->subtract ? run(workspace, call, true, true) : run(workspace, call, true, false);
+  if (call->width == NX_PRG_U64)
+    call->subtract ? run(workspace, call, NX_PRG_U64, true) : run(workspace, call, NX_PRG_U64, false);
+  else if (call->width == NX_PRG_U16)
+    call->subtract ? run(workspace, call, NX_PRG_U16, true) : run(workspace, call, NX_PRG_U16, false);
   else
-    call->subtract ? run(workspace, call, false, true) : run(workspace, call, false, false);
+    call->subtract ? run(workspace, call, NX_PRG_U32, true) : run(workspace, call, NX_PRG_U32, false);
   _mm256_zeroall();
   return true;
 }

@@ -25,9 +25,11 @@ static inline __m512i counters(uint64_t stream, uint64_t block) {
   return _mm512_set_epi64(s, b + 3, s, b + 2, s, b + 1, s, b);
 }
 
-static inline __m512i combine(__m512i lanes, __m512i keystream, bool wide, bool subtract) {
-  if (wide)
+static inline __m512i combine(__m512i lanes, __m512i keystream, enum nx_prg_lanes width, bool subtract) {
+  if (width == NX_PRG_U64)
     return subtract ? _mm512_sub_epi64(lanes, keystream) : _mm512_add_epi64(lanes, keystream);
+  if (width == NX_PRG_U16)
+    return subtract ? _mm512_sub_epi16(lanes, keystream) : _mm512_add_epi16(lanes, keystream);
   return subtract ? _mm512_sub_epi32(lanes, keystream) : _mm512_add_epi32(lanes, keystream);
 }
 
@@ -48,7 +50,7 @@ static inline __m512i keystream_of(__m512i counter, const struct round_keys *key
 
 /* Up to 64 bytes at any byte position: shifts the keystream of the blocks they lie in. */
 static inline void edge(const struct nx_prg_call *call, const struct round_keys *keys,
-                        uint64_t byte, uint8_t *lanes, size_t size, bool wide, bool subtract) {
+                        uint64_t byte, uint8_t *lanes, size_t size, enum nx_prg_lanes width, bool subtract) {
   __m512i keystream = keystream_of(counters(call->stream, byte / 16), keys);
   const uint32_t skip = (uint32_t)(byte % 16 / 4);
   const __mmask16 load = (__mmask16)((UINT32_C(1) << (size / 4)) - 1);
@@ -57,10 +59,10 @@ static inline void edge(const struct nx_prg_call *call, const struct round_keys 
                        _mm512_set1_epi32((int)skip));
   keystream = _mm512_permutexvar_epi32(order, keystream);
   __m512i old = _mm512_maskz_loadu_epi32(load, lanes);
-  _mm512_mask_storeu_epi32(lanes, load, combine(old, keystream, wide, subtract));
+  _mm512_mask_storeu_epi32(lanes, load, combine(old, keystream, width, subtract));
 }
 
-__attribute__((always_inline)) static inline void run(const struct nx_prg_call *call, bool wide,
+__attribute__((always_inline)) static inline void run(const struct nx_prg_call *call, enum nx_prg_lanes width,
                                                       bool subtract) {
   struct round_keys keys;
   for (int r = 0; r < 15; r++)
@@ -71,7 +73,7 @@ __attribute__((always_inline)) static inline void run(const struct nx_prg_call *
   uint64_t byte = call->byte;
   if (byte % 16 && size) {
     size_t head = 16 - byte % 16 < size ? 16 - byte % 16 : size;
-    edge(call, &keys, byte, lanes, head, wide, subtract);
+    edge(call, &keys, byte, lanes, head, width, subtract);
     byte += head, lanes += head, size -= head;
   }
   const __m512i swap = swap_halves(), four = _mm512_set_epi64(0, 4, 0, 4, 0, 4, 0, 4);
@@ -92,19 +94,21 @@ __attribute__((always_inline)) static inline void run(const struct nx_prg_call *
     for (int j = 0; j < 8; j++) {
       b[j] = _mm512_aesenclast_epi128(b[j], keys.k[14]);
       __m512i old = _mm512_loadu_si512(lanes + 64 * j);
-      _mm512_storeu_si512(lanes + 64 * j, combine(old, b[j], wide, subtract));
+      _mm512_storeu_si512(lanes + 64 * j, combine(old, b[j], width, subtract));
     }
   }
   for (; size; lanes += size < 64 ? size : 64, byte += 64, size -= size < 64 ? size : 64)
-    edge(call, &keys, byte, lanes, size < 64 ? size : 64, wide, subtract);
+    edge(call, &keys, byte, lanes, size < 64 ? size : 64, width, subtract);
 }
 
 static bool apply(void *workspace, const struct nx_prg_call *call) {
   (void)workspace;
-  if (call->wide)
-    call->subtract ? run(call, true, true) : run(call, true, false);
+  if (call->width == NX_PRG_U64)
+    call->subtract ? run(call, NX_PRG_U64, true) : run(call, NX_PRG_U64, false);
+  else if (call->width == NX_PRG_U16)
+    call->subtract ? run(call, NX_PRG_U16, true) : run(call, NX_PRG_U16, false);
   else
-    call->subtract ? run(call, false, true) : run(call, false, false);
+    call->subtract ? run(call, NX_PRG_U32, true) : run(call, NX_PRG_U32, false);
   _mm256_zeroall();
   return true;
 }

@@ -1,5 +1,9 @@
 #include "crypto/transcript.h"
 
+uint32_t nx_parameters_keystream_bits(const struct nx_transcript_parameters *parameters) {
+  return parameters->narrow_keystream ? 16 : 32;
+}
+
 struct nx_hash nx_transcript_parameters(const struct nx_transcript_parameters *p) {
   struct nx_sha256 sha;
   const double reals[] = {p->value_range, p->clip_norm, p->noise_multiplier};
@@ -16,6 +20,8 @@ struct nx_hash nx_transcript_parameters(const struct nx_transcript_parameters *p
     memcpy(&pattern, &reals[i], sizeof pattern);
     nx_sha256_u64(&sha, pattern);
   }
+  if (p->narrow_keystream)
+    nx_sha256_u32(&sha, p->narrow_keystream);
   return nx_sha256_final(&sha);
 }
 

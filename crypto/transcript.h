@@ -37,9 +37,12 @@ struct nx_transcript_parameters {
   uint32_t ring_bits, value_bits; /* w and the signed width of a value */
   double value_range, clip_norm;  /* hashed as IEEE 754 bit patterns */
   uint32_t rotation;              /* 0 or 1 */
+  uint32_t narrow_keystream;      /* 0 or 1, at the end of what is hashed and only when it is 1 */
   uint32_t privacy;               /* mechanism */
   double noise_multiplier;
 };
+/* 32 or 16, for nx_mask_create(). */
+uint32_t nx_parameters_keystream_bits(const struct nx_transcript_parameters *parameters);
 struct nx_hash nx_transcript_parameters(const struct nx_transcript_parameters *parameters);
 
 /* T0 = H("SA1/ctx" | suite | federation | manifest | plan | model | round | attempt |

@@ -364,6 +364,8 @@ static int check_parameters(const struct nx_site_work *work, enum nx_round_kind 
     wrong = "range";
   else if (p->rotation != own.rotation)
     wrong = "rotation";
+  else if (p->narrow_keystream != own.narrow_keystream)
+    wrong = "width of keystream";
   else if (p->privacy != own.privacy || p->noise_multiplier != own.noise_multiplier)
     wrong = "privacy mechanism";
   if (wrong)

@@ -149,9 +149,10 @@ static int ask_to_unmask(struct turn *t) {
     if (round->u3[id])
       uploads[n++] = (struct nx_round_upload){id, round->peers[id].root};
   int r = round_copy(t, nx_bytes(uploads, n * sizeof *uploads), &kept);
-  if (r < 0 || (r = nx_check_opening(&round->t0, &round->t2, round->adverts, round->u2, round->u3,
-                                     round->opening, round->n_b, round->opening + round->n_b,
-                                     round->n_s, round->cfg.pool, &mask, t->err)) < 0)
+  if (r < 0 || (r = nx_check_opening(&round->invite.parameters, &round->t0, &round->t2,
+                                     round->adverts, round->u2, round->u3, round->opening,
+                                     round->n_b, round->opening + round->n_b, round->n_s,
+                                     round->cfg.pool, &mask, t->err)) < 0)
     return r;
   struct nx_round_action *action = round_act(t, NX_ROUND_UNMASK);
   if (!action) {

@@ -28,9 +28,9 @@ static int check_result(struct turn *t, const struct nx_result *result) {
   int r = nx_spot_draw(t->p->cfg.entropy, n_tiles, k, tiles, t->err);
   if (r < 0)
     return r;
-  r = nx_check_opening(&attempt->t0, &attempt->t2, attempt->adverts, attempt->u2, attempt->u3,
-                       result->b_seeds, result->n_b, result->s_keys, result->n_s, NULL, &mask,
-                       &why);
+  r = nx_check_opening(&attempt->invite.parameters, &attempt->t0, &attempt->t2, attempt->adverts,
+                       attempt->u2, attempt->u3, result->b_seeds, result->n_b, result->s_keys,
+                       result->n_s, NULL, &mask, &why);
   if (r == NX_E_NOMEM)
     return nx_fail(t->err, r, "%s", why.text);
   if (r < 0)

@@ -32,6 +32,9 @@ static int check_numbers(const struct nx_invite *invite, struct nx_error *err) {
     return nx_error_prefix(err, r, "M0");
   if (!nx_upload_bytes(&layout))
     return nx_fail(err, NX_E_PROTOCOL, "M0: uploads of no bytes");
+  if (p->narrow_keystream > (p->ring_bits <= 16))
+    return nx_fail(err, NX_E_PROTOCOL, "M0: a narrow keystream (%u) in a ring of %u bits",
+                   p->narrow_keystream, p->ring_bits);
   if (p->n_lanes && (r = nx_parameters_check_ring(p, (uint32_t)invite->n_members, err)) < 0)
     return nx_error_prefix(err, r, "M0: a sum over %zu members", invite->n_members);
   return 0;
@@ -271,7 +274,8 @@ static int remove_pairs(struct nx_mask *mask, const struct nx_hash *t2,
   return nx_mask_remove_pairs(mask, t2, pairs, n, pool, err);
 }
 
-int nx_check_opening(const struct nx_hash *t0, const struct nx_hash *t2,
+int nx_check_opening(const struct nx_transcript_parameters *parameters, const struct nx_hash *t0,
+                     const struct nx_hash *t2,
                      const struct nx_advert *adverts, const bool u2[NX_ID_END],
                      const bool u3[NX_ID_END], const struct nx_released *b_seeds, size_t n_b,
                      const struct nx_released *s_keys, size_t n_s, struct nx_pool *pool,
@@ -279,7 +283,8 @@ int nx_check_opening(const struct nx_hash *t0, const struct nx_hash *t2,
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
   int r = check_b_seeds(t0, adverts, u3, b_seeds, n_b, err);
   if (r < 0 || (r = check_s_keys(adverts, u2, u3, s_keys, n_s, err)) < 0 ||
-      (r = nx_mask_create(n_b * (1 + n_s), &mask, err)) < 0)
+      (r = nx_mask_create(n_b * (1 + n_s), nx_parameters_keystream_bits(parameters), &mask, err)) <
+          0)
     return r;
   for (size_t i = 0; i < n_b; i++)
     if ((r = nx_mask_remove_self(mask, t2, b_seeds[i].id, &b_seeds[i].secret, err)) < 0)

@@ -66,7 +66,8 @@ int nx_check_box(const struct nx_secret *key, const struct nx_hash *t1, uint32_t
 /* What opened a sum, against the adverts (indexed by id) and the sets of T3: every b of u3,
  * every key of u2 \ u3, and no more. On success the mask that takes them off the sum of u3. With
  * D dropouts that is |u3| * D key agreements, shared out over the pool (may be NULL). */
-int nx_check_opening(const struct nx_hash *t0, const struct nx_hash *t2,
+int nx_check_opening(const struct nx_transcript_parameters *parameters, const struct nx_hash *t0,
+                     const struct nx_hash *t2,
                      const struct nx_advert *adverts, const bool u2[NX_ID_END],
                      const bool u3[NX_ID_END], const struct nx_released *b_seeds, size_t n_b,
                      const struct nx_released *s_keys, size_t n_s, struct nx_pool *pool,

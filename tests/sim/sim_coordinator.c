@@ -78,11 +78,13 @@ static void plan_parameters(const struct sim *sim, struct nx_transcript_paramete
   uint64_t lanes = nx_rng_below(&rng, 16) ? nx_rng_below(&rng, 64) : 20000;
   if (sim->settings.n_lanes)
     lanes = sim->settings.n_lanes;
+  const bool narrow = widths[i] <= 16 && sim->coordinator.round % 2;
   *parameters = (struct nx_transcript_parameters){.kind = kind,
                                                   .n_lanes = lanes,
                                                   .n_aux = 1 + nx_rng_below(&rng, 20),
                                                   .ring_bits = widths[i],
                                                   .value_bits = values[i],
+                                                  .narrow_keystream = narrow,
                                                   .value_range = 1,
                                                   .clip_norm = 1};
 }

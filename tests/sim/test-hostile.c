@@ -283,7 +283,15 @@ static void a_swapped_box_is_the_coordinators_fault_not_the_dealers(void **state
   assert_int_equal(count_reports(&totals, "bad-share", 1), 0);
 }
 
-enum invitation { OTHER_MODEL, SYBIL, SHRUNK, OTHER_FEDERATION, OTHER_MANIFEST, OVERFLOWING };
+enum invitation {
+  OTHER_MODEL,
+  SYBIL,
+  SHRUNK,
+  OTHER_FEDERATION,
+  OTHER_MANIFEST,
+  OVERFLOWING,
+  TOO_NARROW
+};
 
 static bool bad_invite(struct sim *sim, struct sim_node *node, bool to_node,
                        struct nx_buffer *message, void *context) {
@@ -316,6 +324,11 @@ static bool bad_invite(struct sim *sim, struct sim_node *node, bool to_node,
     invite.parameters.ring_bits = 12;
     invite.parameters.value_bits = 11;
     break;
+  case TOO_NARROW:
+    invite.parameters.ring_bits = 24;
+    invite.parameters.value_bits = 4;
+    invite.parameters.narrow_keystream = 1;
+    break;
   }
   assert_int_equal(nx_invite_encode(&invite, &f.body, NULL), 0);
   return forgery_end(sim, &f, message);
@@ -323,7 +336,7 @@ static bool bad_invite(struct sim *sim, struct sim_node *node, bool to_node,
 
 static void invitations_that_are_not_as_they_should_be_are_refused(void **state) {
   (void)state;
-  for (enum invitation i = OTHER_MODEL; i <= OVERFLOWING; i++) {
+  for (enum invitation i = OTHER_MODEL; i <= TOO_NARROW; i++) {
     struct sim_totals totals =
         attack(&(struct sim_villain){.message = bad_invite, .context = &i}, 40);
     assert_int_equal(totals.uploads, 0);

@@ -102,9 +102,12 @@ def main():
     emit("VECTOR_SHARES", shares)
 
     members = [(1, fill(10), fill(11)), (7, fill(12), fill(13)), (255, fill(14), fill(15))]
-    parameters = H(tag("SA1/parameters"), u32(2), u64(1000), u64(518), u32(32), u32(24), u32(0),
-                   u32(0), struct.pack("<ddd", 0.5, 1.25, 0.0))
+    numbers = [tag("SA1/parameters"), u32(2), u64(1000), u64(518), u32(32), u32(24), u32(0),
+               u32(0), struct.pack("<ddd", 0.5, 1.25, 0.0)]
+    parameters = H(*numbers)
     emit("VECTOR_PARAMETERS", parameters)
+    numbers[4:6] = u32(16), u32(8)
+    emit("VECTOR_PARAMETERS_NARROW", H(*numbers, u32(1)))
     t0 = H(tag("SA1/ctx"), u32(1), fill(20, 16), fill(21), fill(22), fill(23), u64(5), u32(2),
            u32(3), *(u32(i) + s + p for i, s, p in members), u32(3), fill(24), parameters)
     emit("VECTOR_T0", t0)

@@ -192,6 +192,10 @@ static void optional_keys_of_the_aggregation(void **state) {
   assert_int_equal(parse_edited("privacy: none", "privacy: site-local-gaussian", &err),
                    NX_E_FORMAT);
   assert_non_null(strstr(err.text, "differential_privacy"));
+  assert_int_equal(
+      parse_edited("spot_checks: 4", "spot_checks: 4\n  narrow_keystream: true\n  #", &err),
+      NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "narrow_keystream is for rings of at most 16 bits"));
 }
 
 int main(void) {

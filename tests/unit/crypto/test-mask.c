@@ -3,14 +3,19 @@
 #include "tests/unit/crypto/support.h"
 #include "tests/unit/crypto/vectors.h"
 
-static struct nx_mask *mask_of_one_key(unsigned start, bool subtract) {
+static struct nx_mask *mask_of_one_narrow_key(unsigned start, bool subtract,
+                                              uint32_t keystream_bits) {
   struct nx_mask *mask = NULL;
   struct nx_secret key;
   fill_bytes(&key, sizeof key, start);
-  assert_int_equal(nx_mask_create(1, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(1, keystream_bits, &mask, NULL), 0);
   assert_int_equal(nx_mask_add_key(mask, &key, subtract, NULL), 0);
   assert_int_equal(nx_mask_add_key(mask, &key, subtract, NULL), NX_E_LIMIT);
   return mask;
+}
+
+static struct nx_mask *mask_of_one_key(unsigned start, bool subtract) {
+  return mask_of_one_narrow_key(start, subtract, 32);
 }
 
 static const char *const kernels[] = {"evp", "vaes256", "vaes512"};
@@ -36,6 +41,17 @@ static void keystream_is_aes_256_ctr_at_its_place(void **state) {
     assert_hex(lanes, sizeof lanes, VECTOR_KEYSTREAM_0);
     assert_int_equal(nx_mask_apply_u64(mask, wide, UINT64_C(2) * 0xffffffff, 6, NULL, NULL), 0);
     assert_hex(wide, sizeof wide, VECTOR_KEYSTREAM_1);
+    _cleanup_(nx_mask_destroyp) struct nx_mask *narrow = mask_of_one_narrow_key(77, false, 16);
+    uint32_t halves[24] = {0};
+    uint8_t stream[48];
+    assert_int_equal(nx_mask_apply_u32(narrow, halves, UINT64_C(8) * 0xffffffff, 24, NULL, NULL),
+                     0);
+    for (size_t i = 0; i < 24; i++) {
+      assert_true(halves[i] <= UINT16_MAX);
+      stream[2 * i] = (uint8_t)halves[i];
+      stream[2 * i + 1] = (uint8_t)(halves[i] >> 8);
+    }
+    assert_hex(stream, sizeof stream, VECTOR_KEYSTREAM_0);
   }
   nx_mask_kernel_select("auto", NULL);
 }
@@ -44,6 +60,7 @@ static void keystream_is_aes_256_ctr_at_its_place(void **state) {
 
 struct sample {
   uint32_t lanes[SAMPLE];
+  uint32_t narrow[SAMPLE];
   uint64_t wide[SAMPLE / 2];
 };
 
@@ -53,6 +70,9 @@ static void apply_with(const char *kernel, struct sample *sample, uint64_t first
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key(n % 251, subtract);
   assert_int_equal(nx_mask_apply_u32(mask, sample->lanes, first, n, NULL, NULL), 0);
   assert_int_equal(nx_mask_apply_u64(mask, sample->wide, first, n / 2, NULL, NULL), 0);
+  _cleanup_(nx_mask_destroyp) struct nx_mask *narrow =
+      mask_of_one_narrow_key(n % 251, subtract, 16);
+  assert_int_equal(nx_mask_apply_u32(narrow, sample->narrow, first, n, NULL, NULL), 0);
 }
 
 /* Where counters carry: into the last byte but one (every 1024 lanes), and into each byte above. */
@@ -74,7 +94,7 @@ static void kernel_agrees_with_evp(const char *kernel) {
     size_t n = swept ? (size_t)i / 8 : nx_rng_below(&rng, SAMPLE);
     uint64_t first = swept ? (uint64_t)i % 8 : place(&rng, i);
     for (size_t k = 0; k < n + 1 && k < SAMPLE; k++)
-      a.lanes[k] = (uint32_t)nx_rng_u64(&rng);
+      a.lanes[k] = a.narrow[k] = (uint32_t)nx_rng_u64(&rng);
     memcpy(&b, &a, sizeof a);
     apply_with("evp", &a, first, n, i / 8 & 1);
     apply_with(kernel, &b, first, n, i / 8 & 1);
@@ -95,11 +115,13 @@ static void kernels_agree_on_every_length_and_offset(void **state) {
     skip();
 }
 
-static void any_piece_equals_the_same_piece_of_the_whole(void **state) {
-  (void)state;
+static void pieces_equal_the_whole(uint32_t keystream_bits) {
   static uint32_t whole[100000], piece[100000];
   struct nx_rng rng;
-  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key(3, false);
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask =
+      mask_of_one_narrow_key(3, false, keystream_bits);
+  memset(whole, 0, sizeof whole);
+  memset(piece, 0, sizeof piece);
   _cleanup_(nx_pool_destroyp) struct nx_pool *pool = NULL;
   assert_int_equal(nx_pool_create(2, &pool, NULL), 0);
   assert_int_equal(nx_mask_apply_u32(mask, whole, 0, 100000, NULL, NULL), 0);
@@ -113,6 +135,20 @@ static void any_piece_equals_the_same_piece_of_the_whole(void **state) {
     assert_memory_equal(whole + first, piece, n * sizeof *piece);
     assert_int_equal(piece[n], 0);
   }
+}
+
+static void any_piece_equals_the_same_piece_of_the_whole(void **state) {
+  (void)state;
+  pieces_equal_the_whole(32);
+  pieces_equal_the_whole(16);
+}
+
+static void only_two_widths_of_keystream_are_known(void **state) {
+  (void)state;
+  struct nx_mask *mask = NULL;
+  assert_int_equal(nx_mask_create(1, 24, &mask, NULL), NX_E_INVALID);
+  assert_int_equal(nx_mask_create(1, 0, &mask, NULL), NX_E_INVALID);
+  assert_null(mask);
 }
 
 /* What is fetched meanwhile is only looked at: the lanes are the same, it stays as it was. */
@@ -181,7 +217,7 @@ static void make_parties(uint32_t n, struct nx_rng *rng) {
 static void mask_party(uint32_t u, uint32_t n, const struct nx_hash *t2) {
   struct party *p = &parties[u];
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(n, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(n, 32, &mask, NULL), 0);
   assert_int_equal(nx_mask_add_self(mask, t2, u, &p->b, NULL), 0);
   for (uint32_t v = 1; v <= n; v++)
     if (v != u)
@@ -201,7 +237,7 @@ static void check_sum(uint32_t n, uint32_t n_up, const struct nx_hash *t2) {
   struct nx_mask_pair pairs[MOST * MOST];
   size_t n_pairs = 0;
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(n_up * (n - n_up + 1), &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(n_up * (n - n_up + 1), 32, &mask, NULL), 0);
   for (uint32_t u = 1; u <= n_up; u++) {
     for (int i = 0; i < LANES; i++)
       sum[i] += parties[u].y[i], want[i] += parties[u].x[i];
@@ -248,7 +284,7 @@ static void a_peer_of_low_order_is_refused(void **state) {
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
   nx_rng_init(&rng, 8, 8);
   make_parties(1, &rng);
-  assert_int_equal(nx_mask_create(2, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(2, 32, &mask, NULL), 0);
   assert_int_equal(nx_mask_add_pair(mask, &t2, 1, &parties[1].s, 2, &zero, &err), NX_E_CRYPTO);
   assert_non_null(strstr(err.text, "members 1 and 2"));
   const struct nx_mask_pair pairs[2] = {{1, &parties[1].s_public, 2, &parties[1].b},
@@ -264,6 +300,7 @@ int main(void) {
       cmocka_unit_test(keystream_is_aes_256_ctr_at_its_place),
       cmocka_unit_test(kernels_agree_on_every_length_and_offset),
       cmocka_unit_test(any_piece_equals_the_same_piece_of_the_whole),
+      cmocka_unit_test(only_two_widths_of_keystream_are_known),
       cmocka_unit_test(fetching_ahead_changes_nothing),
       cmocka_unit_test(subtracting_undoes_adding),
       cmocka_unit_test(masks_cancel_in_the_sum_of_any_survivors),

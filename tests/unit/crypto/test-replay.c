@@ -18,6 +18,7 @@
 static char folder[64], sum_path[NX_PATH_SIZE], record_path[NX_PATH_SIZE], log_path[NX_PATH_SIZE];
 static struct nx_replay replay;
 static struct nx_secret self[N + 1], pair[N + 1][N + 1];
+static uint32_t keystream_bits;
 
 static void write_file(const char *path, const void *data, size_t size) {
   assert_int_equal(nx_file_replace(path, nx_bytes(data, size), 0600, NULL), 0);
@@ -29,7 +30,7 @@ static void make_upload(uint32_t id, struct nx_rng *rng, uint32_t *sums, uint64_
   uint64_t aux[AUX];
   char path[NX_PATH_SIZE], name[16];
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(N, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(N, keystream_bits, &mask, NULL), 0);
   nx_mask_add_key(mask, &self[id], false, NULL);
   for (uint32_t v = 1; v <= N; v++)
     if (v != id)
@@ -59,7 +60,7 @@ static void write_sum(const uint32_t *sums, const uint64_t *aux_sums) {
 
 static void write_record(void) {
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(2 * UP, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(2 * UP, keystream_bits, &mask, NULL), 0);
   for (uint32_t u = 1; u <= UP; u++) {
     nx_mask_add_key(mask, &self[u], true, NULL);
     nx_mask_add_key(mask, &pair[u][N], true, NULL); /* what u added for the one who dropped */
@@ -67,11 +68,12 @@ static void write_record(void) {
   assert_int_equal(nx_replay_write(folder, &replay, mask, NULL), 0);
 }
 
-static void make_round(uint32_t ring_bits) {
+static void make_round(uint32_t ring_bits, uint32_t bits_of_keystream) {
   static uint32_t sums[LANES];
   uint64_t aux_sums[AUX] = {0};
   struct nx_rng rng;
   nx_rng_init(&rng, ring_bits, 0);
+  keystream_bits = bits_of_keystream;
   const struct nx_entropy entropy = entropy_of(&rng);
   memset(sums, 0, sizeof sums);
   replay = (struct nx_replay){
@@ -96,7 +98,7 @@ static int set_up(void **state) {
   nx_path_join(sum_path, folder, "sum", NULL);
   nx_path_join(record_path, folder, NX_REPLAY_FILE, NULL);
   nx_path_join(log_path, folder, "audit", NULL);
-  make_round(32);
+  make_round(32, 32);
   return 0;
 }
 
@@ -127,15 +129,23 @@ static int verify(struct nx_replay_tiles *tiles, struct nx_error *err) {
 
 static void a_kept_round_adds_up_at_every_width(void **state) {
   (void)state;
-  static const uint32_t widths[] = {32, 24, 16, 12};
-  for (size_t i = 0; i < 4; i++) {
+  static const uint32_t widths[][2] = {{32, 32}, {24, 32}, {16, 32}, {12, 32}, {16, 16}, {12, 16}};
+  for (size_t i = 0; i < 6; i++) {
     struct nx_replay_tiles tiles;
-    make_round(widths[i]);
+    make_round(widths[i][0], widths[i][1]);
     assert_int_equal(verify(NULL, NULL), 0);
     assert_int_equal(verify(&tiles, NULL), 0);
     assert_int_equal(tiles.n, nx_upload_tiles(&replay.layout));
     assert_int_equal(tiles.n_bad, 0);
   }
+}
+
+static void narrow_masks_are_for_narrow_rings(void **state) {
+  (void)state;
+  struct nx_error err = {0};
+  make_round(24, 16);
+  assert_int_equal(verify(NULL, &err), NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "narrow masks in a ring of 24 bits"));
 }
 
 static void a_changed_tile_of_the_sum_is_named(void **state) {
@@ -230,6 +240,7 @@ static void logs_must_tell_of_these_uploads_and_this_sum(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_ROUND(a_kept_round_adds_up_at_every_width),
+      WITH_ROUND(narrow_masks_are_for_narrow_rings),
       WITH_ROUND(a_changed_tile_of_the_sum_is_named),
       WITH_ROUND(a_record_of_a_false_sum_does_not_verify),
       WITH_ROUND(a_changed_upload_is_laid_to_its_member),

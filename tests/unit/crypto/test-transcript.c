@@ -33,6 +33,22 @@ static struct nx_transcript_context context(void) {
   return c;
 }
 
+static void a_narrow_keystream_is_bound_behind_the_rest(void **state) {
+  (void)state;
+  struct nx_transcript_parameters p = {.kind = 2,
+                                       .n_lanes = 1000,
+                                       .n_aux = 518,
+                                       .ring_bits = 16,
+                                       .value_bits = 8,
+                                       .value_range = 0.5,
+                                       .clip_norm = 1.25};
+  assert_int_equal(nx_parameters_keystream_bits(&p), 32);
+  p.narrow_keystream = 1;
+  const struct nx_hash hash = nx_transcript_parameters(&p);
+  assert_hex(hash.bytes, 32, VECTOR_PARAMETERS_NARROW);
+  assert_int_equal(nx_parameters_keystream_bits(&p), 16);
+}
+
 static struct nx_hash t0_of(const struct nx_transcript_context *c) {
   struct nx_hash t0;
   assert_int_equal(nx_transcript_t0(c, &t0, NULL), 0);
@@ -118,6 +134,7 @@ static void unsorted_doubled_or_impossible_ids_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(transcripts_are_those_of_the_other_implementation),
+      cmocka_unit_test(a_narrow_keystream_is_bound_behind_the_rest),
       cmocka_unit_test(every_field_of_the_context_changes_t0),
       cmocka_unit_test(unsorted_doubled_or_impossible_ids_are_refused),
   };
