@@ -177,6 +177,12 @@ static int check_ranges(const struct nx_plan *p, const char **key_out, struct nx
       return nx_fail(err, NX_E_FORMAT, "%s is %g: use %g to %g", ranges[i].key, ranges[i].value,
                      ranges[i].low, ranges[i].high);
     }
+  if (p->aggregation.narrow_keystream && p->aggregation.ring_bits > 16) {
+    *key_out = "aggregation.narrow_keystream";
+    return nx_fail(err, NX_E_FORMAT,
+                   "aggregation.narrow_keystream is for rings of at most 16 bits; ring_bits is %u",
+                   p->aggregation.ring_bits);
+  }
   return 0;
 }
 
@@ -192,10 +198,6 @@ static int check_shapes(const struct nx_plan *p, struct nx_error *err) {
     return nx_fail(err, NX_E_FORMAT, "window.patch_seconds must be a whole number of samples");
   if (p->model.width % p->model.heads || p->model.width / p->model.heads % 2)
     return nx_fail(err, NX_E_FORMAT, "model.width must be an even multiple of model.heads");
-  if (p->aggregation.narrow_keystream && p->aggregation.ring_bits > 16)
-    return nx_fail(err, NX_E_FORMAT,
-                   "aggregation.narrow_keystream is for rings of at most 16 bits; ring_bits is %u",
-                   p->aggregation.ring_bits);
   if (!strcmp(p->data.negative_label, p->data.positive_label))
     return nx_fail(err, NX_E_FORMAT, "data.negative_label and data.positive_label are the same");
   if (p->model.network == NX_NETWORK_NANO && p->training.objective == NX_OBJECTIVE_NEXT_PATCH)
