@@ -498,6 +498,9 @@ int nx_coordinator_serve(const char *home, const struct nx_serve_options *option
   if (!c)
     return nx_fail(err, NX_E_NOMEM, "serve");
   mallopt(M_ARENA_MAX, 2); /* many threads, little memory */
+  /* Parts of streams are taken from the heap again and again, and not from the kernel. */
+  mallopt(M_MMAP_THRESHOLD, 2 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
   raise_descriptors();
   c->lock_fd = -1;
   c->fitness = calloc(1, sizeof *c->fitness);

@@ -138,6 +138,8 @@ struct nx_task {
   struct nx_coordinator *coordinator;
   struct nx_stream *stream; /* a reference, or NULL */
   struct nx_buffer bytes;   /* a copy */
+  struct nx_rpc_message
+      *message; /* or the message itself, put together when it is the task's turn */
 };
 typedef void (*nx_task_run)(struct nx_coordinator *c, struct nx_stream *stream,
                             struct nx_bytes bytes);
@@ -171,6 +173,9 @@ void nx_stream_send(struct nx_stream *stream, struct nx_buffer *message);
  * cancelled. */
 void nx_task_post(struct nx_mailbox *box, struct nx_stream *stream, struct nx_bytes bytes,
                   nx_task_run run);
+/* Takes the message over: bulk, which is not wiped (uploads are noise without their masks). */
+void nx_task_post_message(struct nx_mailbox *box, struct nx_stream *stream,
+                          struct nx_rpc_message *message, nx_task_run run);
 /* Without a stream; with bytes or without. */
 void nx_task_post_bytes(struct nx_coordinator *c, struct nx_mailbox *box, struct nx_bytes bytes,
                         nx_task_run run);

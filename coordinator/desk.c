@@ -75,23 +75,33 @@ void nx_stream_send(struct nx_stream *stream, struct nx_buffer *message) {
 void nx_task_destroy(void *memory) {
   struct nx_task *task = memory;
   nx_stream_unref(task->stream);
+  if (task->message)
+    nx_buffer_finish(&task->bytes);
   nx_buffer_wipe(&task->bytes);
+  nx_rpc_message_destroy(task->message);
   free(task);
 }
 
 void nx_task_run_next(struct nx_task *task) {
-  task->run(task->coordinator, task->stream, nx_buffer_view(&task->bytes));
+  if (task->message && nx_rpc_message_append(task->message, &task->bytes, NULL) < 0)
+    nx_rpc_call_cancel(task->stream->call);
+  else
+    task->run(task->coordinator, task->stream, nx_buffer_view(&task->bytes));
   nx_task_destroy(task);
 }
 
+/* Takes the message over. */
 static int post(struct nx_coordinator *c, struct nx_mailbox *box, struct nx_stream *stream,
-                struct nx_bytes bytes, nx_task_run run) {
+                struct nx_bytes bytes, struct nx_rpc_message *message, nx_task_run run) {
   struct nx_task *task = calloc(1, sizeof *task);
-  if (!task)
+  if (!task) {
+    nx_rpc_message_destroy(message);
     return NX_E_NOMEM;
+  }
   task->run = run;
   task->coordinator = c;
   task->stream = stream ? nx_stream_ref(stream) : NULL;
+  task->message = message;
   int r = bytes.size ? nx_buffer_append(&task->bytes, bytes.data, bytes.size, NULL) : 0;
   if (r == 0)
     r = nx_mailbox_post(box, task);
@@ -102,15 +112,21 @@ static int post(struct nx_coordinator *c, struct nx_mailbox *box, struct nx_stre
 
 void nx_task_post(struct nx_mailbox *box, struct nx_stream *stream, struct nx_bytes bytes,
                   nx_task_run run) {
-  if (post(stream->coordinator, box, stream, bytes, run) < 0)
+  if (post(stream->coordinator, box, stream, bytes, NULL, run) < 0)
+    nx_rpc_call_cancel(stream->call);
+}
+
+void nx_task_post_message(struct nx_mailbox *box, struct nx_stream *stream,
+                          struct nx_rpc_message *message, nx_task_run run) {
+  if (post(stream->coordinator, box, stream, nx_bytes(NULL, 0), message, run) < 0)
     nx_rpc_call_cancel(stream->call);
 }
 
 void nx_task_post_bytes(struct nx_coordinator *c, struct nx_mailbox *box, struct nx_bytes bytes,
                         nx_task_run run) {
-  post(c, box, NULL, bytes, run);
+  post(c, box, NULL, bytes, NULL, run);
 }
 
 void nx_task_post_plain(struct nx_coordinator *c, struct nx_mailbox *box, nx_task_run run) {
-  post(c, box, NULL, nx_bytes(NULL, 0), run);
+  post(c, box, NULL, nx_bytes(NULL, 0), NULL, run);
 }

@@ -1,9 +1,9 @@
 /* Round/Upload: a masked vector coming in.
  *
  *   node                    transport      round thread             files thread
- *    header ───────────────► copy ───────► may it? which spool? ─┐
+ *    header ───────────────► pieces ─────► may it? which spool? ─┐
  *    ◄── what is held of it (protocol 2, an upload that broke) ───┤
- *    chunk, chunk, … ──────► copy ─────────────────────────────► write, hash, add to the sum
+ *    chunk, chunk, … ──────► pieces ───────────────────────────► write, hash, add to the sum
  *                                          into the round ◄───── whole, on disk
  *    ◄──────────────────────────────────── receipt
  *
@@ -70,10 +70,9 @@ static void note_refusal(struct nx_coordinator *c, const struct nx_stream *strea
 
 /* Files thread. */
 static int write_chunk(struct nx_stream *stream, struct nx_bytes bytes, struct nx_error *err) {
-  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   struct nx_upload_part part;
-  int r = nx_arena_create(4 * NX_UPLOAD_CHUNK_CAP, &arena, err);
-  if (r < 0 || (r = nx_upload_part_decode(bytes, arena, &part, err)) < 0)
+  int r = nx_upload_part_decode(bytes, NULL, &part, err);
+  if (r < 0)
     return r;
   if (part.is_header)
     return nx_fail(err, NX_E_PROTOCOL, "a second header in one upload");
@@ -138,10 +137,9 @@ static void take_up(struct nx_coordinator *c, struct nx_stream *stream, struct n
 
 static int read_header(struct nx_stream *stream, struct nx_bytes bytes, bool *resume_out,
                        struct nx_error *err) {
-  _cleanup_(nx_arena_destroyp) struct nx_arena *arena = NULL;
   struct nx_upload_part part;
-  int r = nx_arena_create(4 * NX_UPLOAD_CHUNK_CAP, &arena, err);
-  if (r < 0 || (r = nx_upload_part_decode(bytes, arena, &part, err)) < 0)
+  int r = nx_upload_part_decode(bytes, NULL, &part, err);
+  if (r < 0)
     return r;
   if (!part.is_header)
     return nx_fail(err, NX_E_PROTOCOL, "an upload begins with its header");
@@ -177,14 +175,14 @@ static void take_header(struct nx_coordinator *c, struct nx_stream *stream, stru
     nx_stream_refuse(stream, &err);
 }
 
-static void on_message(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+static void on_taken(void *context, struct nx_rpc_call *call, struct nx_rpc_message *message) {
   struct nx_stream *stream = context;
   if (!stream->writer) {
-    nx_task_post(stream->coordinator->round_box, stream, message, take_header);
+    nx_task_post_message(stream->coordinator->round_box, stream, message, take_header);
     return;
   }
   bool more = atomic_fetch_add(&stream->ahead, 1) + 1 < CHUNKS_AHEAD;
-  nx_task_post(stream->coordinator->files_box, stream, message, take_chunk);
+  nx_task_post_message(stream->coordinator->files_box, stream, message, take_chunk);
   if (more)
     nx_rpc_call_receive(call);
 }
@@ -197,7 +195,7 @@ enum nx_rpc_status nx_upload_open(void *context, struct nx_rpc_call *call,
       nx_stream_admit(context, call, NX_METHOD_ROUND_UPLOAD, &stream, text_out);
   if (status != NX_RPC_OK)
     return status;
-  *handlers_out = (struct nx_rpc_handlers){.on_message = on_message, .on_closed = nx_stream_closed};
+  *handlers_out = (struct nx_rpc_handlers){.on_taken = on_taken, .on_closed = nx_stream_closed};
   *call_context_out = stream;
   nx_rpc_call_receive(call);
   return NX_RPC_OK;

@@ -402,8 +402,10 @@ int nx_node_run(const struct nx_node_options *options, struct nx_error *err) {
   setrlimit(RLIMIT_CORE, &no_core); /* secrets live in memory */
   mallopt(M_ARENA_MAX, 2);
   /* Fixed, or it would grow with what a round frees, and the big blocks of the next round
-   * would leave holes in the heap of an idle node. */
-  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+   * would leave holes in the heap of an idle node. Above the parts of streams, whose buffers would
+   * otherwise be fresh pages each time: those cost more than the TLS of what is in them. */
+  mallopt(M_MMAP_THRESHOLD, 2 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
   block_signals();
   int r;
   do

@@ -307,6 +307,8 @@ struct nx_upload_part { /* first the header, then chunks in order of offset */
 };
 int nx_upload_part_encode(const struct nx_upload_part *m, struct nx_buffer *out,
                           struct nx_error *err);
+/* header and data are views of `bytes`: nothing is copied, nor taken of the arena (NULL is fine).
+ */
 int nx_upload_part_decode(struct nx_bytes bytes, struct nx_arena *arena, struct nx_upload_part *out,
                           struct nx_error *err);
 

@@ -2,54 +2,112 @@
 #include "common/size.h"
 #include "proto/codec/codec_members.h"
 #include "proto/codec/codec_round.h"
+#include "proto/codec/codec_wire.h"
 #include "round.pb-c.h"
 
 #define PART_CAP (NX_UPLOAD_CHUNK_CAP + 256)
 
-int nx_upload_part_encode(const struct nx_upload_part *m, struct nx_buffer *out,
-                          struct nx_error *err) {
-  Neurox__V1__UploadChunk chunk = NEUROX__V1__UPLOAD_CHUNK__INIT;
-  Neurox__V1__UploadPart wire;
-  neurox__v1__upload_part__init(&wire);
-  if (m->is_header) {
-    wire.part_case = NEUROX__V1__UPLOAD_PART__PART_HEADER;
-    wire.header = nx_codec_field(m->header.data, m->header.size);
-    wire.resume = m->resume;
-  } else {
-    chunk.offset = m->offset;
-    chunk.data = nx_codec_field(m->data.data, m->data.size);
-    wire.part_case = NEUROX__V1__UPLOAD_PART__PART_CHUNK;
-    wire.chunk = &chunk;
-  }
-  return nx_codec_pack(&wire.base, out, err);
+enum { PART_HEADER = 1, PART_CHUNK = 2, PART_RESUME = 3, CHUNK_OFFSET = 1, CHUNK_DATA = 2 };
+enum { VARINT = 0, LENGTH = 2 }; /* wire types */
+
+static size_t put_field(uint8_t *out, unsigned field, unsigned type, uint64_t value) {
+  out[0] = (uint8_t)(field << 3 | type);
+  return 1 + nx_wire_varint(value, out + 1);
 }
 
+/* The bytes of a chunk are copied once, behind what stands before them. */
+int nx_upload_part_encode(const struct nx_upload_part *m, struct nx_buffer *out,
+                          struct nx_error *err) {
+  uint8_t head[3 * (1 + NX_WIRE_VARINT_MAX)], inner[2 * (1 + NX_WIRE_VARINT_MAX)];
+  uint8_t tail[1 + NX_WIRE_VARINT_MAX];
+  struct nx_bytes middle = m->is_header ? m->header : m->data;
+  size_t n, n_tail = 0;
+  if (m->is_header) {
+    n = put_field(head, PART_HEADER, LENGTH, middle.size);
+    n_tail = m->resume ? put_field(tail, PART_RESUME, VARINT, 1) : 0;
+  } else {
+    size_t n_inner = m->offset ? put_field(inner, CHUNK_OFFSET, VARINT, m->offset) : 0;
+    n_inner += put_field(inner + n_inner, CHUNK_DATA, LENGTH, middle.size);
+    n = put_field(head, PART_CHUNK, LENGTH, n_inner + middle.size);
+    memcpy(head + n, inner, n_inner);
+    n += n_inner;
+  }
+  int r = nx_buffer_reserve(out, n + middle.size + n_tail, err);
+  if (r < 0 || (r = nx_buffer_append(out, head, n, err)) < 0 ||
+      (r = nx_buffer_append(out, middle.data, middle.size, err)) < 0)
+    return r;
+  return nx_buffer_append(out, tail, n_tail, err);
+}
+
+static int wrong_part(uint32_t field, struct nx_error *err) {
+  return nx_fail(err, NX_E_PROTOCOL, "upload part: field %u is not what it should be", field);
+}
+
+static bool is_varint(const struct nx_wire_value *value) {
+  return !value->is_bytes && !value->bytes.data;
+}
+
+static int read_chunk(struct nx_bytes bytes, struct nx_upload_part *out, struct nx_error *err) {
+  struct nx_wire_value value;
+  int r;
+  while ((r = nx_wire_next(&bytes, &value, err)) > 0) {
+    if (value.field != CHUNK_OFFSET && value.field != CHUNK_DATA)
+      continue;
+    if (value.field == CHUNK_DATA ? !value.is_bytes : !is_varint(&value))
+      return wrong_part(value.field, err);
+    if (value.field == CHUNK_DATA)
+      out->data = value.bytes;
+    else
+      out->offset = value.number;
+  }
+  return r < 0 ? nx_error_prefix(err, r, "upload part") : 0;
+}
+
+static int check_chunk(const struct nx_upload_part *part, struct nx_error *err) {
+  if (!part->data.size || part->data.size > NX_UPLOAD_CHUNK_CAP)
+    return nx_fail(err, NX_E_PROTOCOL, "upload part: chunk of %zu bytes; 1..%zu are allowed",
+                   part->data.size, NX_UPLOAD_CHUNK_CAP);
+  if (part->offset > UINT64_MAX - part->data.size)
+    return nx_fail(err, NX_E_PROTOCOL, "upload part: offset overflows");
+  return 0;
+}
+
+/* Header or chunk: the one that comes last, as protobuf has it for a oneof. */
 int nx_upload_part_decode(struct nx_bytes bytes, struct nx_arena *arena, struct nx_upload_part *out,
                           struct nx_error *err) {
-  Neurox__V1__UploadPart *wire;
-  int r = nx_wire_unpack(&neurox__v1__upload_part__descriptor, "upload part", bytes, PART_CAP,
-                         arena, &wire, err);
-  if (r < 0)
-    return r;
+  struct nx_wire_value value;
+  bool is_chunk = false, resume = false;
+  int r;
+  (void)arena;
   *out = (struct nx_upload_part){0};
-  switch (wire->part_case) {
-  case NEUROX__V1__UPLOAD_PART__PART_HEADER:
-    out->is_header = true;
-    out->resume = wire->resume;
-    out->header = nx_bytes(wire->header.data, wire->header.len);
-    return 0;
-  case NEUROX__V1__UPLOAD_PART__PART_CHUNK:
-    if (!wire->chunk->data.len || wire->chunk->data.len > NX_UPLOAD_CHUNK_CAP)
-      return nx_fail(err, NX_E_PROTOCOL, "upload part: chunk of %zu bytes; 1..%zu are allowed",
-                     wire->chunk->data.len, NX_UPLOAD_CHUNK_CAP);
-    if (wire->chunk->offset > UINT64_MAX - wire->chunk->data.len)
-      return nx_fail(err, NX_E_PROTOCOL, "upload part: offset overflows");
-    out->offset = wire->chunk->offset;
-    out->data = nx_bytes(wire->chunk->data.data, wire->chunk->data.len);
-    return 0;
-  default:
-    return nx_fail(err, NX_E_PROTOCOL, "upload part: neither header nor chunk");
+  if (bytes.size > PART_CAP)
+    return nx_fail(err, NX_E_LIMIT, "upload part of %zu bytes: at most %zu are taken", bytes.size,
+                   PART_CAP);
+  while ((r = nx_wire_next(&bytes, &value, err)) > 0) {
+    if (value.field < PART_HEADER || value.field > PART_RESUME)
+      continue;
+    if (value.field == PART_RESUME ? !is_varint(&value) : !value.is_bytes)
+      return wrong_part(value.field, err);
+    if (value.field == PART_RESUME) {
+      resume = value.number != 0;
+    } else if (value.field == PART_HEADER) {
+      *out = (struct nx_upload_part){.is_header = true, .header = value.bytes};
+      is_chunk = false;
+    } else {
+      if (!is_chunk) /* a second one is merged with the first */
+        *out = (struct nx_upload_part){0};
+      is_chunk = true;
+      if ((r = read_chunk(value.bytes, out, err)) < 0)
+        return r;
+    }
   }
+  if (r < 0)
+    return nx_error_prefix(err, r, "upload part");
+  if (out->is_header)
+    out->resume = resume;
+  else if (!is_chunk)
+    return nx_fail(err, NX_E_PROTOCOL, "upload part: neither header nor chunk");
+  return is_chunk ? check_chunk(out, err) : 0;
 }
 
 int nx_upload_receipt_encode(const struct nx_upload_receipt *m, struct nx_buffer *out,

@@ -132,18 +132,23 @@ static void on_ended(struct nx_rpc_operation *operation, bool success) {
 }
 
 static void deliver(struct nx_rpc_call *call, grpc_byte_buffer *bytes) {
-  grpc_byte_buffer_reader reader;
-  if (!grpc_byte_buffer_reader_init(&reader, bytes))
+  if (call->handlers.on_taken) {
+    call->handlers.on_taken(call->context, call, nx_rpc_message_wrap(bytes));
     return;
+  }
+  grpc_byte_buffer_reader reader;
   grpc_slice first, second, whole;
+  if (!grpc_byte_buffer_reader_init(&reader, bytes)) {
+    grpc_byte_buffer_destroy(bytes);
+    return;
+  }
   bool some = grpc_byte_buffer_reader_next(&reader, &first) != 0;
   bool more = some && grpc_byte_buffer_reader_next(&reader, &second) != 0;
   if (more) { /* more than one slice: join them */
     grpc_slice_unref(first);
     grpc_slice_unref(second);
     grpc_byte_buffer_reader_destroy(&reader);
-    if (!grpc_byte_buffer_reader_init(&reader, bytes))
-      return;
+    grpc_byte_buffer_reader_init(&reader, bytes);
     whole = grpc_byte_buffer_reader_readall(&reader);
   } else {
     whole = some ? first : grpc_empty_slice();
@@ -153,6 +158,7 @@ static void deliver(struct nx_rpc_call *call, grpc_byte_buffer *bytes) {
                               nx_bytes(GRPC_SLICE_START_PTR(whole), GRPC_SLICE_LENGTH(whole)));
   grpc_slice_unref(whole);
   grpc_byte_buffer_reader_destroy(&reader);
+  grpc_byte_buffer_destroy(bytes);
 }
 
 static void on_received(struct nx_rpc_operation *operation, bool success) {
@@ -166,7 +172,6 @@ static void on_received(struct nx_rpc_operation *operation, bool success) {
   pthread_mutex_unlock(&call->lock);
   if (bytes) {
     deliver(call, bytes);
-    grpc_byte_buffer_destroy(bytes);
   } else if (half_closed && call->is_server && call->handlers.on_half_closed) {
     call->handlers.on_half_closed(call->context, call);
   }

@@ -51,9 +51,20 @@ enum nx_rpc_status {
 
 struct nx_rpc_call; /* reference-counted */
 
+/* A message that its handler took over, in the pieces in which it came. */
+struct nx_rpc_message;
+size_t nx_rpc_message_size(const struct nx_rpc_message *message);
+/* Appends all its bytes. */
+int nx_rpc_message_append(struct nx_rpc_message *message, struct nx_buffer *out,
+                          struct nx_error *err);
+void nx_rpc_message_destroy(struct nx_rpc_message *message); /* NULL is fine */
+
 struct nx_rpc_handlers {
   /* The next message; the view lives until the handler returns. */
   void (*on_message)(void *context, struct nx_rpc_call *call, struct nx_bytes message);
+  /* Instead of on_message, for bulk: the handler takes the message over, and it is put together by
+   * whoever reads it: the transport's thread has copied nothing. */
+  void (*on_taken)(void *context, struct nx_rpc_call *call, struct nx_rpc_message *message);
   /* The peer sends no more (server side only; a client learns it with on_closed). */
   void (*on_half_closed)(void *context, struct nx_rpc_call *call);
   /* A message has left and at most NX_RPC_LOW_WATER bytes wait behind it. */

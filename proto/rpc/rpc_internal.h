@@ -9,6 +9,9 @@
 
 #define NX_RPC_MESSAGE_CAP ((size_t)4 << 20)
 #define NX_RPC_QUEUE_CAP ((size_t)16 << 20)
+/* Of HTTP/2, that we ask the peer for: a part of a stream in a frame or two, and not in 17 of 16
+ * KiB, each of which is taken apart and put together by itself. */
+#define NX_RPC_FRAME (256 << 10)
 
 /* What a completion queue's tag points at. on_done runs on the queue's thread. */
 struct nx_rpc_operation {
@@ -64,6 +67,9 @@ struct nx_rpc_call {
   void (*on_gone)(void *owner, struct nx_rpc_call *call); /* after on_closed */
   void *owner;
 };
+
+/* rpc_message.c: takes the bytes over. */
+struct nx_rpc_message *nx_rpc_message_wrap(grpc_byte_buffer *bytes);
 
 /* Wraps a call; starts nothing. Takes over the grpc_call. */
 struct nx_rpc_call *nx_rpc_call_wrap(grpc_call *call, bool is_server, size_t queue_cap);

@@ -173,6 +173,7 @@ static grpc_server *make_server(const struct nx_rpc_server_config *config) {
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
        .value.integer = (int)(config->message_cap ? config->message_cap : NX_RPC_MESSAGE_CAP)},
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, .value.integer = -1},
+      {GRPC_ARG_INTEGER, (char *)GRPC_ARG_HTTP2_MAX_FRAME_SIZE, .value.integer = NX_RPC_FRAME},
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
        .value.integer =
            (int)(config->streams_per_connection ? config->streams_per_connection : 32)},

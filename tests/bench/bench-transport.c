@@ -69,7 +69,6 @@ struct intake {
   struct nx_sha256 sha;
   bool hashing;
   uint64_t bytes;
-  struct nx_arena *arena;
   struct nx_upload_writer *writer;
   struct nx_hash root;
   atomic_uint ahead; /* messages that wait for the thread that writes files */
@@ -92,12 +91,22 @@ static void answer_with(struct nx_rpc_call *call, const struct answer *answer) {
   nx_rpc_call_finish(call, NX_RPC_OK, NULL);
 }
 
-static void on_bytes(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+/* As in the coordinator the transport's thread puts nothing together. */
+static void on_bytes(void *context, struct nx_rpc_call *call, struct nx_rpc_message *message) {
   struct intake *intake = context;
-  intake->bytes += message.size;
-  if (intake->hashing)
-    nx_sha256_update(&intake->sha, message.data, message.size);
+  intake->bytes += nx_rpc_message_size(message);
+  nx_rpc_message_destroy(message);
   nx_rpc_call_receive(call);
+}
+
+static void on_hashed(void *context, struct nx_rpc_call *call, struct nx_rpc_message *message) {
+  struct intake *intake = context;
+  struct nx_buffer bytes = {0};
+  struct nx_error err = {0};
+  must(nx_rpc_message_append(message, &bytes, &err), &err);
+  nx_sha256_update(&intake->sha, bytes.data, bytes.size);
+  nx_buffer_finish(&bytes);
+  on_bytes(context, call, message);
 }
 
 static void on_bytes_end(void *context, struct nx_rpc_call *call) {
@@ -116,15 +125,17 @@ static struct receiver receiver;
 struct task {
   struct intake *intake;
   struct nx_rpc_call *call;
-  struct nx_buffer message;
+  struct nx_rpc_message *message;
   bool last;
 };
 
-static void take_part(struct intake *intake, struct nx_rpc_call *call, struct nx_bytes message) {
+static void take_part(struct intake *intake, struct nx_rpc_call *call,
+                      struct nx_rpc_message *message) {
+  _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
   struct nx_upload_part part;
   struct nx_error err = {0};
-  nx_arena_reset(intake->arena);
-  must(nx_upload_part_decode(message, intake->arena, &part, &err), &err);
+  must(nx_rpc_message_append(message, &bytes, &err), &err);
+  must(nx_upload_part_decode(nx_buffer_view(&bytes), NULL, &part, &err), &err);
   if (part.is_header)
     memcpy(intake->root.bytes, part.header.data, sizeof intake->root.bytes);
   else
@@ -149,15 +160,15 @@ static void *write_files(void *context) {
     if (task->last)
       take_end(task->intake, task->call);
     else
-      take_part(task->intake, task->call, nx_buffer_view(&task->message));
-    nx_buffer_finish(&task->message);
+      take_part(task->intake, task->call, task->message);
+    nx_rpc_message_destroy(task->message);
     nx_rpc_call_unref(task->call);
     free(task);
   }
   return NULL;
 }
 
-static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_bytes message,
+static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_rpc_message *message,
                  bool last) {
   struct task *task = calloc(1, sizeof *task);
   struct nx_error err = {0};
@@ -166,11 +177,11 @@ static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_byte
   task->intake = intake;
   task->call = nx_rpc_call_ref(call);
   task->last = last;
-  must(nx_buffer_append(&task->message, message.data, message.size, &err), &err);
+  task->message = message;
   must(nx_mailbox_post(receiver.files, task), &err);
 }
 
-static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes message) {
+static void on_part(void *context, struct nx_rpc_call *call, struct nx_rpc_message *message) {
   struct intake *intake = context;
   bool more = atomic_fetch_add(&intake->ahead, 1) + 1 < CHUNKS_AHEAD;
   post(intake, call, message, false);
@@ -179,7 +190,7 @@ static void on_part(void *context, struct nx_rpc_call *call, struct nx_bytes mes
 }
 
 static void on_parts_end(void *context, struct nx_rpc_call *call) {
-  post(context, call, nx_bytes(NULL, 0), true);
+  post(context, call, NULL, true);
 }
 
 static void on_gone(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
@@ -187,7 +198,6 @@ static void on_gone(void *context, struct nx_rpc_call *call, enum nx_rpc_status 
   struct intake *intake = context;
   (void)call, (void)status, (void)text;
   nx_upload_writer_destroy(intake->writer);
-  nx_arena_destroy(intake->arena);
   free(intake);
 }
 
@@ -205,7 +215,7 @@ static enum nx_rpc_status open_bytes(void *context, struct nx_rpc_call *call,
                                      const char **text) {
   (void)context, (void)text;
   *out = (struct nx_rpc_handlers){
-      .on_message = on_bytes, .on_half_closed = on_bytes_end, .on_closed = on_gone};
+      .on_taken = on_bytes, .on_half_closed = on_bytes_end, .on_closed = on_gone};
   *call_context = new_intake(false);
   nx_rpc_call_receive(call);
   return NX_RPC_OK;
@@ -216,6 +226,7 @@ static enum nx_rpc_status open_hashed(void *context, struct nx_rpc_call *call,
                                       const char **text) {
   enum nx_rpc_status status = open_bytes(context, call, out, call_context, text);
   ((struct intake *)*call_context)->hashing = true;
+  out->on_taken = on_hashed;
   return status;
 }
 
@@ -223,11 +234,10 @@ static enum nx_rpc_status open_whole(void *context, struct nx_rpc_call *call,
                                      struct nx_rpc_handlers *out, void **call_context,
                                      const char **text) {
   static const struct nx_rpc_handlers handlers = {
-      .on_message = on_part, .on_half_closed = on_parts_end, .on_closed = on_gone};
+      .on_taken = on_part, .on_half_closed = on_parts_end, .on_closed = on_gone};
   struct intake *intake = new_intake(false);
   struct nx_error err = {0};
   (void)context, (void)text;
-  must(nx_arena_create((size_t)4 << 20, &intake->arena, &err), &err);
   must(nx_upload_writer_create(&receiver.spool, ++receiver.next_member, receiver.sum,
                                &intake->writer, &err),
        &err);
@@ -270,7 +280,6 @@ static void receive(int stop, int port_out, bool whole) {
   static const struct nx_rpc_method methods[] = {
       {"/bench/Bytes", open_bytes}, {"/bench/Hashed", open_hashed}, {"/bench/Whole", open_whole}};
   char end;
-  mallopt(M_ARENA_MAX, 2); /* as the coordinator does */
   if (whole)
     prepare_whole();
   struct nx_rpc_server *server = tls_serve(&tls, "127.0.0.1:0", methods, 3, NULL);
@@ -518,20 +527,59 @@ static double median(double *values, int n) {
   return values[n / 2];
 }
 
-static void report(struct bench *bench, const char *stage, size_t chunk, double gb, double limit,
-                   uint64_t rss) {
+/* What one upload took: of the clock, and of the processors at either end. */
+struct timing {
+  double seconds, sender, receiver;
+};
+
+static double processor_seconds(pid_t process) {
+  clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
+  struct timespec t;
+  if ((process && clock_getcpuclockid(process, &clock)) || clock_gettime(clock, &t))
+    die("clock_getcpuclockid");
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static struct timing begin_timing(pid_t receiver_id) {
+  return (struct timing){.sender = processor_seconds(0),
+                         .receiver = processor_seconds(receiver_id)};
+}
+
+static void end_timing(struct timing *timing, pid_t receiver_id, double seconds) {
+  timing->seconds = seconds;
+  timing->sender = processor_seconds(0) - timing->sender;
+  timing->receiver = processor_seconds(receiver_id) - timing->receiver;
+}
+
+/* Medians, each by itself. */
+static struct timing median_timing(const struct timing *timings, int n) {
+  double seconds[RUNS_MAX], sender[RUNS_MAX], receiving[RUNS_MAX];
+  for (int i = 0; i < n; i++)
+    seconds[i] = timings[i].seconds, sender[i] = timings[i].sender,
+    receiving[i] = timings[i].receiver;
+  return (struct timing){median(seconds, n), median(sender, n), median(receiving, n)};
+}
+
+static void report(struct bench *bench, const char *stage, size_t chunk, struct timing took,
+                   struct timing limit, uint64_t rss) {
+  double gb = (double)upload_bytes * 1e-9;
   struct bench_row row = {.keys = {{.name = "stage", .text = stage},
                                    {.name = "chunk_kib", .number = (double)(chunk >> 10)},
                                    {.name = "mib", .number = (double)(upload_bytes >> 20)}},
                           .metric = "upload_gb_per_s",
-                          .value = gb,
+                          .value = gb / took.seconds,
                           .unit = "GB/s",
                           .limit = "TLS 1.3 loopback, OpenSSL",
-                          .limit_value = limit};
+                          .limit_value = gb / limit.seconds};
   bench_add(bench, &row);
-  row.metric = "receiver_rss_mb";
+  row.metric = "sender_cpu_s_per_gb", row.unit = "s/GB";
+  row.value = took.sender / gb, row.limit_value = limit.sender / gb;
+  bench_add(bench, &row);
+  row.metric = "receiver_cpu_s_per_gb";
+  row.value = took.receiver / gb, row.limit_value = limit.receiver / gb;
+  bench_add(bench, &row);
+  row.metric = "receiver_rss_mb", row.unit = "MB";
   row.value = (double)rss / 1e6;
-  row.unit = "MB";
   row.limit = NULL;
   bench_add(bench, &row);
 }
@@ -613,15 +661,18 @@ static void time_stage(struct bench *bench, const struct stage *stage, const str
   struct nx_rpc_client *client = tls_dial(&tls, process->port);
   struct nx_hash root = repeated_root(pattern);
   struct answer answer = {0};
-  double seconds[RUNS_MAX], limit[RUNS_MAX];
+  struct timing took[RUNS_MAX], limit[RUNS_MAX];
   verify_stream(client, pattern);
   for (int i = 0; i < runs; i++) {
-    limit[i] = raw_upload(raw->port, pattern, upload_bytes, (size_t)1 << 20);
-    seconds[i] = upload(client, stage->path, pattern, upload_bytes, stage->chunk,
-                        stage->whole ? &root : NULL, &answer);
+    limit[i] = begin_timing(raw->id);
+    end_timing(&limit[i], raw->id, raw_upload(raw->port, pattern, upload_bytes, (size_t)1 << 20));
+    took[i] = begin_timing(process->id);
+    end_timing(&took[i], process->id,
+               upload(client, stage->path, pattern, upload_bytes, stage->chunk,
+                      stage->whole ? &root : NULL, &answer));
   }
-  report(bench, stage->name, stage->chunk, (double)upload_bytes / median(seconds, runs) * 1e-9,
-         (double)upload_bytes / median(limit, runs) * 1e-9, answer.peak_rss);
+  report(bench, stage->name, stage->chunk, median_timing(took, runs), median_timing(limit, runs),
+         answer.peak_rss);
   nx_rpc_client_destroy(client);
   stop_process(process);
 }
@@ -632,6 +683,9 @@ int main(int argc, char **argv) {
   const struct settings settings = settings_of(argc, argv, bench_is_quick(bench));
   struct process receivers[STAGES];
   signal(SIGPIPE, SIG_IGN);
+  mallopt(M_ARENA_MAX, 2); /* as nodes and the coordinator do, at either end */
+  mallopt(M_MMAP_THRESHOLD, 2 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
   upload_bytes = settings.mib << 20;
   if (!mkdtemp(folder))
     die(folder);

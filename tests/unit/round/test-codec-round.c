@@ -293,6 +293,59 @@ static void a_signature_on_one_kind_of_message_is_none_on_another(void **state) 
   nx_identity_destroy(identity);
 }
 
+/* Against protoc --encode=neurox.v1.UploadPart, and what else it may look like on the wire. */
+static void upload_parts_are_what_protobuf_makes_of_them(void **state) {
+  (void)state;
+  static const struct {
+    const char *wire;
+    struct nx_upload_part part;
+    bool is_ours; /* we write it so, too */
+  } good[] = {
+      {"120d08808080801012056368756e6b",
+       {.offset = UINT64_C(1) << 32, .data = {(const uint8_t *)"chunk", 5}},
+       true},
+      {"1203120178", {.data = {(const uint8_t *)"x", 1}}, true},
+      {"0a036864721801",
+       {.is_header = true, .resume = true, .header = {(const uint8_t *)"hdr", 3}},
+       true},
+      {"12051201780807", {.offset = 7, .data = {(const uint8_t *)"x", 1}}, false},
+      {"22017a1207200512017808071801", {.offset = 7, .data = {(const uint8_t *)"x", 1}}, false},
+      {"120208071203120178", {.offset = 7, .data = {(const uint8_t *)"x", 1}}, false}, /* merged */
+      {"0a01681203120178", {.data = {(const uint8_t *)"x", 1}}, false}, /* the last of a oneof */
+      {"12031201780a0168", {.is_header = true, .header = {(const uint8_t *)"h", 1}}, false},
+  };
+  static const char *const bad[] = {
+      "",         "1801",           "1200",
+      "12020807", "08011203120178", "12020d01",
+      "1202120a", "0a0568",         "120e08ffffffffffffffffff01120178"};
+  uint8_t wire[64];
+  struct nx_upload_part part;
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    const struct nx_upload_part *want = &good[i].part;
+    size_t size = strlen(good[i].wire) / 2;
+    assert_int_equal(nx_hex_decode(good[i].wire, wire, size, NULL), 0);
+    assert_int_equal(nx_upload_part_decode(nx_bytes(wire, size), NULL, &part, NULL), 0);
+    struct nx_bytes got = part.is_header ? part.header : part.data;
+    struct nx_bytes wanted = want->is_header ? want->header : want->data;
+    assert_int_equal(part.is_header, want->is_header);
+    assert_int_equal(part.resume, want->resume);
+    assert_int_equal(part.offset, want->offset);
+    assert_int_equal(got.size, wanted.size);
+    assert_memory_equal(got.data, wanted.data, got.size);
+    _cleanup_(nx_buffer_finish) struct nx_buffer ours = {0};
+    assert_int_equal(nx_upload_part_encode(want, &ours, NULL), 0);
+    if (good[i].is_ours) {
+      assert_int_equal(ours.size, size);
+      assert_memory_equal(ours.data, wire, size);
+    }
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    size_t size = strlen(bad[i]) / 2;
+    assert_int_equal(nx_hex_decode(bad[i], wire, size, NULL), 0);
+    assert_int_equal(nx_upload_part_decode(nx_bytes(wire, size), NULL, &part, NULL), NX_E_PROTOCOL);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_message_comes_back_as_it_went),
@@ -301,6 +354,7 @@ int main(void) {
       cmocka_unit_test(lists_that_are_not_sorted_are_refused),
       cmocka_unit_test(unknown_choices_codes_and_types_are_refused),
       cmocka_unit_test(a_peers_sentence_cannot_write_to_a_terminal),
+      cmocka_unit_test(upload_parts_are_what_protobuf_makes_of_them),
       cmocka_unit_test(many_small_parts_do_not_blow_up_memory),
       cmocka_unit_test(a_signature_on_one_kind_of_message_is_none_on_another),
   };
