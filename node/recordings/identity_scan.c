@@ -2,10 +2,9 @@
  * sandbox as its reader; what cannot be read is passed over, the reader has judged it already. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <zlib.h>
 
 #include "common/size.h"
+#include "node/recordings/gzip_file.h"
 #include "node/recordings/identity.h"
 
 #define TEXT_CAP ((size_t)1 << 20)
@@ -62,17 +61,14 @@ static void look_at_description(struct nx_recording *recording, const char *text
 
 void nx_identify_nifti(struct nx_recording *recording) {
   char header[540] = {0};
-  int own = dup(recording->fd);
-  gzFile stream = own >= 0 && lseek(own, 0, SEEK_SET) == 0 ? gzdopen(own, "rb") : NULL;
-  if (!stream) {
-    if (own >= 0)
-      close(own);
-    return;
-  }
-  int n = gzread(stream, header, sizeof header);
-  gzclose(stream);
+  struct nx_gzip_file file;
+  bool good = nx_gzip_open(recording->fd, &file, NULL) == 0 &&
+              nx_gzip_read(&file, 0, header, 348, NULL) == 0;
   bool second = header[4] == 'n' && header[5] == '+';
-  if (n < (second ? 540 : 348))
+  if (good && second)
+    good = nx_gzip_read(&file, 348, header + 348, sizeof header - 348, NULL) == 0;
+  nx_gzip_finish(&file);
+  if (!good)
     return;
   look_at_description(recording, header + (second ? 240 : 148), 80);
   look_at_description(recording, header + (second ? 320 : 228), 24);

@@ -197,7 +197,7 @@ static void bench_decode(struct bench *bench, struct peer *peer, const char *for
     fprintf(stderr, "bench: no %s: its writer for Python is not installed\n", format);
     return;
   }
-  bool whole = !strcmp(format, "nifti") || !strcmp(format, "bdf");
+  bool whole = !strncmp(format, "nifti", 5) || !strcmp(format, "bdf");
   decode(path, samples, whole ? 1 : 0.1);
   for (size_t i = 0; i < repeats; i++) {
     ours[i] = decode(path, NULL, 0);
@@ -402,8 +402,8 @@ static bool wanted(int argc, char **argv, const char *part) {
 }
 
 int main(int argc, char **argv) {
-  static const char *const formats[] = {"edf", "bdf",   "brainvision", "fif",
-                                        "nwb", "nifti", "mat5",        "npy"};
+  static const char *const formats[] = {"edf",   "bdf",      "brainvision", "fif", "nwb",
+                                        "nifti", "nifti-gz", "mat5",        "npy"};
   struct bench *bench = bench_begin("data", "[memory] [chain] [decode]", &argc, argv);
   bool quick = bench_is_quick(bench);
   uint32_t seconds = quick ? 60 : 600;

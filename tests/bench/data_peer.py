@@ -121,6 +121,7 @@ formats = {
     "fif": ("fif", fif, "mne", lambda p: mne.io.read_raw_fif(p, preload=True)),
     "nwb": ("nwb", nwb, "h5py", read_nwb),
     "nifti": ("nii", nifti, "nibabel", read_nifti),
+    "nifti-gz": ("nii.gz", nifti, "nibabel", read_nifti),
     "mat5": ("mat", lambda p: io.savemat(p, {"x": digital * 0.1}), "scipy", lambda p: io.loadmat(p)["x"]),
     "npy": ("npy", lambda p: np.save(p, (digital * 0.1).astype("f4")), "numpy", np.load),
 }
