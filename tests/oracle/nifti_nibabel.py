@@ -4,7 +4,7 @@
     nifti_nibabel.py FOLDER IMAGE   → FOLDER/NAME and FOLDER/NAME.want, for every NAME printed:
                                       float64 [volumes][voxels], the first voxel index fastest
 IMAGE (gzipped, of the shared recordings) is read, not written. Exit 77: nibabel is not installed."""
-import os, shutil, sys
+import gzip, os, shutil, sys
 
 try:
     import nibabel
@@ -51,6 +51,11 @@ make("scaled.nii", np.int16, slope=0.0123, inter=-7.5)
 make("second.nii.gz", np.int16, nibabel.Nifti2Image)
 make("second_scaled.nii", np.int16, nibabel.Nifti2Image, slope=2.5e-3, inter=100)
 make("big_endian.nii", np.int16, header=nibabel.Nifti1Header(endianness=">"))
+# A gzip file may have several members.
+whole = nibabel.Nifti1Image(draw.integers(-2**15, 2**15, shape).astype("<i2"), np.eye(4)).to_bytes()
+with open(f"{folder}/members.nii.gz", "wb") as file:
+    file.write(gzip.compress(whole[:700]) + gzip.compress(whole[700:]))
+want("members.nii.gz")
 if os.path.exists(shared):
     shutil.copy(shared, f"{folder}/shared.nii.gz")
     want("shared.nii.gz")

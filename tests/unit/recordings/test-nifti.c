@@ -80,7 +80,7 @@ static void images_are_as_nibabel_reads_them(void **state) {
     skip();
   }
   assert_int_equal(code, 0);
-  assert_int_equal(n, 11);
+  assert_int_equal(n, 12);
 }
 
 int main(void) {
