@@ -20,6 +20,8 @@
 #define ENROLMENT_RETRY (2 * NX_SECOND)
 #define STANDING_EVERY (5 * NX_SECOND) /* whether those connected may still be */
 #define RETENTION_EVERY (3600 * NX_SECOND)
+#define SPARE_EVERY (5 * NX_SECOND)    /* and how much libc may keep of what was freed */
+#define SPARE_MOST ((size_t)16 << 20)
 #define DRAIN (3 * NX_SECOND) /* how long calls in progress may take when we stop */
 
 void nx_coordinator_fail(struct nx_coordinator *c, const struct nx_error *err) {
@@ -249,6 +251,17 @@ static void keep_retention(struct nx_coordinator *c) {
     NX_LOG(NX_LOG_WARNING, "retention.failed", NX_STR("why", why.text));
 }
 
+/* Main thread alone. What a busy moment took is the machine's again when it is over. */
+static void give_back_memory(void) {
+  static int64_t next;
+  int64_t now = nx_clock_monotonic();
+  if (now < next)
+    return;
+  next = now + SPARE_EVERY;
+  if (mallinfo2().fordblks > SPARE_MOST)
+    malloc_trim(0);
+}
+
 /* Main thread alone. A line outlives neither a revocation nor the certificate's own end. */
 static void look_at_standing(struct nx_coordinator *c) {
   static int64_t next;
@@ -290,6 +303,7 @@ static int tick(struct nx_coordinator *c, struct nx_error *err) {
   report_turned_away();
   look_at_standing(c);
   keep_retention(c);
+  give_back_memory();
   int r = nx_run_store_mark(c->federation->store, &mark, err);
   if (r == 0 && (mark != c->store_mark || now >= c->next_store_look)) {
     c->store_mark = mark; /* what is changed while looking is looked at again */
