@@ -23,7 +23,9 @@ else
     node:after-upload node:before-vote node:after-vote node:after-sealed"
 fi
 
-small_plan 400 | sed -e 's/^  phase_seconds: .*/  phase_seconds: 10/' \
+# A phase never ends by its time here, if the machine is not hopeless: who was killed comes back, or
+# says that it brings nothing. With 10 s and the machine at a load of 30 the keys of too few came in time.
+small_plan 400 | sed -e 's/^  phase_seconds: .*/  phase_seconds: 60/' \
   -e 's/^  local_steps: .*/  local_steps: 1/' >"$work/plan.yaml"
 start_hub
 for k in 0 1 2 3; do
@@ -38,8 +40,8 @@ last_round() { sed -n 's/.* round\.sealed round=\([0-9]*\) .*/\1/p' "$work/hub.l
 sealed_behind() { [ "$(last_round)" -gt "$1" ] 2>/dev/null; }
 seals_again() { [ "$(grep -c ' round\.sealed ' "$work/site-3.log")" -gt "$1" ]; }
 now() { date +%s.%N; }
-dies() { # PID: by SIGKILL, within a minute
-  tries=600
+dies() { # PID: by SIGKILL, within three minutes
+  tries=1800
   while kill -0 "$1" 2>/dev/null; do
     tries=$((tries - 1))
     [ "$tries" -gt 0 ] || return 1
@@ -60,7 +62,7 @@ again() { # SITE [OPTION…]
 # Too few are left to upload; started again, they vote ABORT. Until the hub is dead.
 starve() {
   for k in 2 3; do again site-$k --drill kill-before-upload@1; done
-  tries=600
+  tries=1800
   while kill -0 "$drilled" 2>/dev/null && [ "$tries" -gt 0 ]; do
     tries=$((tries - 1))
     for k in 2 3; do kill -0 "$(pid_of site-$k)" 2>/dev/null || again site-$k; done
@@ -90,15 +92,15 @@ pair() { # SIDE:WHEN-WHAT
   status=
   "${1%%:*}_pair" "${1#*:}" >"$work/pair.log" 2>&1
   case $1 in
-  hub:*) wait_for 90 sealed_behind "${before:-0}" || status=stuck ;;
-  *) wait_for 90 seals_again "${before:-0}" || status=stuck ;;
+  hub:*) wait_for 180 sealed_behind "${before:-0}" || status=stuck ;;
+  *) wait_for 180 seals_again "${before:-0}" || status=stuck ;;
   esac
   seconds=$(echo "$(now) $began" | awk '{ printf "%.1f", $1 - $2 }')
   echo "# $1 $seconds s"
   [ -z "$status" ]
 }
 
-check "the first rounds are sealed" wait_for 60 sealed_behind 1
+check "the first rounds are sealed" wait_for 180 sealed_behind 1
 for which in $pairs; do
   if pair "$which"; then ok "kill -9 $which: the run goes on by itself"; else not_ok "$which: ${status:-?}"; fi
 done
