@@ -11,7 +11,13 @@
  *          5        sum over held-out windows of the loss, x 2^20
  *          6..261   histogram of held-out scores, negative class
  *        262..517   histogram of held-out scores, positive class
- *   and in a statistics round, for F features:
+ *   A regression has no classes; for target k of it, standardised, over held-out patches:
+ *        6 + 6 k    patches     7 + 6 k  sum y         8 + 6 k   sum y^2
+ *        9 + 6 k    sum p      10 + 6 k  sum p^2      11 + 6 k   sum y p     (sums x 2^20)
+ *        517        minus the sum of lanes 6..516. So the lanes of a regression add up to 0 and
+ *                   those of histograms to the held-out windows, in every sum over sites, which
+ *                   tells them apart
+ *   and in a statistics round, for F features (a regression's are its targets):
  *        518        spectral observations   519  channel-statistic observations
  *        520..      F sums, x 2^24, then F sums of squares, x 2^24
  */
@@ -32,6 +38,8 @@ enum nx_aux_lane {
   NX_AUX_HISTOGRAM_NEGATIVE = 6,
   NX_AUX_HISTOGRAM_POSITIVE = NX_AUX_HISTOGRAM_NEGATIVE + NX_HISTOGRAM_BINS,
   NX_AUX_COMMON = NX_AUX_HISTOGRAM_POSITIVE + NX_HISTOGRAM_BINS,
+  NX_AUX_MOMENTS = NX_AUX_HISTOGRAM_NEGATIVE, /* of a regression */
+  NX_AUX_BALANCE = NX_AUX_COMMON - 1,
   NX_AUX_SPECTRAL_COUNT = NX_AUX_COMMON,
   NX_AUX_CHANNEL_COUNT = NX_AUX_COMMON + 1,
   NX_AUX_FEATURE_SUMS = NX_AUX_COMMON + 2
@@ -40,6 +48,8 @@ enum nx_aux_lane {
 #define NX_AUX_WEIGHT_SCALE 65536.0     /* 2^16 */
 #define NX_AUX_LOSS_SCALE 1048576.0     /* 2^20 */
 #define NX_AUX_FEATURE_SCALE 16777216.0 /* 2^24 */
+
+#define NX_MOMENTS 6 /* lanes of one target */
 
 /* What a round is for. Wire value and model-update rule in one. */
 enum nx_round_kind {

@@ -8,6 +8,7 @@
 #include "common/plan_pipelines.h"
 #include "common/plan_initial_model.h"
 #include "common/plan_labels.h"
+#include "common/plan_regression.h"
 #include "common/size.h"
 
 static const cyaml_strval_t references[] = {
@@ -22,6 +23,7 @@ static const cyaml_strval_t objectives[] = {
     {"classification", NX_OBJECTIVE_CLASSIFICATION},
     {"reconstruction", NX_OBJECTIVE_RECONSTRUCTION},
     {"next-patch", NX_OBJECTIVE_NEXT_PATCH},
+    {"regression", NX_OBJECTIVE_REGRESSION},
 };
 static const cyaml_strval_t networks[] = {
     {"nano", NX_NETWORK_NANO},
@@ -123,6 +125,7 @@ static const cyaml_schema_field_t plan_fields[] = {
     EXTRA(labels),
     EXTRA(cleaning),
     EXTRA(pipelines),
+    EXTRA(regression),
     EXTRA(initial_model),
     EXTRA(adapters),
     CYAML_FIELD_END};
@@ -233,6 +236,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
     r = nx_plan_requires_check(plan->requires, err);
   if (!r)
     r = nx_plan_adapters_check(plan, err);
+  if (!r)
+    r = nx_plan_regression_check(plan, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s", name);
   *plan_out = nx_steal(&plan);

@@ -19,7 +19,8 @@ enum nx_plan_scale { NX_SCALE_RECORDING, NX_SCALE_CHANNEL };
 enum nx_plan_objective {
   NX_OBJECTIVE_CLASSIFICATION,
   NX_OBJECTIVE_RECONSTRUCTION, /* of what is hidden */
-  NX_OBJECTIVE_NEXT_PATCH      /* autoregressive; the general network's */
+  NX_OBJECTIVE_NEXT_PATCH,     /* autoregressive; the general network's */
+  NX_OBJECTIVE_REGRESSION      /* of behaviour (common/plan_regression.h); the general network's */
 };
 enum nx_plan_network {
   NX_NETWORK_NANO,   /* one modality: models/nets/nano.h */
@@ -80,6 +81,7 @@ struct nx_plan_labels;   /* common/plan_labels.h */
 struct nx_plan_pipelines; /* common/plan_pipelines.h */
 struct nx_plan_initial_model;
 struct nx_plan_adapters;
+struct nx_plan_regression;
 
 struct nx_plan {
   uint32_t neurox_plan; /* NX_PLAN_VERSION */
@@ -102,6 +104,7 @@ struct nx_plan {
   struct nx_plan_adapters *adapters; /* common/plan_adapters.h */
   struct nx_plan_cleaning *cleaning;
   struct nx_plan_pipelines *pipelines;
+  struct nx_plan_regression *regression; /* common/plan_regression.h */
   struct nx_plan_initial_model *initial_model; /* common/plan_initial_model.h */
 };
 

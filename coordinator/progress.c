@@ -26,6 +26,7 @@ static void fill_run(const struct nx_run_status *run, struct nx_admin_status *ou
   out->train_loss = run->train_loss, out->held_out_loss = run->held_out_loss;
   out->auroc = run->auroc, out->balanced_accuracy = run->balanced_accuracy;
   out->calibration_error = run->calibration_error;
+  out->r_squared = run->r_squared, out->correlation = run->correlation;
   snprintf(out->phase, sizeof out->phase, "%s", run->phase);
   snprintf(out->plan_name, sizeof out->plan_name, "%s", run->plan_name);
   snprintf(out->note, sizeof out->note, "%s",
@@ -141,6 +142,8 @@ static struct nx_admin_sealed describe(struct nx_coordinator *c,
       .auroc = metrics->auroc,
       .balanced_accuracy = metrics->balanced_accuracy,
       .calibration_error = metrics->calibration_error,
+      .r_squared = metrics->r_squared,
+      .correlation = metrics->correlation,
       .seconds = (double)(sealed->sealed - sealed->opened) / 1e9,
       .bytes_up = sealed->bytes_up,
       .model = sealed->model_hash,

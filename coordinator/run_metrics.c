@@ -15,18 +15,26 @@ struct nx_run_metrics nx_run_metrics(const uint64_t *aux, size_t n_aux) {
                                    .held_out_loss = NAN,
                                    .auroc = NAN,
                                    .balanced_accuracy = NAN,
-                                   .calibration_error = NAN};
+                                   .calibration_error = NAN,
+                                   .r_squared = NAN,
+                                   .correlation = NAN};
   const uint64_t *negative = aux + NX_AUX_HISTOGRAM_NEGATIVE;
   const uint64_t *positive = aux + NX_AUX_HISTOGRAM_POSITIVE;
+  struct nx_target_moments targets;
+  nx_moments_from_lanes(aux, &targets);
+  bool classes = !targets.n_targets;
   return (struct nx_run_metrics){
       .contributors = aux[NX_AUX_CONTRIBUTORS],
       .train_windows = aux[NX_AUX_TRAIN_WINDOWS],
       .held_out_windows = aux[NX_AUX_HELD_OUT_WINDOWS],
       .train_loss = mean_loss(aux[NX_AUX_TRAIN_LOSS], aux[NX_AUX_TRAIN_WINDOWS]),
       .held_out_loss = mean_loss(aux[NX_AUX_HELD_OUT_LOSS], aux[NX_AUX_HELD_OUT_WINDOWS]),
-      .auroc = nx_auroc_histogram(negative, positive),
-      .balanced_accuracy = nx_balanced_accuracy_histogram(negative, positive),
-      .calibration_error = nx_calibration_error_histogram(negative, positive),
+      .auroc = classes ? nx_auroc_histogram(negative, positive) : NAN,
+      .balanced_accuracy = classes ? nx_balanced_accuracy_histogram(negative, positive) : NAN,
+      .calibration_error = classes ? nx_calibration_error_histogram(negative, positive) : NAN,
+      .r_squared = nx_moments_mean_r_squared(&targets),
+      .correlation = nx_moments_mean_correlation(&targets),
+      .targets = targets,
   };
 }
 

@@ -217,6 +217,8 @@ static int recall_totals(struct nx_training_run *run, struct nx_error *err) {
   run->metrics.auroc = status.auroc;
   run->metrics.balanced_accuracy = status.balanced_accuracy;
   run->metrics.calibration_error = status.calibration_error;
+  run->metrics.r_squared = status.r_squared;
+  run->metrics.correlation = status.correlation;
   return 0;
 }
 

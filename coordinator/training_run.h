@@ -130,6 +130,7 @@ struct nx_run_status {
   uint32_t n_recovered;  /* dropouts whose masks were recovered, over the run */
   /* of the newest sums; NaN: none */
   double train_loss, held_out_loss, auroc, balanced_accuracy, calibration_error;
+  double r_squared, correlation; /* of a regression */
   int64_t started, ended; /* Unix ns; ended 0 while it goes on */
 };
 

@@ -243,7 +243,8 @@ static int recall_opening(struct nx_training_run *run, const struct nx_round_act
 }
 
 static void log_sealed(const struct nx_training_run *run, const struct nx_store_sealed *sealed) {
-  struct nx_log_field fields[9] = {
+  char targets[NX_REGRESSION_TARGETS * 12 + 1] = "";
+  struct nx_log_field fields[12] = {
       NX_U64("round", sealed->round), NX_U64("attempt", sealed->attempt),
       NX_U64("survivors", sealed->n_survivors), NX_U64("recovered", sealed->n_recovered),
       NX_HASH("model", sealed->model_hash.bytes)};
@@ -254,6 +255,14 @@ static void log_sealed(const struct nx_training_run *run, const struct nx_store_
     fields[n++] = NX_F64("auroc", run->metrics.auroc);
   if (!isnan(run->metrics.calibration_error))
     fields[n++] = NX_F64("calibration_error", run->metrics.calibration_error);
+  for (size_t k = 0, at = 0; k < run->metrics.targets.n_targets; k++)
+    at += (size_t)snprintf(targets + at, sizeof targets - at, "%s%.4f", k ? " " : "",
+                           fmax(nx_moments_r_squared(&run->metrics.targets.of[k]), -999));
+  if (run->metrics.targets.n_targets) {
+    fields[n++] = NX_F64("r_squared", run->metrics.r_squared);
+    fields[n++] = NX_F64("correlation", run->metrics.correlation);
+    fields[n++] = NX_STR("r_squared_of_targets", targets);
+  }
   nx_log_write(NX_LOG_INFO, "round.sealed", fields, n);
 }
 

@@ -59,6 +59,8 @@ void nx_training_run_status(const struct nx_training_run *run, struct nx_run_sta
       .auroc = run->metrics.auroc,
       .balanced_accuracy = run->metrics.balanced_accuracy,
       .calibration_error = run->metrics.calibration_error,
+      .r_squared = run->metrics.r_squared,
+      .correlation = run->metrics.correlation,
       .started = run->row.started,
       .ended = run->row.ended,
   };
@@ -94,7 +96,9 @@ int nx_run_status_from_store(struct nx_federation *federation, struct nx_run_sta
                                 .held_out_loss = NAN,
                                 .auroc = NAN,
                                 .balanced_accuracy = NAN,
-                                .calibration_error = NAN};
+                                .calibration_error = NAN,
+                                .r_squared = NAN,
+                                .correlation = NAN};
   int r = nx_run_store_last_run(federation->store, &row, err);
   if (r < 0)
     return r == NX_E_NOT_FOUND ? 0 : r;
@@ -116,5 +120,6 @@ int nx_run_status_from_store(struct nx_federation *federation, struct nx_run_sta
   out->train_loss = metrics.train_loss, out->held_out_loss = metrics.held_out_loss;
   out->auroc = metrics.auroc, out->balanced_accuracy = metrics.balanced_accuracy;
   out->calibration_error = metrics.calibration_error;
+  out->r_squared = metrics.r_squared, out->correlation = metrics.correlation;
   return 0;
 }

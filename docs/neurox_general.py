@@ -5,7 +5,8 @@
 
 x [B,C,S,n_in], stats [C,8], positions [C,3] (100 mm), placed [C] bool, visible [B,C,S] bool or
 None: node/dataset/signal.h says what they hold. The result is [B,C,S,n]: for every (channel,
-patch) the samples it would have (log counts for a Poisson tokeniser); a classifier's is [B].
+patch) the samples it would have (log counts for a Poisson tokeniser); a classifier's is [B], a
+regression's [B,S,targets], in the plan's regression.unit (SDs where it says standardise: site).
 """
 import math
 
@@ -23,6 +24,9 @@ class General(torch.nn.Module):
     def __init__(self, path):
         super().__init__()
         self.meta, self.w = tensors(path)
+        self.scale = None  # mean and SD of a regression's targets
+        if "features.mean" in self.w:
+            self.scale = self.w.pop("features.mean"), self.w.pop("features.sd")
         for name, x in self.w.items():
             self.w[name] = torch.nn.Parameter(x)
             self.register_parameter(name.replace(".", "_"), self.w[name])
@@ -97,9 +101,11 @@ class General(torch.nn.Module):
             z = z + self.linear(self.attend(q, k, v, seen), part + ".attention.output")
             z = self.feed_forward(z, part, modality)
         if "head.query" in w:
-            z = rms(z)
-            a = torch.softmax(z @ w["head.query"] / z.shape[-1] ** 0.5, 1)
-            return self.linear(rms((a[..., None] * z).sum(1), w["head.norm"]), "head")[:, 0]
+            together = Q if self.scale else S * Q  # a value for each patch, or one for the window
+            z = rms(z).unflatten(1, (-1, together))
+            a = torch.softmax(z @ w["head.query"] / z.shape[-1] ** 0.5, 2)
+            y = self.linear(rms((a[..., None] * z).sum(2), w["head.norm"]), "head")
+            return y * self.scale[1] + self.scale[0] if self.scale else y[:, 0, 0]
         z = rms(z, w["decoder.latent.norm"])
         angles = 2 * math.pi * seconds[:, None] / self.periods(16, x.dtype)
         times = self.linear(torch.cat([angles.sin(), angles.cos()], -1), "decoder.time")

@@ -6,9 +6,11 @@
 #include "models/quantised.h"
 #include "models/tensor/safetensors.h"
 
-/* Of the network's last part, which its objective decides. */
-static bool is_of_objective(const char *name) {
-  return !strncmp(name, "head.", 5) || !strncmp(name, "decoder.", 8) ||
+/* Of the network's last part, which its objective decides. The general network's features are its
+ * targets'. */
+static bool is_of_objective(const struct nx_model *model, const char *name) {
+  return (model->shape.network == NX_NETWORK_GENERAL && !strncmp(name, "features.", 9)) ||
+         !strncmp(name, "head.", 5) || !strncmp(name, "decoder.", 8) ||
          !strncmp(name, "samples.", 8);
 }
 
@@ -29,11 +31,11 @@ static int read_floats(const struct nx_safetensor *from, float *to, struct nx_er
   return 0;
 }
 
-static int take(const struct nx_safetensors *file, const char *name, size_t n_dims, uint64_t rows,
+static int take(const struct nx_model *model, const struct nx_safetensors *file, const char *name, size_t n_dims, uint64_t rows,
                 uint64_t columns, float *to, struct nx_import_report *report,
                 struct nx_error *err) {
   const struct nx_safetensor *t = find(file, name);
-  if (!t && is_of_objective(name)) {
+  if (!t && is_of_objective(model, name)) {
     report->n_drawn++;
     return 0;
   }
@@ -56,7 +58,7 @@ static int pass_over(const struct nx_model *model, const struct nx_safetensors *
         model->n_features && (!strcmp(name, "features.mean") || !strcmp(name, "features.sd"));
     if (feature || nx_model_find(model, name))
       continue;
-    if (!is_of_objective(name))
+    if (!is_of_objective(model, name))
       return nx_fail(err, NX_E_FORMAT, "tensor %.64s is not of the plan's network", name);
     report->n_dropped++;
   }
@@ -88,13 +90,13 @@ static int fill(struct nx_model *model, const struct nx_safetensors *file,
   int r = check_metadata(model, file, err);
   for (size_t i = 0; !r && i < model->n_tensors; i++) {
     const struct nx_model_tensor *t = &model->tensors[i];
-    r = take(file, t->name, t->n_dims, t->dims[0], t->dims[1], model->params + t->offset, report,
+    r = take(model, file, t->name, t->n_dims, t->dims[0], t->dims[1], model->params + t->offset, report,
              err);
   }
   if (!r && model->n_features)
-    r = take(file, "features.mean", 1, model->n_features, 1, model->feature_mean, report, err);
+    r = take(model, file, "features.mean", 1, model->n_features, 1, model->feature_mean, report, err);
   if (!r && model->n_features)
-    r = take(file, "features.sd", 1, model->n_features, 1, model->feature_sd, report, err);
+    r = take(model, file, "features.sd", 1, model->n_features, 1, model->feature_sd, report, err);
   for (size_t i = 0; !r && i < model->n_features; i++)
     if (!(model->feature_sd[i] > 0))
       r = nx_fail(err, NX_E_FORMAT, "features.sd[%zu] is not positive", i);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/plan_adapters.h"
+#include "common/plan_regression.h"
 #include "common/rng.h"
 #include "common/size.h"
 #include "models/model_parts.h"
@@ -77,6 +78,8 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
   };
   if (plan->model.network == NX_NETWORK_GENERAL)
     put_tokenisers(plan, shape_out);
+  if (plan->regression)
+    shape_out->n_targets = plan->regression->n_targets;
   if (plan->adapters)
     shape_out->adapters = (struct nx_model_adapters){
         plan->adapters->rank,         plan->adapters->alpha, plan->adapters->attention,
@@ -91,7 +94,7 @@ static size_t aligned(size_t bytes) {
 /* All sizes are capped by NX_MODEL_PARAMS_CAP and NX_MODEL_TENSORS: no overflow. */
 static struct nx_model *allocate(const struct nx_model_shape *shape, size_t n_tensors,
                                  size_t n_params) {
-  size_t n_features = shape->bins + shape->stats;
+  size_t n_features = shape->bins + shape->stats + shape->n_targets;
   size_t head = aligned(sizeof(struct model_block) + n_tensors * sizeof(struct nx_model_tensor));
   size_t params = aligned(n_params * sizeof(float)), features = aligned(n_features * sizeof(float));
   uint8_t *memory = aligned_alloc(ALIGNMENT, head + params + 2 * features);

@@ -67,6 +67,7 @@ struct nx_model_shape {
   uint32_t n_tokenisers;
   struct nx_model_tokeniser tokenisers[NX_TOKENISERS];
   double mask_fraction, mask_correlation, mask_radius_mm;
+  uint32_t n_targets; /* K of a regression's head; else 0 */
   struct nx_model_adapters adapters; /* rank 0: none */
 };
 
@@ -89,8 +90,8 @@ struct nx_model {
   size_t n_params;
   float *params; /* [n_params], aligned to 64 bytes */
   /* Standardisation of inputs: the F spectral bins, then the channel statistics. Means 0 and
-   * SDs 1 until the statistics round sets them (models/optim/server_apply.h). None for the
-   * general network. */
+   * SDs 1 until the statistics round sets them (models/optim/server_apply.h). Of the general
+   * network: of a regression's targets, else none. */
   size_t n_features;
   float *feature_mean; /* [n_features] */
   float *feature_sd;   /* [n_features], > 0 */

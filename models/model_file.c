@@ -29,6 +29,7 @@ static int append_format(struct nx_buffer *out, struct nx_error *err, const char
 static const char *objective_name(enum nx_plan_objective objective) {
   return objective == NX_OBJECTIVE_RECONSTRUCTION ? "reconstruction"
          : objective == NX_OBJECTIVE_NEXT_PATCH   ? "next-patch"
+         : objective == NX_OBJECTIVE_REGRESSION   ? "regression"
                                                   : "classification";
 }
 

@@ -254,7 +254,7 @@ static struct nx_participant_event answer(const struct node_job *job,
 
 static void log_opened(const struct node_job *job) {
   const struct nx_site_sum *sum = &job->opened;
-  struct nx_log_field fields[6] = {
+  struct nx_log_field fields[7] = {
       NX_U64("round", job->round.round), NX_STR("kind", nx_node_kind_name(job->round.kind)),
       NX_U64("contributors", sum->contributors), NX_U64("tiles", job->n_tiles)};
   size_t n = 4;
@@ -262,6 +262,8 @@ static void log_opened(const struct node_job *job) {
     fields[n++] = NX_F64("loss", sum->train_loss);
   if (!isnan(sum->auroc))
     fields[n++] = NX_F64("auroc", sum->auroc);
+  if (!isnan(sum->r_squared))
+    fields[n++] = NX_F64("r_squared", sum->r_squared);
   nx_log_write(NX_LOG_INFO, "sum.checked", fields, n);
 }
 

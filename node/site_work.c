@@ -16,6 +16,7 @@
 #include "common/size.h"
 #include "crypto/plan_numbers.h"
 #include "models/metrics.h"
+#include "models/moments.h"
 #include "node/node_home.h"
 #include "node/policy/budget.h"
 #include "node/residual.h"
@@ -552,7 +553,12 @@ static void read_sum(const struct nx_transcript_parameters *p, struct nx_bytes s
   out->contributors = aux[NX_AUX_CONTRIBUTORS];
   out->train_loss = mean(aux[NX_AUX_TRAIN_LOSS], aux[NX_AUX_TRAIN_WINDOWS]);
   out->held_out_loss = mean(aux[NX_AUX_HELD_OUT_LOSS], aux[NX_AUX_HELD_OUT_WINDOWS]);
-  out->auroc = nx_auroc_histogram(aux + NX_AUX_HISTOGRAM_NEGATIVE, aux + NX_AUX_HISTOGRAM_POSITIVE);
+  struct nx_target_moments targets;
+  nx_moments_from_lanes(aux, &targets);
+  out->r_squared = nx_moments_mean_r_squared(&targets);
+  out->auroc = targets.n_targets ? NAN
+                                 : nx_auroc_histogram(aux + NX_AUX_HISTOGRAM_NEGATIVE,
+                                                      aux + NX_AUX_HISTOGRAM_POSITIVE);
 }
 
 static int store_next(struct nx_site_work *work, struct nx_model *next, struct nx_hash *hash_out,

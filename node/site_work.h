@@ -83,6 +83,7 @@ struct nx_site_sum {
   double train_loss, held_out_loss; /* means; NaN where there were no windows */
   /* Under a privacy mechanism no losses and scores leave a site: all three are NaN then. */
   double auroc; /* from the histograms; NaN when a class is empty */
+  double r_squared; /* of a regression, mean over its targets; or NaN */
 };
 /* Fetches the sum and the tiles, compares, computes the next model and stores it durably. */
 int nx_site_work_check(struct nx_site_work *work, const struct nx_site_check *check,

@@ -36,6 +36,8 @@ static void print_run(const struct nx_admin_status *s) {
   print_figure("AUROC", s->auroc);
   print_figure("balanced accuracy", s->balanced_accuracy);
   print_figure("calibration error", s->calibration_error);
+  print_figure("R squared", s->r_squared);
+  print_figure("correlation", s->correlation);
   printf("uploaded: %.1f MB\nrecovered dropouts: %u\n", (double)s->bytes_up / 1e6, s->n_recovered);
   nx_hash_hex(&s->model, hex);
   printf("model: %s\n", hex);
@@ -88,6 +90,8 @@ static void add_run(cJSON *object, const struct nx_admin_status *s) {
   add_figure(object, "auroc", s->auroc);
   add_figure(object, "balanced_accuracy", s->balanced_accuracy);
   add_figure(object, "calibration_error", s->calibration_error);
+  add_figure(object, "r_squared", s->r_squared);
+  add_figure(object, "correlation", s->correlation);
   add_hash(object, "model_sha256", &s->model);
 }
 

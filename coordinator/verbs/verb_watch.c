@@ -97,6 +97,8 @@ static void print_sealed(struct watch *watch, const struct nx_admin_event *event
   append_figure(line, sizeof line, "held-out", s->held_out_loss);
   append_figure(line, sizeof line, "AUROC", s->auroc);
   append_figure(line, sizeof line, "calibration error", s->calibration_error);
+  append_figure(line, sizeof line, "R squared", s->r_squared);
+  append_figure(line, sizeof line, "correlation", s->correlation);
   clear_line(watch);
   printf("%s  %.2f MB  %.1f s%s\n", line, (double)s->bytes_up / 1e6, s->seconds, without);
 }

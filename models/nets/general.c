@@ -326,14 +326,25 @@ static struct nx_tensor *encode(struct pass *p) {
   return z;
 }
 
+/* A head over every `together` rows of the latent. */
+static struct nx_tensor *head(struct pass *p, size_t together) {
+  struct nx_tape *tape = p->tape;
+  struct nx_tensor *z = nx_op_rms_norm(tape, encode(p), NULL);
+  z = nx_op_pool(tape, z, named(p, "head.query"), together);
+  z = nx_op_dropout(tape, norm(p, z, "head", "norm"), p->g->shape.dropout);
+  return nx_op_linear(tape, z, named(p, "head.weight"), named(p, "head.bias"));
+}
+
 struct nx_tensor *nx_general_classify(struct nx_general *general, struct nx_tape *tape,
                                       const struct nx_general_pass *pass) {
   struct pass p = begin(general, tape, pass);
-  const struct nx_model_shape *s = &general->shape;
-  struct nx_tensor *z = nx_op_rms_norm(tape, encode(&p), NULL);
-  z = nx_op_pool(tape, z, named(&p, "head.query"), (size_t)s->patches * s->queries);
-  z = nx_op_dropout(tape, norm(&p, z, "head", "norm"), s->dropout);
-  return nx_op_linear(tape, z, named(&p, "head.weight"), named(&p, "head.bias"));
+  return head(&p, (size_t)general->shape.patches * general->shape.queries);
+}
+
+struct nx_tensor *nx_general_regress(struct nx_general *general, struct nx_tape *tape,
+                                     const struct nx_general_pass *pass) {
+  struct pass p = begin(general, tape, pass);
+  return head(&p, general->shape.queries);
 }
 
 struct nx_tensor *nx_general_embed(struct nx_general *general, struct nx_tape *tape,

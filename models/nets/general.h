@@ -13,6 +13,7 @@
  *   next patch:     attention is block-causal by patch; (channel, patch p + 1) asks z of the
  *                   patches up to p
  *   classification: attention pool, RMSNorm, linear                     [B]
+ *   regression:     the same over the queries of each patch             [B*S,K]
  *
  * A question is MLP(code, Fourier(time)); the decoder is one block of cross-attention, rotary on
  * seconds too (nothing else would tell a latent row's time), and SwiGLU, then W_out[tokeniser]
@@ -45,6 +46,9 @@ struct nx_general_input {
   const float *positions; /* [C][3], in units of 100 mm from the head's or recording's centre */
   const uint8_t *placed;  /* [C]: 0 where a channel has no position */
   const uint8_t *labels;  /* [B], 0 or 1; NULL where no loss of classes is asked for */
+  /* [B][S][K] of a regression, in their unit; NaN where one is not known; NULL where no loss is
+   * asked for */
+  const float *targets;
 };
 
 /* The parameters of a shape, in canonical order. A tensor of a tokeniser, modality, species or
@@ -94,6 +98,9 @@ struct nx_tensor *nx_general_loss(struct nx_general *general, struct nx_tape *ta
 /* Logits [B, 1]. */
 struct nx_tensor *nx_general_classify(struct nx_general *general, struct nx_tape *tape,
                                       const struct nx_general_pass *pass);
+/* A regression's values, standardised, [B * S, K]. */
+struct nx_tensor *nx_general_regress(struct nx_general *general, struct nx_tape *tape,
+                                     const struct nx_general_pass *pass);
 /* The mean over patches and queries of the last block's normalised output, [B, d]. */
 struct nx_tensor *nx_general_embed(struct nx_general *general, struct nx_tape *tape,
                                    const struct nx_general_pass *pass);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/size.h"
 #include "models/nets/general.h"
 
 #define PLACE_FEATURES 96 /* 3 coordinates * 16 frequencies * (sin, cos) */
@@ -107,10 +108,11 @@ static void add_decoder(struct nx_layout *layout, const struct nx_model_shape *s
 }
 
 static void add_head(struct nx_layout *layout, const struct nx_model_shape *s) {
+  uint32_t outputs = NX_MAX(s->n_targets, 1u);
   nx_layout_add(layout, normal(0.5), s->width, 0, "head.query");
   nx_layout_add(layout, constant(1), s->width, 0, "head.norm");
-  nx_layout_add(layout, constant(0), 1, s->width, "head.weight");
-  nx_layout_add(layout, constant(0), 1, 0, "head.bias");
+  nx_layout_add(layout, constant(0), outputs, s->width, "head.weight");
+  nx_layout_add(layout, constant(0), outputs, 0, "head.bias");
 }
 
 int nx_general_layout(const struct nx_model_shape *s, struct nx_layout *layout,
@@ -127,7 +129,7 @@ int nx_general_layout(const struct nx_model_shape *s, struct nx_layout *layout,
     if (s->experts && i % 2)
       add_experts(layout, s, block);
   }
-  if (s->objective == NX_OBJECTIVE_CLASSIFICATION)
+  if (s->objective == NX_OBJECTIVE_CLASSIFICATION || s->objective == NX_OBJECTIVE_REGRESSION)
     add_head(layout, s);
   else
     add_decoder(layout, s);

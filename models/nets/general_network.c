@@ -38,7 +38,7 @@ struct slice {
   const uint8_t *visible;
 };
 
-enum work { WORK_LOGITS, WORK_EMBED, WORK_CLASSIFY, WORK_ASK };
+enum work { WORK_LOGITS, WORK_VALUES, WORK_EMBED, WORK_CLASSIFY, WORK_REGRESS, WORK_ASK };
 
 struct batch {
   enum work work;
@@ -49,7 +49,7 @@ struct batch {
   size_t n_groups, n_windows, n_slices;
   double smoothing;
   uint64_t dropout_seed;
-  float *out; /* logits or embeddings */
+  float *out; /* logits, values or embeddings */
   nx_general_answer_fn *answer;
   void *answer_context;
 };
@@ -165,6 +165,8 @@ static int check(const struct batch *b, struct nx_error *err) {
     int r = check_group(&b->network->shape, &b->groups[i], err);
     if (!r && b->work == WORK_CLASSIFY && !b->groups[i].labels)
       r = nx_fail(err, NX_E_INVALID, "training windows without labels");
+    if (!r && b->work == WORK_REGRESS && !b->groups[i].targets)
+      r = nx_fail(err, NX_E_INVALID, "training windows without targets");
     if (r < 0)
       return r;
   }
@@ -242,6 +244,22 @@ static int draw_masks(struct batch *b, struct nx_rng *rng, struct nx_error *err)
   return r;
 }
 
+/* All of a patch's targets are known. */
+static bool is_known(const float *targets, size_t k) {
+  for (size_t j = 0; j < k; j++)
+    if (!isfinite(targets[j]))
+      return false;
+  return true;
+}
+
+/* Numbers that a regression is asked for in a group. */
+static size_t count_targets(const struct nx_general_input *in, const struct nx_model_shape *s) {
+  size_t n = 0;
+  for (size_t i = 0; i < in->n_windows * s->patches; i++)
+    n += is_known(in->targets + i * s->n_targets, s->n_targets);
+  return n * s->n_targets;
+}
+
 /* The loss of a group is a mean over its questions; groups weigh as many as their windows. */
 static void set_scales(const struct batch *b) {
   const uint8_t *visible = b->network->visible;
@@ -249,7 +267,9 @@ static void set_scales(const struct batch *b) {
   for (size_t i = 0; i < b->n_groups; i++) {
     const struct nx_general_input *in = &b->groups[i];
     size_t n = in->n_windows * in->n_channels * S, asked = in->n_windows * in->n_channels * (S - 1);
-    if (b->network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION) {
+    if (b->work == WORK_REGRESS) {
+      asked = count_targets(in, &b->network->shape);
+    } else if (b->network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION) {
       asked = 0;
       for (size_t t = 0; t < n; t++)
         asked += !visible[t];
@@ -294,6 +314,8 @@ static struct nx_general_input part_of(const struct batch *b, const struct slice
   part.n_windows = slice->n;
   if (part.labels)
     part.labels += slice->first;
+  if (part.targets)
+    part.targets += slice->first * s->patches * s->n_targets;
   return part;
 }
 
@@ -309,13 +331,36 @@ static struct nx_tensor *classify(const struct batch *b, struct nx_lane *lane,
   return nx_op_cross_entropy(&lane->tape, logits, targets);
 }
 
+/* The same of a regression: squares of standardised errors, where every target is known. */
+static struct nx_tensor *regress(const struct batch *b, struct nx_lane *lane,
+                                 const struct nx_general_pass *pass, double scale) {
+  const struct nx_model *model = b->model;
+  size_t k = model->shape.n_targets, n = pass->input->n_windows * model->shape.patches;
+  struct nx_tensor *values = nx_general_regress(lane->net, &lane->tape, pass);
+  struct nx_tensor *targets = nx_op_zeros(&lane->tape, n, k);
+  uint8_t *skip = nx_tape_memory(&lane->tape, n, sizeof *skip, "targets");
+  for (size_t i = 0; targets && skip && i < n; i++) {
+    const float *y = pass->input->targets + i * k;
+    skip[i] = !is_known(y, k);
+    for (size_t j = 0; !skip[i] && j < k; j++)
+      targets->value[i * k + j] = (y[j] - model->feature_mean[j]) / model->feature_sd[j];
+  }
+  return nx_op_square_error(&lane->tape, values, targets, skip, (float)scale);
+}
+
+static struct nx_tensor *rows_of(const struct batch *b, struct nx_lane *lane,
+                                 const struct nx_general_pass *pass) {
+  return b->work == WORK_EMBED    ? nx_general_embed(lane->net, &lane->tape, pass)
+         : b->work == WORK_VALUES ? nx_general_regress(lane->net, &lane->tape, pass)
+                                  : nx_general_classify(lane->net, &lane->tape, pass);
+}
+
 static int put_rows(const struct batch *b, struct nx_lane *lane, const struct nx_general_pass *pass,
                     size_t row, struct nx_error *err) {
-  struct nx_tensor *y = b->work == WORK_EMBED ? nx_general_embed(lane->net, &lane->tape, pass)
-                                              : nx_general_classify(lane->net, &lane->tape, pass);
+  struct nx_tensor *y = rows_of(b, lane, pass);
   int r = nx_tape_check(&lane->tape, err);
   for (size_t i = 0; !r && i < y->rows * y->columns; i++) {
-    b->out[row * y->columns + i] = y->value[i];
+    b->out[row * (y->rows / pass->input->n_windows) * y->columns + i] = y->value[i];
     if (!isfinite(y->value[i]))
       r = nx_fail(err, NX_E_STATE,
                   "an output is not finite: the model diverged, or a window holds NaN");
@@ -346,10 +391,12 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   double weight = 1;
   nx_rng_init(&rng, b->dropout_seed, index);
   nx_tape_begin(&lane->tape, gradients != NULL, gradients ? &rng : NULL);
-  if (b->work == WORK_LOGITS || b->work == WORK_EMBED)
+  if (b->out)
     return put_rows(b, lane, &pass, slice->row, err);
   if (b->work == WORK_CLASSIFY)
     part_loss = classify(b, lane, &pass, &weight);
+  else if (b->work == WORK_REGRESS)
+    part_loss = regress(b, lane, &pass, b->network->scales[slice->group]);
   else if (nx_general_decode(lane->net, &lane->tape, &pass, &decoded))
     part_loss = nx_general_loss(lane->net, &lane->tape, &pass, &decoded,
                                 (float)b->network->scales[slice->group]);
@@ -374,7 +421,7 @@ static int run(struct batch *b, struct nx_rng *rng, double *loss_out, struct nx_
     b->n_windows += b->groups[i].n_windows;
   if (!r && asks && b->network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION)
     r = draw_masks(b, rng, err);
-  if (!r && asks)
+  if (!r && (asks || b->work == WORK_REGRESS))
     set_scales(b);
   if (!r)
     r = cut(b, err);
@@ -395,12 +442,17 @@ static int run(struct batch *b, struct nx_rng *rng, double *loss_out, struct nx_
 
 /* ---- Calls ---- */
 
+static enum work loss_of(const struct nx_model *model) {
+  return model->shape.objective == NX_OBJECTIVE_CLASSIFICATION ? WORK_CLASSIFY
+         : model->shape.objective == NX_OBJECTIVE_REGRESSION   ? WORK_REGRESS
+                                                               : WORK_ASK;
+}
+
 int nx_general_network_train_step(struct nx_general_network *network, const struct nx_model *model,
                                   const struct nx_general_input *groups, size_t n,
                                   double label_smoothing, struct nx_rng *rng, double *loss_out,
                                   struct nx_error *err) {
-  bool classes = model->shape.objective == NX_OBJECTIVE_CLASSIFICATION;
-  struct batch b = {.work = classes ? WORK_CLASSIFY : WORK_ASK,
+  struct batch b = {.work = loss_of(model),
                     .train = true,
                     .network = network,
                     .model = model,
@@ -420,7 +472,21 @@ int nx_general_network_logits(struct nx_general_network *network, const struct n
                     .n_groups = n,
                     .out = logits_out};
   if (model->shape.objective != NX_OBJECTIVE_CLASSIFICATION)
-    return nx_fail(err, NX_E_INVALID, "a model made for reconstruction has no logits");
+    return nx_fail(err, NX_E_INVALID, "a model that was not made for classification has no logits");
+  return run(&b, NULL, NULL, err);
+}
+
+int nx_general_network_values(struct nx_general_network *network, const struct nx_model *model,
+                              const struct nx_general_input *groups, size_t n, float *values_out,
+                              struct nx_error *err) {
+  struct batch b = {.work = WORK_VALUES,
+                    .network = network,
+                    .model = model,
+                    .groups = groups,
+                    .n_groups = n,
+                    .out = values_out};
+  if (model->shape.objective != NX_OBJECTIVE_REGRESSION)
+    return nx_fail(err, NX_E_INVALID, "a model that was not made for regression has no values");
   return run(&b, NULL, NULL, err);
 }
 
@@ -440,7 +506,7 @@ int nx_general_network_evaluate(struct nx_general_network *network, const struct
                                 const struct nx_general_input *groups, size_t n, struct nx_rng *rng,
                                 nx_general_answer_fn *answer, void *context, double *loss_out,
                                 struct nx_error *err) {
-  struct batch b = {.work = WORK_ASK,
+  struct batch b = {.work = loss_of(model),
                     .network = network,
                     .model = model,
                     .groups = groups,
@@ -449,6 +515,8 @@ int nx_general_network_evaluate(struct nx_general_network *network, const struct
                     .answer_context = context};
   if (model->shape.objective == NX_OBJECTIVE_CLASSIFICATION)
     return nx_fail(err, NX_E_INVALID, "a model made for classification has no decoder");
+  if (answer && b.work == WORK_REGRESS)
+    return nx_fail(err, NX_E_INVALID, "answers are those of a decoder");
   if (answer && network->lanes.pool)
     return nx_fail(err, NX_E_INVALID, "answers are shown by one thread: use no pool");
   return run(&b, rng, loss_out, err);

@@ -22,7 +22,8 @@ int nx_general_network_use_bf16(struct nx_general_network *network, struct nx_er
 /* Forward, with masks and dropout from rng, and backward over groups[n]: the gradients of the
  * mean loss are in nx_general_network_gradients() until the next call. The loss is the mean
  * over what is asked for in each group, groups weighing as many as they have windows; for
- * classification cross-entropy, labels smoothed by label_smoothing.
+ * classification cross-entropy, labels smoothed by label_smoothing; for regression the mean square
+ * of standardised errors over patches whose targets are all known.
  * NX_E_INVALID: an input that does not fit the model; NX_E_STATE: the loss is not finite. */
 int nx_general_network_train_step(struct nx_general_network *network, const struct nx_model *model,
                                   const struct nx_general_input *groups, size_t n,
@@ -37,12 +38,17 @@ int nx_general_network_logits(struct nx_general_network *network, const struct n
                               const struct nx_general_input *groups, size_t n, float *logits_out,
                               struct nx_error *err);
 
+/* values_out[windows of all groups][S][K], standardised. For regression. */
+int nx_general_network_values(struct nx_general_network *network, const struct nx_model *model,
+                              const struct nx_general_input *groups, size_t n, float *values_out,
+                              struct nx_error *err);
+
 /* embeddings_out[windows of all groups][width]: nx_general_embed(). */
 int nx_general_network_embed(struct nx_general_network *network, const struct nx_model *model,
                              const struct nx_general_input *groups, size_t n, float *embeddings_out,
                              struct nx_error *err);
 
-/* The mean loss without gradients or dropout: masked or next patch. Each answer of a masked or
+/* The mean loss without gradients or dropout: masked, next patch or regression. Each answer of a masked or
  * next-patch model is shown to `answer` (NULL: nobody): n samples, or log counts. Answers come
  * group by group, window by window. */
 typedef void nx_general_answer_fn(void *context, size_t group, size_t window, uint32_t token,

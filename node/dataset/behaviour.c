@@ -146,17 +146,20 @@ struct nx_hash nx_behaviour_hash(const struct nx_behaviour *behaviour) {
 
 /* ---- speed ----------------------------------------------------------------------------------- */
 
-/* Centred moving average over 2 half + 1 samples, shorter at the ends. */
+/* Centred moving average over 2 half + 1 samples, shorter at the ends, of those that are known. */
 static void smooth(const double *x, size_t n, size_t half, double *out) {
   double sum = 0;
+  size_t known = 0;
   size_t low = 0, high = 0; /* x[low] .. x[high - 1] */
   for (size_t i = 0; i < n; i++) {
     size_t from = i > half ? i - half : 0, to = NX_MIN(n, i + half + 1);
-    while (high < to)
-      sum += x[high++];
-    while (low < from)
-      sum -= x[low++];
-    out[i] = sum / (double)(to - from);
+    for (; high < to; high++)
+      if (isfinite(x[high]))
+        sum += x[high], known++;
+    for (; low < from; low++)
+      if (isfinite(x[low]))
+        sum -= x[low], known--;
+    out[i] = known ? sum / (double)known : NAN;
   }
 }
 
@@ -205,17 +208,25 @@ static int add_run(struct nx_behaviour_runs *runs, double from_s, double to_s, i
   return 0;
 }
 
+int nx_behaviour_speed(const struct nx_behaviour *behaviour, const char *species, const char *unit,
+                       double rate_hz, const float *x, size_t n_channels, size_t n,
+                       double *speed_out, struct nx_error *err) {
+  const struct speed *entry = find(behaviour, species, unit);
+  if (!entry)
+    return nx_fail(err, NX_E_UNSUPPORTED,
+                   "behaviour of %s in \"%s\": add a line to speeds of the vocabulary", species,
+                   unit);
+  return speed_of(entry, rate_hz, x, n_channels, n, speed_out, err);
+}
+
 int nx_behaviour_runs(const struct nx_behaviour *behaviour, const char *species, const char *unit,
                       double rate_hz, const float *x, size_t n_channels, size_t n,
                       struct nx_behaviour_runs *runs_out, struct nx_error *err) {
   const struct speed *entry = find(behaviour, species, unit);
   memset(runs_out, 0, sizeof *runs_out);
-  if (!entry)
-    return nx_fail(err, NX_E_UNSUPPORTED,
-                   "behaviour of %s in \"%s\": add a line to speeds of the vocabulary", species,
-                   unit);
   _cleanup_free_ double *speeds = calloc(n + 1, sizeof *speeds);
-  int r = speeds ? speed_of(entry, rate_hz, x, n_channels, n, speeds, err)
+  int r = speeds ? nx_behaviour_speed(behaviour, species, unit, rate_hz, x, n_channels, n, speeds,
+                                      err)
                  : nx_fail(err, NX_E_NOMEM, "behaviour: out of memory");
   int still = nx_behaviour_state(behaviour, behaviour->still);
   int moving = nx_behaviour_state(behaviour, behaviour->moving), now = NX_BEHAVIOUR_NONE;

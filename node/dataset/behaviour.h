@@ -29,6 +29,11 @@ const char *nx_behaviour_name(const struct nx_behaviour *behaviour, int state); 
 /* SHA-256 of the file: sites of one plan should have one vocabulary. */
 struct nx_hash nx_behaviour_hash(const struct nx_behaviour *behaviour);
 
+/* Speed of each sample, as for nx_behaviour_runs(), into speed_out[n]. */
+int nx_behaviour_speed(const struct nx_behaviour *behaviour, const char *species, const char *unit,
+                       double rate_hz, const float *x, size_t n_channels, size_t n,
+                       double *speed_out, struct nx_error *err);
+
 /* A stretch of one state, seconds from the first sample. */
 struct nx_behaviour_run {
   double from_s, to_s;

@@ -12,7 +12,6 @@
 
 #define PAYLOAD_CAP ((size_t)3 << 30)
 #define STREAMS 2
-#define BEHAVIOUR_MAX 64
 
 /* ---- key ------------------------------------------------------------------------------------- */
 
@@ -184,9 +183,10 @@ static void put_signal(struct archive *a, struct nx_loaded_signal *s) {
   array(a, &s->placed, s->n_channels, 1, sizeof *s->placed);
   ITEM(a, s->origin_s);
   ITEM(a, s->n_behaviour);
-  limit(a, &s->n_behaviour, BEHAVIOUR_MAX);
+  limit(a, &s->n_behaviour, NX_SIGNAL_BEHAVIOUR);
   ITEM(a, s->behaviour_hz);
   ITEM(a, s->behaviour_unit);
+  ITEM(a, s->behaviour_names);
   ITEM(a, s->n_behaviour_samples);
   array(a, &s->behaviour, s->n_behaviour, s->n_behaviour_samples, sizeof *s->behaviour);
   ITEM(a, s->synthetic);

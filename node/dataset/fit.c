@@ -191,6 +191,7 @@ static void judge_signals(struct asking *asking) {
   struct nx_error why = {0};
   const char *last = "";
   bool classes = asking->plan->training.objective == NX_OBJECTIVE_CLASSIFICATION, labelled = false;
+  bool regression = asking->plan->training.objective == NX_OBJECTIVE_REGRESSION, behaves = false;
   int r = nx_signal_files_list(asking->options, asking->plan, &files, &why);
   if (!r && asking->options->behaviour)
     r = nx_behaviour_load(asking->options->behaviour, &vocabulary, &why);
@@ -202,6 +203,7 @@ static void judge_signals(struct asking *asking) {
     if (look_at(asking, file->file, file->channels, &look)) {
       labelled |= nx_signal_label(asking->plan, vocabulary, file->label) >= 0 ||
                   (vocabulary && (look.has_behaviour || file->behaviour[0]));
+      behaves |= look.has_behaviour || file->behaviour[0];
       count(asking->fit, asking->options, file->subject, last);
       last = file->subject;
     }
@@ -209,6 +211,11 @@ static void judge_signals(struct asking *asking) {
   }
   if (!r && !asking->n_looked)
     answer(asking->fit, NX_REQUIRES_READABLE, nx_fail(&why, NX_E_NOT_FOUND, "nothing can be used"),
+           &why);
+  if (regression)
+    answer(asking->fit, NX_REQUIRES_LABELS,
+           behaves ? 0
+                   : nx_fail(&why, NX_E_NOT_FOUND, "no recording has behaviour beside it"),
            &why);
   if (classes)
     answer(asking->fit, NX_REQUIRES_LABELS,

@@ -32,6 +32,7 @@ struct nx_signal {
   const float *positions; /* [n_channels][3], in units of 100 mm from the head's centre */
   const uint8_t *placed;  /* [n_channels]: 0 where there is no position */
   const float *stats;     /* [n_channels][NX_SIGNAL_STATS], by nx_signal_stats() */
+  const float *targets;   /* [K][n_samples] of a regression; NaN: not known. NULL: none is */
   enum nx_split split;
   uint8_t label;    /* 0 or 1; read by classification only */
   bool unlabelled;  /* there is none: label says nothing */

@@ -20,7 +20,6 @@
 
 #define CHUNK 65536      /* samples a read */
 #define HEAD_RADIUS 0.95 /* of the 10-20 system's sphere, 100 mm */
-#define BEHAVIOUR_MAX 16 /* channels */
 #define PLACE_LIMIT 5    /* 100 mm from the centre: farther is no place in a head */
 
 struct job {
@@ -470,9 +469,9 @@ static int put_places(struct job *job, struct nx_error *err) {
 }
 
 static int read_behaviour(struct job *job, struct nx_error *err) {
-  uint32_t picks[BEHAVIOUR_MAX];
+  uint32_t picks[NX_SIGNAL_BEHAVIOUR];
   struct nx_loaded_signal *out = job->out;
-  for (size_t i = 0; i < job->info->n_channels && out->n_behaviour < BEHAVIOUR_MAX; i++) {
+  for (size_t i = 0; i < job->info->n_channels && out->n_behaviour < NX_SIGNAL_BEHAVIOUR; i++) {
     const struct nx_channel *channel = &job->info->channels[i];
     if (channel->type != NX_CHANNEL_BEHAVIOUR ||
         (out->n_behaviour && channel->rate_hz != out->behaviour_hz))
@@ -480,6 +479,8 @@ static int read_behaviour(struct job *job, struct nx_error *err) {
     out->behaviour_hz = channel->rate_hz;
     memcpy(out->behaviour_unit, channel->unit, sizeof out->behaviour_unit);
     out->n_behaviour_samples = (size_t)channel->n_samples;
+    memcpy(out->behaviour_names[out->n_behaviour], channel->name,
+           sizeof out->behaviour_names[0]);
     picks[out->n_behaviour++] = (uint32_t)i;
   }
   if (!out->n_behaviour)

@@ -20,6 +20,8 @@
 #include "node/dataset/signal.h"
 #include "node/recordings/recording.h"
 
+#define NX_SIGNAL_BEHAVIOUR 16 /* most channels of behaviour that are read */
+
 /* At one tokeniser's rate. */
 struct nx_loaded_stream {
   uint32_t tokeniser; /* index into the plan's */
@@ -41,6 +43,7 @@ struct nx_loaded_signal {
   size_t n_behaviour;
   double behaviour_hz;
   char behaviour_unit[NX_CHANNEL_UNIT_SIZE];
+  char behaviour_names[NX_SIGNAL_BEHAVIOUR][NX_CHANNEL_NAME_SIZE];
   size_t n_behaviour_samples;
   float *behaviour; /* [n_behaviour][n_behaviour_samples], as recorded */
   bool synthetic;

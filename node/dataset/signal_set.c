@@ -19,6 +19,7 @@
 #include "node/dataset/preparing.h"
 #include "node/dataset/signal_load.h"
 #include "node/dataset/subjects.h"
+#include "node/dataset/targets.h"
 #include "node/recordings/format.h"
 
 #define STREAMS 2
@@ -32,7 +33,7 @@ struct nx_signal_set {
   struct nx_signals sets[STREAMS];
   struct nx_signal *signals[STREAMS];
   size_t n_cuts;
-  float **cuts; /* stretches of recordings, copied */
+  float **cuts; /* stretches of recordings, copied, and targets */
 };
 
 struct job {
@@ -115,25 +116,31 @@ static int label_of(const struct job *job, const char *word) {
   return nx_signal_label(job->plan, job->behaviour, word);
 }
 
-/* Position or velocity of a recording: its own channels, or a file of the same clock. */
+/* Who has the position or velocity of a recording: its own channels, or a file of the same clock,
+ * which is loaded into other. */
+static int behaviour_of(const struct job *job, size_t index, struct nx_loaded_signal *other,
+                        const struct nx_loaded_signal **from, struct nx_error *err) {
+  const struct nx_signal_file *file = &job->files->files[index];
+  char path[NX_PATH_SIZE];
+  *from = &job->set->loaded[index];
+  if (!file->behaviour[0])
+    return 0;
+  int r = nx_path_join(path, job->options->folder, file->behaviour, err);
+  if (!r)
+    r = nx_signal_load_behaviour(path, job->options->reader, other, err);
+  *from = other;
+  return r;
+}
+
 static int runs_of(const struct job *job, size_t index, struct nx_behaviour_runs *runs,
                    struct nx_error *err) {
   const struct nx_signal_file *file = &job->files->files[index];
-  const struct nx_loaded_signal *own = &job->set->loaded[index];
+  const struct nx_loaded_signal *own = &job->set->loaded[index], *from;
   _cleanup_(nx_loaded_signal_finish) struct nx_loaded_signal other = {0};
-  const struct nx_loaded_signal *from = own;
-  char path[NX_PATH_SIZE];
-  if (file->behaviour[0]) {
-    int r = nx_path_join(path, job->options->folder, file->behaviour, err);
-    if (!r)
-      r = nx_signal_load_behaviour(path, job->options->reader, &other, err);
-    if (r < 0)
-      return r;
-    from = &other;
-  }
-  if (!from->n_behaviour)
-    return 0;
-  int r = nx_behaviour_runs(job->behaviour, nx_species_name(job->species), from->behaviour_unit,
+  int r = behaviour_of(job, index, &other, &from, err);
+  if (r < 0 || !from->n_behaviour)
+    return r;
+  r = nx_behaviour_runs(job->behaviour, nx_species_name(job->species), from->behaviour_unit,
                             from->behaviour_hz, from->behaviour, from->n_behaviour,
                             from->n_behaviour_samples, runs, err);
   double shift = from == own ? 0 : from->origin_s - own->origin_s;
@@ -156,8 +163,9 @@ static int grow(void **list, size_t n, size_t size, struct nx_error *err) {
   return 0;
 }
 
-static int add_signal(struct job *job, size_t index, size_t k, const float *x, size_t n,
-                      double from_s, int label, struct nx_error *err) {
+static int add_signal(struct job *job, size_t index, size_t k, const float *x,
+                      const float *targets, size_t n, double from_s, int label,
+                      struct nx_error *err) {
   struct nx_signal_set *set = job->set;
   const struct nx_loaded_signal *loaded = &set->loaded[index];
   const struct nx_signal_file *file = &job->files->files[index];
@@ -179,6 +187,7 @@ static int add_signal(struct job *job, size_t index, size_t k, const float *x, s
       .positions = loaded->positions,
       .placed = loaded->placed,
       .stats = loaded->streams[k].stats,
+      .targets = targets,
       .split = nx_subject_in(file->subject, job->options->held_out, job->options->n_held_out)
                    ? NX_SPLIT_HELD_OUT
                    : NX_SPLIT_TRAIN,
@@ -190,32 +199,52 @@ static int add_signal(struct job *job, size_t index, size_t k, const float *x, s
   return 0;
 }
 
-/* Samples first .. first + n - 1 of every channel of a stream as a signal of its own. */
+/* Memory that the set owns. */
+static float *keep(struct nx_signal_set *set, size_t rows, size_t n, struct nx_error *err) {
+  size_t values;
+  if (grow((void **)&set->cuts, set->n_cuts, sizeof *set->cuts, err) < 0)
+    return NULL;
+  float *x = nx_size_mul(rows, n, &values) ? reallocarray(NULL, values + 1, sizeof *x) : NULL;
+  if (x)
+    set->cuts[set->n_cuts++] = x;
+  else
+    nx_fail(err, NX_E_NOMEM, "data set: out of memory");
+  return x;
+}
+
+static void copy_rows(const float *from, size_t rows, size_t all, size_t first, size_t n,
+                      float *to) {
+  for (size_t c = 0; c < rows; c++)
+    memcpy(to + c * n, from + c * all + first, n * sizeof *to);
+}
+
+/* Samples first .. first + n - 1 of every channel of a stream as a signal of its own, and of its
+ * targets, where there are any. */
 static int cut(struct job *job, size_t index, size_t k, size_t first, size_t n, int label,
-               struct nx_error *err) {
+               const float *targets, struct nx_error *err) {
   struct nx_signal_set *set = job->set;
   const struct nx_loaded_signal *loaded = &set->loaded[index];
   const struct nx_loaded_stream *stream = &loaded->streams[k];
-  int r = grow((void **)&set->cuts, set->n_cuts, sizeof *set->cuts, err);
-  float *x = r < 0 ? NULL : reallocarray(NULL, loaded->n_channels * n, sizeof *x);
-  if (!x)
-    return r < 0 ? r : nx_fail(err, NX_E_NOMEM, "data set: out of memory");
-  set->cuts[set->n_cuts++] = x;
-  for (size_t c = 0; c < loaded->n_channels; c++)
-    memcpy(x + c * n, stream->x + c * stream->n_samples + first, n * sizeof *x);
-  return add_signal(job, index, k, x, n, (double)first / stream->rate_hz, label, err);
+  uint32_t n_targets = targets ? job->plan->regression->n_targets : 0;
+  float *x = keep(set, loaded->n_channels, n, err);
+  float *y = x && targets ? keep(set, n_targets, n, err) : NULL;
+  if (!x || (targets && !y))
+    return NX_E_NOMEM;
+  copy_rows(stream->x, loaded->n_channels, stream->n_samples, first, n, x);
+  copy_rows(targets, n_targets, stream->n_samples, first, n, y);
+  return add_signal(job, index, k, x, y, n, (double)first / stream->rate_hz, label, err);
 }
 
 /* What of samples first .. end - 1 is free of artefacts and as long as a window. */
 static int cut_clean(struct job *job, size_t index, size_t k, size_t first, size_t end, int label,
-                     struct nx_error *err) {
+                     const float *targets, struct nx_error *err) {
   const struct nx_plan_modalities *m = job->plan->modalities;
   const struct nx_loaded_stream *stream = &job->set->loaded[index].streams[k];
   size_t window = (size_t)m->patches * m->tokenisers[stream->tokeniser].patch_samples, n;
   int r = 0;
   for (; !r && nx_clean_next_stretch(stream->bad_window, stream->n_windows, window, end, &first, &n);
        first += n)
-    r = cut(job, index, k, first, n, label, err);
+    r = cut(job, index, k, first, n, label, targets, err);
   return r;
 }
 
@@ -232,24 +261,84 @@ static int cut_runs(struct job *job, size_t index, struct nx_error *err) {
       double from = fmax(ceil(runs.runs[i].from_s * stream->rate_hz), 0);
       double to = fmin(floor(runs.runs[i].to_s * stream->rate_hz), (double)stream->n_samples);
       if (label >= 0 && to - from >= (double)window)
-        r = cut_clean(job, index, k, (size_t)from, (size_t)to, label, err);
+        r = cut_clean(job, index, k, (size_t)from, (size_t)to, label, NULL, err);
     }
   }
   return r;
+}
+
+static int add_stream(struct job *job, size_t index, size_t k, int label, const float *targets,
+                      struct nx_error *err) {
+  const struct nx_loaded_stream *stream = &job->set->loaded[index].streams[k];
+  return stream->bad_window
+             ? cut_clean(job, index, k, 0, stream->n_samples, label, targets, err)
+             : add_signal(job, index, k, stream->x, targets, stream->n_samples, 0, label, err);
+}
+
+/* A recording for regression: left out when it has no behaviour, unless any will do. */
+static int take_targets(struct job *job, size_t index, struct nx_error *err) {
+  const struct nx_plan_regression *regression = job->plan->regression;
+  const struct nx_loaded_signal *own = &job->set->loaded[index], *from;
+  _cleanup_(nx_loaded_signal_finish) struct nx_loaded_signal other = {0};
+  int r = behaviour_of(job, index, &other, &from, err);
+  if (!r && !from->n_behaviour && !job->options->any_label)
+    return 0;
+  for (size_t k = 0; !r && k < own->n_streams; k++) {
+    const struct nx_loaded_stream *stream = &own->streams[k];
+    float *targets = NULL;
+    if (from->n_behaviour && !(targets = keep(job->set, regression->n_targets, stream->n_samples, err)))
+      return NX_E_NOMEM;
+    if (targets)
+      r = nx_targets_fill(regression, job->behaviour, nx_species_name(job->species), from,
+                          from == own ? 0 : from->origin_s - own->origin_s, stream->rate_hz,
+                          stream->n_samples, targets, err);
+    if (!r)
+      r = add_stream(job, index, k, -1, targets, err);
+  }
+  return r < 0 ? nx_error_prefix(err, r, "%s", job->files->files[index].file) : 0;
 }
 
 static int take(struct job *job, size_t index, struct nx_error *err) {
   const struct nx_loaded_signal *loaded = &job->set->loaded[index];
   bool classes = job->plan->training.objective == NX_OBJECTIVE_CLASSIFICATION;
   int label = label_of(job, job->files->files[index].label), r = 0;
+  if (job->plan->regression)
+    return take_targets(job, index, err);
   if (classes && label < 0 && !job->options->any_label)
     return cut_runs(job, index, err);
-  for (size_t k = 0; !r && k < loaded->n_streams; k++) {
-    const struct nx_loaded_stream *stream = &loaded->streams[k];
-    r = stream->bad_window ? cut_clean(job, index, k, 0, stream->n_samples, label, err)
-                           : add_signal(job, index, k, stream->x, stream->n_samples, 0, label, err);
-  }
+  for (size_t k = 0; !r && k < loaded->n_streams; k++)
+    r = add_stream(job, index, k, label, NULL, err);
   return r;
+}
+
+static void sum_targets(const struct nx_signals *set, uint32_t n_targets,
+                        struct nx_target_sums *sums) {
+  for (size_t i = 0; i < set->n; i++)
+    if (set->signals[i].split == NX_SPLIT_TRAIN && set->signals[i].targets)
+      nx_targets_sum(set->signals[i].targets, n_targets, set->signals[i].n_samples,
+                     set->tokeniser->patch_samples, sums);
+}
+
+/* Targets of this site's own mean 0 and SD 1 over the patches that it may train on. */
+static int standardise(struct job *job, struct nx_signals *set, struct nx_error *err) {
+  const struct nx_plan_regression *regression = job->plan->regression;
+  struct nx_target_sums sums = {0};
+  sum_targets(set, regression->n_targets, &sums);
+  if (!sums.n && job->options->any_label)
+    return 0; /* nothing to compare with */
+  for (uint32_t j = 0; j < regression->n_targets; j++) {
+    double mean = sums.sum[j] / sums.n, sd = sqrt(sums.squares[j] / sums.n - mean * mean);
+    if (!(sd > 0) || !isfinite(sd))
+      return nx_fail(err, NX_E_FORMAT, "target %s never changes in what this site may train on",
+                     regression->targets[j]);
+    for (size_t i = 0; i < set->n; i++) {
+      size_t n = set->signals[i].n_samples;
+      float *y = (float *)(uintptr_t)set->signals[i].targets; /* the set's own */
+      for (size_t t = j * n; y && t < (j + 1) * n; t++)
+        y[t] = (float)(((double)y[t] - mean) / sd);
+    }
+  }
+  return 0;
 }
 
 /* ---- whole ----------------------------------------------------------------------------------- */
@@ -351,6 +440,14 @@ static int assemble(struct job *job, struct nx_error *err) {
   }
   for (size_t k = 0; k < set->n_sets; k++)
     set->sets[k].signals = set->signals[k];
+  if (!r && !set->sets[0].n && job->plan->regression)
+    r = nx_fail(err, NX_E_NOT_FOUND,
+                "no recording has behaviour beside it for the plan's regression: see "
+                "docs/recordings.md");
+  for (size_t k = 0; !r && k < set->n_sets && job->plan->regression &&
+                     job->plan->regression->standardise == NX_STANDARDISE_SITE;
+       k++)
+    r = standardise(job, &set->sets[k], err);
   if (!r && !set->sets[0].n)
     r = nx_fail(
         err, NX_E_NOT_FOUND,

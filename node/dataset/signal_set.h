@@ -4,7 +4,8 @@
  *
  * With training.objective: classification, recordings are cut into stretches of one of the plan's
  * two labels: a word of the file's name or labels.tsv, translated by the site's vocabulary
- * (behaviour.h), or the state that position or velocity shows. What has neither is left out. */
+ * (behaviour.h), or the state that position or velocity shows. What has neither is left out.
+ * With regression, signals have targets (targets.h); recordings without behaviour are left out. */
 #pragma once
 
 #include "node/dataset/signal.h"

@@ -3,13 +3,27 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/plan_regression.h"
 #include "common/size.h"
+
+static void tell_targets(const struct nx_plan *plan, FILE *out) {
+  const struct nx_plan_regression *r = plan->regression;
+  fprintf(out, "learns to say from %s %s", plan->data.species, plan->data.modality);
+  for (uint32_t i = 0; i < r->n_targets; i++)
+    fprintf(out, "%s %s", i ? "," : "", r->targets[i]);
+  if (r->standardise == NX_STANDARDISE_SITE)
+    fputs(" in this site's own SDs", out);
+  else
+    fprintf(out, " in %s, of which\n           sums and sums of squares leave, masked, once", r->unit);
+}
 
 static void tell_task(const struct nx_plan *plan, FILE *out) {
   fprintf(out, "task       ");
   if (plan->training.objective == NX_OBJECTIVE_CLASSIFICATION)
     fprintf(out, "learns to tell '%s' from '%s' in %s %s", plan->data.negative_label,
             plan->data.positive_label, plan->data.species, plan->data.modality);
+  else if (plan->regression)
+    tell_targets(plan, out);
   else
     fprintf(out, "learns to fill in hidden pieces of %s %s (no labels are learnt)",
             plan->data.species, plan->data.modality);

@@ -32,9 +32,11 @@ static int check_approval(const struct nx_site_policy *policy, const struct nx_p
 
 static int check_kind(const struct nx_site_policy_plans *plans, const struct nx_policy_plan *asked,
                       struct nx_error *err) {
-  const char *objective = asked->plan->training.objective == NX_OBJECTIVE_RECONSTRUCTION
-                              ? "reconstruction"
-                              : "classification";
+  static const char *const words[] = {[NX_OBJECTIVE_CLASSIFICATION] = "classification",
+                                      [NX_OBJECTIVE_RECONSTRUCTION] = "reconstruction",
+                                      [NX_OBJECTIVE_NEXT_PATCH] = "reconstruction",
+                                      [NX_OBJECTIVE_REGRESSION] = "regression"};
+  const char *objective = words[asked->plan->training.objective];
   char hex[NX_HASH_HEX_SIZE];
   nx_hash_hex(&asked->hash, hex);
   const struct {

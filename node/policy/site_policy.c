@@ -113,9 +113,11 @@ static int check_allowed(const struct nx_site_policy_plans *plans, struct nx_err
 static int check_objectives(const struct nx_site_policy_plans *plans, struct nx_error *err) {
   for (uint32_t i = 0; i < plans->n_objectives; i++)
     if (strcmp(plans->objectives[i], "classification") &&
-        strcmp(plans->objectives[i], "reconstruction"))
+        strcmp(plans->objectives[i], "reconstruction") &&
+        strcmp(plans->objectives[i], "regression"))
       return nx_fail(err, NX_E_INVALID,
-                     "plans.objectives: '%.40s': use classification or reconstruction",
+                     "plans.objectives: '%.40s': use classification, reconstruction or "
+                     "regression",
                      plans->objectives[i]);
   return 0;
 }

@@ -30,14 +30,20 @@ static const enum nx_split splits[] = {NX_SPLIT_TRAIN, NX_SPLIT_HELD_OUT};
 
 static int allocate(struct job *job, struct nx_error *err) {
   size_t values;
-  job->out->columns = job->what == NX_ENCODE_EMBEDDING ? job->model->shape.width : 1;
+  const struct nx_model_shape *s = &job->model->shape;
+  bool values_of_patches = job->what == NX_ENCODE_PREDICTION && s->n_targets;
+  job->out->columns = job->what == NX_ENCODE_EMBEDDING ? s->width
+                      : values_of_patches              ? (size_t)s->patches * s->n_targets
+                                                       : 1;
   if (!job->total)
     return nx_fail(err, NX_E_NOT_FOUND, "no recording is as long as one window of the plan");
   if (!nx_size_mul(job->total, job->out->columns, &values))
     return nx_fail(err, NX_E_LIMIT, "%zu windows are too many", job->total);
   job->out->values = calloc(values, sizeof *job->out->values);
   job->out->windows = calloc(job->total, sizeof *job->out->windows);
-  return job->out->values && job->out->windows
+  if (values_of_patches)
+    job->out->targets = calloc(values, sizeof *job->out->targets);
+  return job->out->values && job->out->windows && (job->out->targets || !values_of_patches)
              ? 0
              : nx_fail(err, NX_E_NOMEM, "out of memory for %zu windows", job->total);
 }
@@ -129,6 +135,26 @@ static void note_signals(struct job *job, const struct nx_signals *set,
   }
 }
 
+/* What was recorded, as the values are: standardised by the model. */
+static void note_targets(struct job *job, const struct nx_signal_batch *batch) {
+  const struct nx_model *model = job->model;
+  size_t k = model->shape.n_targets, columns = job->out->columns;
+  float *out = job->out->targets ? job->out->targets + job->out->n * columns : NULL;
+  for (size_t i = 0; out && i < batch->n_windows * columns; i++)
+    out[i] = (batch->targets[i] - model->feature_mean[i % k]) / model->feature_sd[i % k];
+}
+
+static int encode_batch(struct job *job, struct nx_general_network *network,
+                        const struct nx_signal_batch *batch, struct nx_error *err) {
+  return job->what == NX_ENCODE_EMBEDDING ? nx_general_network_embed(network, job->model,
+                                                                     batch->groups, batch->n_groups,
+                                                                     rows(job), err)
+         : job->out->targets ? nx_general_network_values(network, job->model, batch->groups,
+                                                         batch->n_groups, rows(job), err)
+                             : nx_general_network_logits(network, job->model, batch->groups,
+                                                         batch->n_groups, rows(job), err);
+}
+
 static int encode_signals(struct job *job, struct nx_general_network *network,
                           const struct nx_signals *set, enum nx_split split, struct nx_error *err) {
   _cleanup_(nx_signal_batch_finish) struct nx_signal_batch batch = {0};
@@ -137,14 +163,11 @@ static int encode_signals(struct job *job, struct nx_general_network *network,
     r = nx_signal_batch_grid(&batch, split, first, SIGNAL_CHUNK, err);
     if (r < 0 || !batch.n_windows)
       return r;
-    r = job->what == NX_ENCODE_EMBEDDING
-            ? nx_general_network_embed(network, job->model, batch.groups, batch.n_groups, rows(job),
-                                       err)
-            : nx_general_network_logits(network, job->model, batch.groups, batch.n_groups,
-                                        rows(job), err);
+    r = encode_batch(job, network, &batch, err);
     if (r < 0)
       return r;
     note_signals(job, set, &batch);
+    note_targets(job, &batch);
     job->out->n += batch.n_windows;
     told(job);
   }
@@ -175,7 +198,8 @@ int nx_encode_windows(const struct nx_model *model, const struct nx_dataset *dat
                       struct nx_encoding *out, struct nx_error *err) {
   _cleanup_(nx_adapted_finish) struct nx_adapted adapted = {0};
   *out = (struct nx_encoding){0};
-  if (what == NX_ENCODE_LOGIT && model->shape.objective != NX_OBJECTIVE_CLASSIFICATION)
+  if (what == NX_ENCODE_PREDICTION && model->shape.objective != NX_OBJECTIVE_CLASSIFICATION &&
+      model->shape.objective != NX_OBJECTIVE_REGRESSION)
     return nx_fail(err, NX_E_UNSUPPORTED,
                    "the model was trained for %s and has no head that could predict: "
                    "neurox-node embed writes what it makes of each window",
@@ -193,6 +217,7 @@ int nx_encode_windows(const struct nx_model *model, const struct nx_dataset *dat
 
 void nx_encoding_finish(struct nx_encoding *encoding) {
   free(encoding->values);
+  free(encoding->targets);
   free(encoding->windows);
   *encoding = (struct nx_encoding){0};
 }

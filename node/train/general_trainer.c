@@ -192,3 +192,52 @@ int nx_general_score(const struct nx_model *model, const struct nx_site_signals 
   }
   return r;
 }
+
+/* Patches of one window: y in the targets' unit, p standardised. */
+static void add_window(const struct nx_model *model, const float *y, const float *p,
+                       struct nx_score_result *result) {
+  size_t k = model->shape.n_targets, n = 0;
+  double sum = 0;
+  for (size_t s = 0; s < model->shape.patches; s++, y += k, p += k) {
+    bool known = true;
+    for (size_t j = 0; j < k; j++)
+      known &= (bool)isfinite(y[j]);
+    n += known;
+    for (size_t j = 0; known && j < k; j++) {
+      double z = ((double)y[j] - (double)model->feature_mean[j]) / (double)model->feature_sd[j];
+      nx_moments_add(&result->moments.of[j], z, (double)p[j]);
+      sum += (z - (double)p[j]) * (z - (double)p[j]);
+    }
+  }
+  result->n_windows += n > 0;
+  result->loss_sum += n ? sum / (double)(n * k) : 0;
+}
+
+int nx_general_regression_score(const struct nx_model *model, const struct nx_site_signals *site,
+                                enum nx_split split, struct nx_score_result *result_out,
+                                struct nx_error *err) {
+  _cleanup_(finish) struct training t = {0};
+  size_t each = (size_t)model->shape.patches * model->shape.n_targets, first = 0;
+  _cleanup_free_ float *values = calloc(GRID_CHUNK * each, sizeof *values);
+  memset(result_out, 0, sizeof *result_out);
+  result_out->moments.n_targets = model->shape.n_targets;
+  int r = values ? open_batches(&t, site, &model->shape, err)
+                 : nx_fail(err, NX_E_NOMEM, "out of memory for values");
+  if (!r)
+    r = nx_adapted_begin(&t.adapted, model, err);
+  if (!r)
+    r = nx_general_network_create(t.adapted.plain, &t.network, err);
+  for (; !r; first += t.batches[0].n_windows) {
+    struct nx_signal_batch *batch = &t.batches[0];
+    r = nx_signal_batch_grid(batch, split, first, GRID_CHUNK, err);
+    if (r < 0 || !batch->n_windows)
+      break;
+    r = nx_general_network_values(t.network, t.adapted.plain, batch->groups, batch->n_groups,
+                                  values, err);
+    if (r < 0)
+      return nx_error_prefix(err, r, "score held-out windows");
+    for (size_t i = 0; i < batch->n_windows; i++)
+      add_window(model, batch->targets + i * each, values + i * each, result_out);
+  }
+  return r;
+}

@@ -33,6 +33,12 @@ int nx_general_loss_of(const struct nx_model *model, const struct nx_site_signal
                        enum nx_split split, uint64_t seed, size_t *n_windows_out, double *loss_out,
                        struct nx_error *err);
 
+/* How a regression does on a split's grid, the first set's: windows that have a patch whose targets
+ * are all known. */
+int nx_general_regression_score(const struct nx_model *model, const struct nx_site_signals *site,
+                                enum nx_split split, struct nx_score_result *result_out,
+                                struct nx_error *err);
+
 /* A classifier's scores of a split's grid, the first set's. logits_out may be NULL. */
 int nx_general_score(const struct nx_model *model, const struct nx_site_signals *site,
                      enum nx_split split, float *logits_out, struct nx_score_result *result_out,

@@ -43,7 +43,8 @@ static int find_tokeniser(struct nx_signal_batch *batch, const struct nx_model_s
 
 int nx_signal_batch_init(struct nx_signal_batch *batch, const struct nx_signals *signals,
                          const struct nx_model_shape *shape, struct nx_error *err) {
-  *batch = (struct nx_signal_batch){.signals = signals, .patches = shape->patches};
+  *batch = (struct nx_signal_batch){
+      .signals = signals, .patches = shape->patches, .n_targets = shape->n_targets};
   int r = find_tokeniser(batch, shape, err);
   if (!r && !signals->n)
     r = nx_fail(err, NX_E_INVALID, "no recordings for tokeniser %s",
@@ -74,6 +75,7 @@ void nx_signal_batch_finish(struct nx_signal_batch *batch) {
   free(batch->first_windows);
   free(batch->x);
   free(batch->labels);
+  free(batch->targets);
   free(batch->transform);
   free(batch->wanted);
   free(batch->starts);
@@ -105,6 +107,20 @@ static void put_window(const struct nx_signal_batch *batch, const struct nx_sign
       put_token(batch, signal->x + c * signal->n_samples + start + s * n, out);
 }
 
+/* A patch's targets: their means over it, NaN where a sample is not known. */
+static void put_targets(const struct nx_signal_batch *batch, const struct nx_signal *signal,
+                        size_t start, float *out) {
+  size_t n = batch->signals->tokeniser->patch_samples;
+  for (size_t s = 0; s < batch->patches; s++)
+    for (size_t k = 0; k < batch->n_targets; k++) {
+      const float *y = signal->targets ? signal->targets + k * signal->n_samples + start + s * n : NULL;
+      double sum = 0;
+      for (size_t i = 0; y && i < n; i++)
+        sum += (double)y[i];
+      *out++ = y ? (float)(sum / (double)n) : NAN;
+    }
+}
+
 static int reserve(struct nx_signal_batch *batch, size_t windows, size_t values, size_t starts,
                    struct nx_error *err) {
   if (!windows) /* an empty split: nothing to fill, and no room is no failure */
@@ -119,12 +135,18 @@ static int reserve(struct nx_signal_batch *batch, size_t windows, size_t values,
     batch->labels = malloc(windows);
     batch->labels_room = batch->labels ? windows : 0;
   }
+  size_t targets = windows * batch->patches * batch->n_targets;
+  if (batch->targets_room < targets) {
+    free(batch->targets);
+    batch->targets = malloc(targets * sizeof *batch->targets);
+    batch->targets_room = batch->targets ? targets : 0;
+  }
   if (batch->starts_room < starts) {
     free(batch->starts);
     batch->starts = malloc(starts * sizeof *batch->starts);
     batch->starts_room = batch->starts ? starts : 0;
   }
-  return batch->x && batch->labels && batch->starts
+  return batch->x && batch->labels && batch->starts && batch->targets_room >= targets
              ? 0
              : nx_fail(err, NX_E_NOMEM, "out of memory for a batch of %zu windows", windows);
 }
@@ -151,7 +173,7 @@ static int reserve_for_wanted(struct nx_signal_batch *batch, struct nx_error *er
 
 /* Windows batch->wanted[] of each recording at batch->starts[], in that order. */
 static void fill(struct nx_signal_batch *batch) {
-  float *x = batch->x;
+  float *x = batch->x, *targets = batch->targets;
   uint8_t *labels = batch->labels;
   const size_t *start = batch->starts;
   batch->n_groups = batch->n_windows = 0;
@@ -172,9 +194,15 @@ static void fill(struct nx_signal_batch *batch) {
         .positions = signal->positions,
         .placed = signal->placed,
         .labels = labels,
+        .targets = targets,
     };
-    for (size_t w = 0; w < batch->wanted[i]; w++, x += values_of(batch, i))
-      put_window(batch, signal, *start++, x);
+    for (size_t w = 0; w < batch->wanted[i]; w++, x += values_of(batch, i), start++) {
+      put_window(batch, signal, *start, x);
+      if (batch->n_targets) {
+        put_targets(batch, signal, *start, targets);
+        targets += batch->patches * batch->n_targets;
+      }
+    }
     memset(labels, signal->label, batch->wanted[i]);
     labels += batch->wanted[i];
     batch->n_windows += batch->wanted[i];

@@ -20,6 +20,9 @@ struct nx_signal_batch {
   size_t x_room;
   uint8_t *labels;
   size_t labels_room;
+  size_t n_targets;
+  float *targets; /* [n_windows][patches][n_targets] */
+  size_t targets_room;
   float *transform; /* cosines and sines of the rFFT, [n / 2 + 1][2][n] */
   size_t *wanted;   /* [signals->n]: windows of each recording */
   size_t *starts;   /* of each window of a recording in turn */

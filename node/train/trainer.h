@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/plan.h"
 #include "models/model.h"
+#include "models/moments.h"
 #include "models/nets/network.h"
 #include "node/dataset/batch.h"
 #include "node/dataset/dataset.h"
@@ -42,8 +43,10 @@ struct nx_network_input nx_train_input(const struct nx_batch *batch);
 
 struct nx_score_result {
   size_t n_windows;
-  double loss_sum; /* binary cross-entropy without smoothing */
+  double loss_sum; /* binary cross-entropy without smoothing; of a regression a window's mean square
+                    * of standardised errors */
   uint64_t negative[NX_HISTOGRAM_BINS], positive[NX_HISTOGRAM_BINS];
+  struct nx_target_moments moments; /* of a regression */
 };
 
 /* Adds n scored windows. */

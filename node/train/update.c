@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "node/dataset/targets.h"
 
 #define ALIGNMENT 64
 
@@ -66,6 +67,8 @@ static void put_scores(const struct nx_score_result *result, struct nx_update *u
     update->aux[NX_AUX_HISTOGRAM_NEGATIVE + b] = result->negative[b];
     update->aux[NX_AUX_HISTOGRAM_POSITIVE + b] = result->positive[b];
   }
+  if (result->moments.n_targets)
+    nx_moments_to_lanes(&result->moments, update->aux);
   if (result->n_windows)
     update->held_out_loss = result->loss_sum / (double)result->n_windows;
 }
@@ -169,16 +172,44 @@ int nx_update_compute(enum nx_round_kind kind, const struct nx_model *model,
   return r;
 }
 
+/* What the general network's statistics are of: the targets of a regression, in their unit. */
+static int put_target_sums(const struct nx_site_signals *site, const struct nx_plan *plan,
+                           struct nx_update *update, struct nx_error *err) {
+  const double most = ldexp(1, 62) / NX_AUX_FEATURE_SCALE;
+  const struct nx_signals *set = &site->sets[0];
+  size_t k = plan->regression->n_targets;
+  uint64_t *lanes = update->aux + NX_AUX_FEATURE_SUMS;
+  struct nx_target_sums sums = {0};
+  for (size_t i = 0; i < set->n; i++)
+    if (set->signals[i].split == NX_SPLIT_TRAIN && set->signals[i].targets)
+      nx_targets_sum(set->signals[i].targets, k, set->signals[i].n_samples,
+                     set->tokeniser->patch_samples, &sums);
+  update->aux[NX_AUX_SPECTRAL_COUNT] = update->aux[NX_AUX_CHANNEL_COUNT] = (uint64_t)sums.n;
+  for (size_t i = 0; i < k; i++) {
+    if (!(fabs(sums.sum[i]) < most) || !(sums.squares[i] < most))
+      return nx_fail(err, NX_E_INVALID,
+                     "target %s: the sum of its squares is %g, the most that can be sent is %g: use "
+                     "a larger regression.unit",
+                     plan->regression->targets[i], sums.squares[i], most);
+    lanes[i] = nx_aux_encode(sums.sum[i], NX_AUX_FEATURE_SCALE);
+    lanes[k + i] = nx_aux_encode(sums.squares[i], NX_AUX_FEATURE_SCALE);
+  }
+  return 0;
+}
+
 static int put_held_out_general(const struct nx_model *model, const struct nx_site_signals *site,
                                 const struct nx_plan *plan, struct nx_update *update,
                                 struct nx_error *err) {
   struct nx_score_result result = {0};
   double loss = NAN;
-  int r = plan->training.objective == NX_OBJECTIVE_CLASSIFICATION
-              ? nx_general_score(model, site, NX_SPLIT_HELD_OUT, NULL, &result, err)
-              : nx_general_loss_of(model, site, NX_SPLIT_HELD_OUT, plan->seed, &result.n_windows,
-                                   &loss, err);
-  if (plan->training.objective != NX_OBJECTIVE_CLASSIFICATION && result.n_windows)
+  bool asks = plan->training.objective == NX_OBJECTIVE_RECONSTRUCTION ||
+              plan->training.objective == NX_OBJECTIVE_NEXT_PATCH;
+  int r = asks ? nx_general_loss_of(model, site, NX_SPLIT_HELD_OUT, plan->seed, &result.n_windows,
+                                    &loss, err)
+          : plan->regression
+              ? nx_general_regression_score(model, site, NX_SPLIT_HELD_OUT, &result, err)
+              : nx_general_score(model, site, NX_SPLIT_HELD_OUT, NULL, &result, err);
+  if (asks && result.n_windows)
     result.loss_sum = loss * (double)result.n_windows;
   if (!r)
     put_scores(&result, update);
@@ -198,7 +229,9 @@ int nx_update_compute_general(enum nx_round_kind kind, const struct nx_model *mo
     return r;
   size_t windows = nx_signals_windows(&site->sets[0], NX_SPLIT_TRAIN, model->shape.patches);
   put_common((double)windows, plan, update_out);
-  if (kind == NX_ROUND_STATISTICS) /* nothing is standardised: how much was looked at */
+  if (kind == NX_ROUND_STATISTICS && plan->regression)
+    r = put_target_sums(site, plan, update_out, err);
+  else if (kind == NX_ROUND_STATISTICS) /* nothing is standardised: how much was looked at */
     update_out->aux[NX_AUX_SPECTRAL_COUNT] = update_out->aux[NX_AUX_CHANNEL_COUNT] = windows;
   else
     r = put_held_out_general(model, site, plan, update_out, err);

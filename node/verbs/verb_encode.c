@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/plan_regression.h"
+#include "models/moments.h"
 #include "models/quantised.h"
 #include "models/tensor/quantise.h"
 #include "node/node_home.h"
@@ -129,7 +131,7 @@ static double sigmoid(double logit) {
 }
 
 static void put_windows(FILE *out, const struct encode_verb *v) {
-  bool logits = v->what == NX_ENCODE_LOGIT;
+  bool logits = v->what == NX_ENCODE_PREDICTION;
   fprintf(out, "%ssubject\trecording\ttokeniser\tuse\tlabel\twindow\tstart_s\tseconds%s\n",
           logits ? "" : "row\t", logits ? "\tlogit\tprobability" : "");
   for (size_t i = 0; i < v->encoding.n; i++) {
@@ -162,6 +164,85 @@ static void put_recordings(FILE *out, const struct encode_verb *v) {
   }
 }
 
+/* ---- a regression's tables -------------------------------------------------------------------- */
+
+/* A standardised value as people read it: the model's own mean and SD give the unit back. */
+static double in_unit(const struct encode_verb *v, size_t target, float value) {
+  return (double)value * (double)v->model->feature_sd[target] +
+         (double)v->model->feature_mean[target];
+}
+
+/* A row for each patch: for every target what the model says, and what was recorded. */
+static void put_patches(FILE *out, const struct encode_verb *v) {
+  const struct nx_plan_regression *regression = v->choice.plan->regression;
+  size_t k = regression->n_targets, patches = v->model->shape.patches;
+  fprintf(out, "subject\trecording\ttokeniser\tuse\tlabel\twindow\tstart_s\tseconds");
+  for (size_t j = 0; j < k; j++)
+    fprintf(out, "\t%s\t%s_recorded", regression->targets[j], regression->targets[j]);
+  fputc('\n', out);
+  for (size_t i = 0; i < v->encoding.n * patches; i++) {
+    const struct nx_encoded_window *w = &v->encoding.windows[i / patches];
+    double seconds = w->seconds / (double)patches;
+    put_who(out, v, w);
+    fprintf(out, "\t%zu\t%.6g\t%.6g", w->window, w->start_s + (double)(i % patches) * seconds,
+            seconds);
+    for (size_t j = 0; j < k; j++) {
+      fprintf(out, "\t%.6g", in_unit(v, j, v->encoding.values[i * k + j]));
+      if (isfinite(v->encoding.targets[i * k + j]))
+        fprintf(out, "\t%.6g", in_unit(v, j, v->encoding.targets[i * k + j]));
+      else
+        fputs("\tn/a", out);
+    }
+    fputc('\n', out);
+  }
+}
+
+static void put_figure(FILE *out, double value) {
+  if (isnan(value))
+    fputs("\tn/a", out);
+  else
+    fprintf(out, "\t%.6g", value);
+}
+
+/* How close it comes in each recording, where behaviour was recorded. */
+static void put_closeness(FILE *out, const struct encode_verb *v) {
+  const struct nx_plan_regression *regression = v->choice.plan->regression;
+  size_t k = regression->n_targets, columns = v->encoding.columns;
+  fprintf(out, "subject\trecording\ttokeniser\tuse\tlabel\tpatches");
+  for (size_t j = 0; j < k; j++)
+    fprintf(out, "\t%s_r_squared\t%s_correlation", regression->targets[j],
+            regression->targets[j]);
+  fputc('\n', out);
+  for (size_t i = 0, end; i < v->encoding.n; i = end) {
+    struct nx_target_moments moments = {.n_targets = k};
+    for (end = i; end < v->encoding.n &&
+                  same_recording(&v->encoding.windows[i], &v->encoding.windows[end]);
+         end++)
+      for (size_t c = end * columns; c < (end + 1) * columns; c++)
+        if (isfinite(v->encoding.targets[c]))
+          nx_moments_add(&moments.of[c % k], (double)v->encoding.targets[c],
+                         (double)v->encoding.values[c]);
+    put_who(out, v, &v->encoding.windows[i]);
+    fprintf(out, "\t%.0f", moments.of[0].n);
+    for (size_t j = 0; j < k; j++) {
+      put_figure(out, nx_moments_r_squared(&moments.of[j]));
+      put_figure(out, nx_moments_correlation(&moments.of[j]));
+    }
+    fputc('\n', out);
+  }
+}
+
+static void describe_targets(const struct encode_verb *v, cJSON *root) {
+  const struct nx_plan_regression *regression = v->choice.plan->regression;
+  cJSON *targets = cJSON_AddArrayToObject(root, "targets");
+  for (uint32_t i = 0; i < regression->n_targets; i++)
+    cJSON_AddItemToArray(targets, cJSON_CreateString(regression->targets[i]));
+  cJSON_AddStringToObject(root, "unit",
+                          regression->standardise == NX_STANDARDISE_SITE
+                              ? "standard deviations at this site"
+                              : regression->unit);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 /* NAME.suffix, replaced as a whole; its hash for the description. */
@@ -181,7 +262,12 @@ static int write_table(const struct encode_verb *v, struct nx_hash *hash_out,
   FILE *out = open_memstream(&text, &size);
   if (!out)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a table");
-  if (!strcmp(v->per, "recording"))
+  bool recordings = !strcmp(v->per, "recording");
+  if (v->encoding.targets && recordings)
+    put_closeness(out, v);
+  else if (v->encoding.targets)
+    put_patches(out, v);
+  else if (recordings)
     put_recordings(out, v);
   else
     put_windows(out, v);
@@ -229,7 +315,9 @@ static void describe(const struct encode_verb *v, cJSON *root) {
   cJSON *plan = cJSON_AddObjectToObject(root, "plan");
   cJSON_AddStringToObject(plan, "name", v->choice.plan->name);
   add_hash(plan, "sha256", &v->choice.hash);
-  if (v->what == NX_ENCODE_LOGIT) {
+  if (v->encoding.targets) {
+    describe_targets(v, root);
+  } else if (v->what == NX_ENCODE_PREDICTION) {
     cJSON_AddStringToObject(root, "probability_of", v->choice.plan->data.positive_label);
     cJSON_AddStringToObject(root, "against", v->choice.plan->data.negative_label);
   }
@@ -275,8 +363,9 @@ static void say(const struct encode_verb *v) {
 static int encode(struct encode_verb *v, const char *name, struct nx_error *err) {
   struct progress progress = {name, isatty(STDERR_FILENO) == 1, nx_clock_monotonic()};
   int r = open_model(v, err);
-  if (r == 0 && v->what == NX_ENCODE_LOGIT &&
-      v->model->shape.objective != NX_OBJECTIVE_CLASSIFICATION) /* before anything is read */
+  if (r == 0 && v->what == NX_ENCODE_PREDICTION &&
+      v->model->shape.objective != NX_OBJECTIVE_CLASSIFICATION &&
+      v->model->shape.objective != NX_OBJECTIVE_REGRESSION) /* before anything is read */
     r = nx_encode_windows(v->model, NULL, v->choice.plan, v->what, NULL, NULL, NULL, &v->encoding,
                           err);
   if (r == 0)
@@ -319,7 +408,7 @@ static int run_embed(int argc, char *const *argv, struct nx_error *err) {
 }
 
 static int run_predict(int argc, char *const *argv, struct nx_error *err) {
-  return run(argc, argv, "predict", NX_ENCODE_LOGIT, "predictions", err);
+  return run(argc, argv, "predict", NX_ENCODE_PREDICTION, "predictions", err);
 }
 
 #define HELP_OPTIONS                                                                               \
@@ -351,21 +440,26 @@ const struct nx_verb nx_verb_embed = {
 
 const struct nx_verb nx_verb_predict = {
     .name = "predict",
-    .summary = "write what a trained classifier says of this site's recordings",
+    .summary = "write what a trained head says of this site's recordings",
     .help =
         "usage: neurox-node predict MODEL --plan PLAN [--per window|recording] [--data DIR]\n"
         "                           [--weights KIND] [--home DIR] [--out NAME]\n\n"
         "Reads this site's recordings as training would, labelled or not, and writes for every\n"
-        "window the probability of the plan's positive label. MODEL is a file of\n"
-        "neurox-coordinator export whose plan says training.objective: classification; others\n"
-        "have no head and are refused.\n\n"
+        "window the probability of the plan's positive label, or of a regression for every patch\n"
+        "what it says of each target. MODEL is a file of neurox-coordinator export whose plan\n"
+        "says training.objective: classification or regression; others have no head and are\n"
+        "refused.\n\n"
         "  NAME.tsv        subject, recording, tokeniser, use (train, held-out), label, window,\n"
-        "                  start_s, seconds, logit, probability\n"
-        "  NAME.json       which model and plan (SHA-256), which label, counts; written last\n\n"
+        "                  start_s, seconds, logit, probability; of a regression, a row a patch:\n"
+        "                  … for each target TARGET and TARGET_recorded, in the plan's unit (SDs of\n"
+        "                  this site where the plan says standardise: site)\n"
+        "  NAME.json       which model and plan (SHA-256), which label or targets, counts; written\n"
+        "                  last\n\n"
         "A probability is the network's own and was not calibrated; what a model says is "
         "research,\n"
         "no diagnosis. Nothing is sent, no network is used.\n\n" HELP_OPTIONS
-        "  --per WHAT      window (default), or recording: the mean logit of its windows\n"
+        "  --per WHAT      window (default), or recording: the mean logit of its windows; of a\n"
+        "                  regression R^2 and Pearson's r of each target in it\n"
         "  --out NAME      default predictions; files that are there are replaced\n",
     .run = run_predict,
 };

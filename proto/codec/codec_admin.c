@@ -73,6 +73,8 @@ static int fill_run(const struct nx_admin_status *m, Neurox__V1__RunStatus *wire
   wire->auroc = m->auroc;
   wire->balanced_accuracy = m->balanced_accuracy;
   wire->calibration_error = m->calibration_error;
+  wire->r_squared = m->r_squared;
+  wire->correlation = m->correlation;
   int r = nx_codec_check_text(m->plan_name, sizeof m->plan_name, "status: plan's name", err);
   return r < 0 ? r : nx_codec_check_text(m->note, sizeof m->note, "status: note", err);
 }
@@ -126,6 +128,8 @@ static int read_run(const Neurox__V1__RunStatus *wire, struct nx_admin_status *o
   out->auroc = wire->auroc;
   out->balanced_accuracy = wire->balanced_accuracy;
   out->calibration_error = wire->calibration_error;
+  out->r_squared = wire->r_squared;
+  out->correlation = wire->correlation;
   int r = nx_codec_text(wire->plan_name, out->plan_name, sizeof out->plan_name,
                         "status: plan's name", err);
   return r < 0 ? r : nx_codec_text(wire->note, out->note, sizeof out->note, "status: note", err);
@@ -312,7 +316,7 @@ int nx_admin_members_decode(struct nx_bytes bytes, struct nx_arena *arena,
 static int check_sealed(const struct nx_admin_sealed *m, int code, struct nx_error *err) {
   const double figures[] = {m->weight, m->train_loss,        m->held_out_loss,
                             m->auroc,  m->balanced_accuracy, m->calibration_error,
-                            m->seconds};
+                            m->seconds, m->r_squared,         m->correlation};
   for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
     if (isinf(figures[i]))
       return nx_fail(err, code, "sealed round %llu: an infinite figure",
@@ -337,6 +341,8 @@ static int fill_sealed(const struct nx_admin_sealed *m, Neurox__V1__SealedRound 
   wire->auroc = m->auroc;
   wire->balanced_accuracy = m->balanced_accuracy;
   wire->calibration_error = m->calibration_error;
+  wire->r_squared = m->r_squared;
+  wire->correlation = m->correlation;
   wire->seconds = m->seconds;
   wire->bytes_up = m->bytes_up;
   wire->model = nx_codec_hash_field(&m->model);
@@ -360,6 +366,8 @@ static int read_sealed(const Neurox__V1__SealedRound *wire, struct nx_admin_seal
                                   .auroc = wire->auroc,
                                   .balanced_accuracy = wire->balanced_accuracy,
                                   .calibration_error = wire->calibration_error,
+                                  .r_squared = wire->r_squared,
+                                  .correlation = wire->correlation,
                                   .seconds = wire->seconds,
                                   .bytes_up = wire->bytes_up};
   int r = nx_codec_hash(wire->model, &out->model, "sealed round: model", err);

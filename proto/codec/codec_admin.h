@@ -63,6 +63,7 @@ struct nx_admin_status {
   uint32_t n_recovered;          /* dropouts whose masks were recovered, over the run */
   int64_t started, ended;        /* Unix ns; ended 0: it goes on */
   double train_loss, held_out_loss, auroc, balanced_accuracy, calibration_error; /* newest sums */
+  double r_squared, correlation; /* of a regression */
 };
 int nx_admin_status_encode(const struct nx_admin_status *m, struct nx_buffer *out,
                            struct nx_error *err);
@@ -108,6 +109,7 @@ struct nx_admin_sealed {
   uint64_t round;
   uint32_t attempt, kind, n_cohort, n_survivors, n_recovered;
   double weight, train_loss, held_out_loss, auroc, balanced_accuracy, calibration_error, seconds;
+  double r_squared, correlation;
   uint64_t bytes_up;
   struct nx_hash model, sum;
   char without[NX_ADMIN_TEXT_SIZE]; /* names of members that are not in the sum; "": all are */

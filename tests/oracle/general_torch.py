@@ -42,6 +42,8 @@ y = net(x, stats, positions, placed, *names, visible=masked)
 if net.meta["objective"] == "classification":
     labels = torch.arange(B) % 2
     loss = torch.nn.functional.binary_cross_entropy_with_logits(y, labels.double())
+elif net.meta["objective"] == "regression":
+    loss = torch.nn.functional.mse_loss(y, (torch.arange(y.numel()) % 7 - 3).double().reshape(y.shape))
 else:
     wanted = ~visible if masked is not None else (torch.arange(S) > 0).expand(B, C, S)
     target, weight, power = x[..., :n], case["frequency_weight"], case["frequency_power"]

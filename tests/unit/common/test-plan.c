@@ -117,6 +117,36 @@ static void modalities_that_do_not_fit_are_refused(void **state) {
                    NX_E_FORMAT);
 }
 
+static void a_regression_says_of_what(void **state) {
+  (void)state;
+  static const struct {
+    const char *from, *to, *says;
+  } cases[] = {{"unit: any", "unit: cm", NULL},
+               {"targets: [speed]", "targets: [speed, x]", NULL},
+               {"standardise: site", "standardise: federation", "would mix units"},
+               {"standardise: site", "standardise: lab", "lab"},
+               {"targets: [speed]", "targets: [x, x]", "'x' twice"},
+               {"targets: [speed]", "targets: []", "Insufficient entries"},
+               {"targets: [speed]", "targets: [a, b, c, d, e, f, g, h, i]", "Excessive entries"},
+               {"  unit: any ", "  #", "unit"},
+               {"\nregression:", "\nregressions:", "regressions"},
+               {"objective: regression", "objective: reconstruction", "is for training.objective"}};
+  example_path = "configs/plan-regression.yaml";
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct nx_error err = {0};
+    int r = parse_edited(cases[i].from, cases[i].to, &err);
+    if (r != (cases[i].says ? NX_E_FORMAT : 0) ||
+        (cases[i].says && !strstr(err.text, cases[i].says)))
+      fail_msg("\"%s\" says: %s", cases[i].to, err.text);
+  }
+  example_path = "configs/plan-general.yaml";
+  struct nx_error err = {0};
+  assert_int_equal(parse_edited("objective: reconstruction", "objective: regression", &err),
+                   NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "section regression"));
+  example_path = "configs/plan-eegmat.yaml";
+}
+
 static void frozen_weights_are_kept_as_said(void **state) {
   (void)state;
   static const char *const section =
@@ -207,6 +237,7 @@ int main(void) {
       cmocka_unit_test(missing_key_is_named),
       cmocka_unit_test(out_of_range_and_wrong_words_are_refused),
       cmocka_unit_test(mechanism_and_its_numbers_are_checked),
+      cmocka_unit_test(a_regression_says_of_what),
       cmocka_unit_test(frozen_weights_are_kept_as_said),
       cmocka_unit_test(optional_keys_of_the_aggregation),
   };

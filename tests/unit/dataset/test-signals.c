@@ -5,6 +5,7 @@
 
 #include "common/modality.h"
 #include "common/size.h"
+#include "node/dataset/targets.h"
 #include "node/dataset/behaviour.h"
 #include "node/dataset/rates.h"
 #include "node/dataset/signal.h"
@@ -163,6 +164,40 @@ static struct nx_dataset *open_site(const char *folder, const struct nx_plan *pl
   return dataset;
 }
 
+/* Means over samples of another clock; what was not recorded, or is no number, is not known. */
+static void targets_lie_on_the_signals_clock(void **state) {
+  (void)state;
+  float y[8] = {1, 2, 3, 4, 5, NAN, 7, 8}, out[6];
+  static char name[] = "x", other[] = "z", unit[] = "cm", *names[] = {name};
+  struct nx_plan_regression regression = {names, 1, unit, NX_STANDARDISE_FEDERATION};
+  struct nx_loaded_signal from = {.n_behaviour = 1,
+                                  .behaviour_hz = 10,
+                                  .behaviour_unit = "cm",
+                                  .behaviour_names = {"x"},
+                                  .n_behaviour_samples = 8,
+                                  .behaviour = y};
+  struct nx_error err = {0};
+  /* 0.2 s a sample, behaviour from 0.2 s on */
+  assert_int_equal(nx_targets_fill(&regression, NULL, "rat", &from, 0.2, 5, 6, out, &err), 0);
+  assert_true(isnan(out[0]) && out[1] == 1.5f && out[2] == 3.5f && isnan(out[3]) &&
+              out[4] == 7.5f && isnan(out[5]));
+  /* a faster clock: the sample it lies in */
+  assert_int_equal(nx_targets_fill(&regression, NULL, "rat", &from, 0, 20, 3, out, &err), 0);
+  assert_true(out[0] == 1 && out[1] == 1 && out[2] == 2);
+  struct nx_target_sums sums = {0};
+  nx_targets_sum(y, 1, 8, 2, &sums);
+  assert_true(sums.n == 3 && sums.sum[0] == 1.5 + 3.5 + 7.5);
+  strcpy(from.behaviour_unit, "px");
+  assert_int_equal(nx_targets_fill(&regression, NULL, "rat", &from, 0, 20, 3, out, &err),
+                   NX_E_UNSUPPORTED);
+  assert_non_null(strstr(err.text, "regression.unit is cm"));
+  strcpy(from.behaviour_unit, "cm");
+  names[0] = other;
+  assert_int_equal(nx_targets_fill(&regression, NULL, "rat", &from, 0, 20, 3, out, &err),
+                   NX_E_NOT_FOUND);
+  assert_non_null(strstr(err.text, "named z"));
+}
+
 static void sessions_with_different_cells_are_signals_of_one_site(void **state) {
   (void)state;
   char folder[] = FOLDER;
@@ -301,6 +336,7 @@ int main(void) {
       cmocka_unit_test(words_of_every_lab_are_one_vocabulary),
       cmocka_unit_test(speeds_become_runs_of_states),
       cmocka_unit_test(a_vocabulary_that_says_two_things_is_refused),
+      cmocka_unit_test(targets_lie_on_the_signals_clock),
       cmocka_unit_test(sessions_with_different_cells_are_signals_of_one_site),
       cmocka_unit_test(a_rats_speed_labels_its_spikes),
       cmocka_unit_test(a_monkeys_hand_labels_its_counts),

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "common/plan_regression.h"
 #include "common/rng.h"
 #include "models/nets/general.h"
 #include "models/ops/ops.h"
@@ -23,6 +24,7 @@
 #define NO_TORCH 77
 #define WINDOWS 2
 #define CHANNELS 5
+#define TARGETS 2
 
 struct size {
   uint32_t width, blocks, queries, heads, feed_forward, experts;
@@ -33,6 +35,7 @@ static const struct size nano = {64, 4, 4, 4, 192, 0}, mixed = {64, 4, 4, 4, 192
 struct parity {
   char folder[64];
   struct nx_plan *plan;
+  struct nx_plan_regression regression;
   struct nx_model *model;
   struct nx_general_input input;
   float *x, stats[CHANNELS * NX_MODEL_STATS], positions[CHANNELS * 3];
@@ -99,6 +102,9 @@ static void parity_create(struct parity *p, enum nx_plan_objective objective,
   assert_int_equal(nx_file_read("configs/plan-general.yaml", 1 << 16, &text, NULL), 0);
   assert_int_equal(nx_plan_parse("plan.yaml", nx_buffer_view(&text), &p->plan, NULL), 0);
   p->plan->training.objective = objective;
+  if (objective == NX_OBJECTIVE_REGRESSION)
+    p->plan->regression = &p->regression;
+  p->regression.n_targets = TARGETS;
   p->plan->model.width = size->width;
   p->plan->model.blocks = size->blocks;
   p->plan->model.queries = size->queries;
@@ -126,6 +132,7 @@ static void parity_destroy(struct parity *p) {
   rmdir(p->folder);
   free(p->x);
   nx_model_destroy(p->model);
+  p->plan->regression = NULL; /* not the parser's */
   nx_plan_destroy(p->plan);
 }
 
@@ -180,11 +187,11 @@ static void assert_tensors_close(const struct nx_model *model, const float *foun
 
 static void check_answers(const struct parity *p, const struct nx_tensor *y,
                           const struct nx_general_decoded *d) {
-  size_t n = y->columns, tokens = d ? CHANNELS * 16 : 1;
+  size_t n = y->columns, tokens = d ? CHANNELS * 16 : y->rows / WINDOWS;
   double *right = expected(p, "answers.f64", WINDOWS * tokens * n);
   for (size_t i = 0; i < y->rows; i++) {
-    size_t window = d ? i / d->n_questions : i;
-    const double *row = right + (window * tokens + (d ? d->tokens[i] : 0)) * n;
+    const double *row =
+        right + (d ? (i / d->n_questions * tokens + d->tokens[i]) : i) * n;
     for (size_t j = 0; j < n && !(d && d->padding[i]); j++)
       assert_float_equal(y->value[i * n + j], row[j], LARGEST_ANSWER);
   }
@@ -206,6 +213,15 @@ static void check_gradients(const struct parity *p, struct nx_general *net, stru
     struct nx_tensor *logits = nx_general_classify(net, tape, &pass);
     check_answers(p, logits, NULL);
     loss = nx_op_cross_entropy(tape, logits, targets);
+  } else if (model->shape.objective == NX_OBJECTIVE_REGRESSION) {
+    static const uint8_t none[WINDOWS * 16];
+    pass.visible = NULL;
+    struct nx_tensor *values = nx_general_regress(net, tape, &pass);
+    struct nx_tensor *wanted = nx_op_zeros(tape, WINDOWS * 16, TARGETS);
+    check_answers(p, values, NULL);
+    for (size_t i = 0; i < WINDOWS * 16 * TARGETS; i++)
+      wanted->value[i] = (float)(i % 7) - 3; /* and so in general_torch.py */
+    loss = nx_op_square_error(tape, values, wanted, none, 1.0f / (WINDOWS * 16 * TARGETS));
   } else {
     assert_true(nx_general_decode(net, tape, &pass, &d));
     check_answers(p, d.prediction, &d);
@@ -272,6 +288,10 @@ static void classifier_agrees_with_pytorch(void **state) {
   (void)state;
   compare(NX_OBJECTIVE_CLASSIFICATION, &mixed, 5, NX_MODALITY_FMRI);
 }
+static void regression_agrees_with_pytorch(void **state) {
+  (void)state;
+  compare(NX_OBJECTIVE_REGRESSION, &mixed, 4, NX_MODALITY_CALCIUM);
+}
 static void small_agrees_with_pytorch(void **state) {
   (void)state;
   compare(NX_OBJECTIVE_RECONSTRUCTION, &small, 1, NX_MODALITY_IEEG);
@@ -283,6 +303,7 @@ int main(void) {
       cmocka_unit_test(masked_counts_agree_with_pytorch),
       cmocka_unit_test(next_patch_agrees_with_pytorch),
       cmocka_unit_test(classifier_agrees_with_pytorch),
+      cmocka_unit_test(regression_agrees_with_pytorch),
       cmocka_unit_test(small_agrees_with_pytorch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

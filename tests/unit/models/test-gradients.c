@@ -420,7 +420,7 @@ struct general {
   nx_real *params, *gradients;
   struct nx_general_input input;
   uint8_t visible[2 * 5 * 4];
-  bool classify;
+  bool classify, regress;
 };
 
 static struct nx_model_shape general_shape(enum nx_plan_objective objective) {
@@ -439,7 +439,8 @@ static struct nx_model_shape general_shape(enum nx_plan_objective objective) {
       .tokenisers = {{NX_TOKENISER_EEG, NX_TOKEN_LOSS_QUADRATIC, 8, 13, 0.5, 0.7, 1},
                      {NX_TOKENISER_SPIKES, NX_TOKEN_LOSS_POISSON, 4, 7, 0.2, 0, 0}},
       .mask_fraction = 0.5,
-      .mask_correlation = 0.8};
+      .mask_correlation = 0.8,
+      .n_targets = objective == NX_OBJECTIVE_REGRESSION ? 3 : 0};
 }
 
 static void general_create(struct general *w, enum nx_plan_objective objective,
@@ -449,7 +450,8 @@ static void general_create(struct general *w, enum nx_plan_objective objective,
   struct nx_rng rng;
   nx_rng_init(&rng, 12, tokeniser);
   *w = (struct general){.layout = calloc(1, sizeof *w->layout),
-                        .classify = objective == NX_OBJECTIVE_CLASSIFICATION};
+                        .classify = objective == NX_OBJECTIVE_CLASSIFICATION,
+                        .regress = objective == NX_OBJECTIVE_REGRESSION};
   assert_int_equal(nx_general_layout(&shape, w->layout, NULL), 0);
   size_t n = w->layout->n_params, n_in = shape.tokenisers[tokeniser].inputs;
   w->params = calloc(n, sizeof(nx_real));
@@ -503,6 +505,14 @@ static double general_loss(struct general *w, int backward) {
   if (w->classify) {
     pass.visible = NULL;
     loss = nx_op_cross_entropy(&w->tape, nx_general_classify(w->net, &w->tape, &pass), targets);
+  } else if (w->regress) {
+    static const uint8_t unknown[8] = {0, 0, 1, 0, 0, 0, 0, 1};
+    pass.visible = NULL;
+    struct nx_tensor *wanted = nx_op_zeros(&w->tape, 8, 3);
+    for (size_t i = 0; i < 24; i++)
+      wanted->value[i] = (nx_real)(i % 5) - 2;
+    loss = nx_op_square_error(&w->tape, nx_general_regress(w->net, &w->tape, &pass), wanted, unknown,
+                              0.05);
   } else {
     assert_true(nx_general_decode(w->net, &w->tape, &pass, &d));
     loss = nx_general_loss(w->net, &w->tape, &pass, &d, 0.01);
@@ -559,6 +569,10 @@ static void gradients_of_the_general_network_next_patch(void **state) {
 static void gradients_of_the_general_classifier(void **state) {
   (void)state;
   check_general(NX_OBJECTIVE_CLASSIFICATION, 1);
+}
+static void gradients_of_the_general_regression(void **state) {
+  (void)state;
+  check_general(NX_OBJECTIVE_REGRESSION, 1);
 }
 
 /* What a next-patch network says about patch p does not change with what patches p, p + 1 … hold.
@@ -677,6 +691,7 @@ int main(void) {
       cmocka_unit_test(gradients_of_the_general_network_counts),
       cmocka_unit_test(gradients_of_the_general_network_next_patch),
       cmocka_unit_test(gradients_of_the_general_classifier),
+      cmocka_unit_test(gradients_of_the_general_regression),
       cmocka_unit_test(the_next_patch_is_not_seen),
       cmocka_unit_test(gradients_of_the_reconstruction),
       cmocka_unit_test(shapes_that_do_not_fit_stick_to_the_tape),

@@ -2,6 +2,7 @@
 
 #include "common/rng.h"
 #include "models/metrics.h"
+#include "models/moments.h"
 #include "models/optim/schedule.h"
 #include "tests/unit/cmocka_shim.h"
 
@@ -114,11 +115,63 @@ static void schedule_survives_warm_up_longer_than_training(void **state) {
   assert_float_equal(nx_learning_rate(&none, 0, 1), 1, 1e-15);
 }
 
+/* Sums over two sites say what all pairs together say; oracle: the definitions over the pairs. */
+static void moments_of_sites_add_up(void **state) {
+  (void)state;
+  enum { N = 200 };
+  struct nx_target_moments sites[2] = {{.n_targets = 2}, {.n_targets = 2}}, both;
+  uint64_t aux[NX_AUX_COMMON] = {0}, sum[NX_AUX_COMMON] = {0};
+  double y[N], p[N], mean_y = 0, mean_p = 0, error = 0, yy = 0, pp = 0, yp = 0;
+  for (size_t i = 0; i < N; i++) {
+    y[i] = sin(0.37 * (double)i) + 0.3;
+    p[i] = 0.6 * y[i] + 0.4 * cos(1.7 * (double)i);
+    mean_y += y[i] / N;
+    mean_p += p[i] / N;
+    nx_moments_add(&sites[i < 70].of[0], y[i], p[i]);
+    nx_moments_add(&sites[i < 70].of[1], y[i], y[i]);
+  }
+  for (size_t i = 0; i < N; i++) {
+    error += (y[i] - p[i]) * (y[i] - p[i]);
+    yy += (y[i] - mean_y) * (y[i] - mean_y);
+    pp += (p[i] - mean_p) * (p[i] - mean_p);
+    yp += (y[i] - mean_y) * (p[i] - mean_p);
+  }
+  for (size_t s = 0; s < 2; s++) {
+    memset(aux, 0, sizeof aux);
+    nx_moments_to_lanes(&sites[s], aux);
+    for (size_t i = 0; i < NX_AUX_COMMON; i++)
+      sum[i] += aux[i];
+  }
+  nx_moments_from_lanes(sum, &both);
+  assert_int_equal(both.n_targets, 2);
+  assert_float_equal(nx_moments_r_squared(&both.of[0]), 1 - error / yy, 1e-5);
+  assert_float_equal(nx_moments_correlation(&both.of[0]), yp / sqrt(yy * pp), 1e-5);
+  assert_float_equal(nx_moments_r_squared(&both.of[1]), 1, 1e-5);
+}
+
+static void histograms_are_not_moments(void **state) {
+  (void)state;
+  struct nx_target_moments moments;
+  uint64_t aux[NX_AUX_COMMON] = {0};
+  nx_moments_from_lanes(aux, &moments); /* nobody held out, or reconstruction */
+  assert_int_equal(moments.n_targets, 0);
+  assert_true(isnan(nx_moments_mean_r_squared(&moments)));
+  aux[NX_AUX_HISTOGRAM_NEGATIVE] = 3, aux[NX_AUX_HISTOGRAM_POSITIVE + 255] = 2;
+  nx_moments_from_lanes(aux, &moments);
+  assert_int_equal(moments.n_targets, 0);
+  struct nx_moments flat = {0};
+  for (int i = 0; i < 5; i++)
+    nx_moments_add(&flat, 2, i);
+  assert_true(isnan(nx_moments_r_squared(&flat)) && isnan(nx_moments_correlation(&flat)));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(auroc_agrees_with_scikit_learn),
       cmocka_unit_test(auroc_of_equal_scores_is_one_half),
       cmocka_unit_test(auroc_of_one_class_is_nan),
+      cmocka_unit_test(moments_of_sites_add_up),
+      cmocka_unit_test(histograms_are_not_moments),
       cmocka_unit_test(calibration_error_is_the_gap_between_promise_and_share),
       cmocka_unit_test(balanced_accuracy_weighs_classes_equally),
       cmocka_unit_test(histograms_come_close_to_exact_values),

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "common/file.h"
+#include "common/plan_regression.h"
+#include "models/optim/server_apply.h"
 #include "node/train/update.h"
 #include "tests/unit/cmocka_shim.h"
 
@@ -135,6 +137,67 @@ static void next_patch_objective_learns(void **state) {
 static void counts_learn(void **state) {
   (void)state;
   learns(NX_OBJECTIVE_RECONSTRUCTION, NX_MODALITY_SPIKES, 0, 150, 0.02);
+}
+
+/* Behaviour that the samples show: the wave itself, one patch in nine not known. */
+static float *behave(struct made *m, size_t r, double scale) {
+  size_t n = m->signals[r].n_samples, patch = m->set.tokeniser->patch_samples;
+  float *y = calloc(2 * n, sizeof *y);
+  for (size_t i = 0; i < n; i++) {
+    double wave = sin(0.4 * (double)i / (double)patch + (double)r);
+    y[i] = i / patch % 9 == 4 ? NAN : (float)(scale * wave + 40);
+    y[n + i] = (float)(3 * wave * wave);
+  }
+  return y;
+}
+
+static void a_regression_learns_and_its_sums_say_how_well(void **state) {
+  (void)state;
+  static char place[] = "place", square[] = "square", *targets[] = {place, square};
+  static char unit[] = "cm";
+  struct nx_plan_regression regression = {targets, 2, unit, NX_STANDARDISE_FEDERATION};
+  struct nx_plan *plan = plan_of(NX_OBJECTIVE_REGRESSION, 0);
+  plan->regression = &regression;
+  struct made *m = make(plan, NX_MODALITY_FMRI, 5);
+  struct nx_model *model = model_of(plan);
+  const struct nx_site_signals site = {1, &m->set};
+  struct nx_update update;
+  struct nx_score_result score;
+  struct nx_target_moments moments;
+  struct nx_error err = {0};
+  float *y[3];
+  for (size_t r = 0; r < 3; r++)
+    m->signals[r].targets = y[r] = behave(m, r, 20);
+  /* what a site says of its targets sets mean and SD of the model */
+  if (nx_update_compute_general(NX_ROUND_STATISTICS, model, &site, plan, 0, 1, NULL, NULL, NULL,
+                                &update, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(nx_server_apply_statistics(model, update.aux, update.n_aux, NULL), 0);
+  nx_update_finish(&update);
+  assert_true(fabsf(model->feature_mean[0] - 40) < 5 && fabsf(model->feature_sd[0] - 14) < 3);
+  assert_true(fabsf(model->feature_mean[1] - 1.5f) < 0.3f);
+  train(model, m, plan, test_times(80), NULL);
+  if (nx_general_regression_score(model, &site, NX_SPLIT_HELD_OUT, &score, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(score.n_windows, 6);
+  assert_true(score.moments.of[0].n == 6 * 16 - 11); /* every ninth is not known */
+  for (size_t k = 0; k < 2 && test_times(80) == 80; k++)
+    if (!(nx_moments_r_squared(&score.moments.of[k]) > 0.5))
+      fail_msg("target %zu: R squared %g", k, nx_moments_r_squared(&score.moments.of[k]));
+  if (nx_update_compute_general(NX_ROUND_EVALUATE, model, &site, plan, 0, 1, NULL, NULL, NULL,
+                                &update, &err) < 0)
+    fail_msg("%s", err.text);
+  nx_moments_from_lanes(update.aux, &moments);
+  assert_int_equal(moments.n_targets, 2);
+  assert_float_equal(nx_moments_mean_r_squared(&moments), nx_moments_mean_r_squared(&score.moments),
+                     1e-4);
+  nx_update_finish(&update);
+  for (size_t r = 0; r < 3; r++)
+    free(y[r]);
+  nx_model_destroy(model);
+  unmake(m);
+  plan->regression = NULL; /* not the parser's */
+  nx_plan_destroy(plan);
 }
 
 /* A site moves its own modality's tensors and the shared ones; others keep every bit. */
@@ -275,6 +338,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(masked_objective_learns),
       cmocka_unit_test(next_patch_objective_learns),
       cmocka_unit_test(counts_learn),
+      cmocka_unit_test(a_regression_learns_and_its_sums_say_how_well),
       cmocka_unit_test(other_modalities_keep_their_bits),
       cmocka_unit_test(same_bits_on_one_thread_or_three),
       cmocka_unit_test(files_round_trip),

@@ -1,0 +1,82 @@
+#!/bin/sh
+# Two monkeys (motor cortex) and a mouse (hippocampus), each at an institution of its own, train one head
+# that says from their cells how fast they move. The hub sees sums; what it says of the held-out part is
+# what the sites' own predictions say together. Beside it the same by ridge regression at one site.
+# Real recordings, real processes. --long: trained longer, for docs/models.md.
+. tests/e2e/lib.sh
+
+long=
+[ "${1:-}" != --long ] || long=1
+data=$(cd "${NEUROX_SHARED_DATA:-../shared/data}" 2>/dev/null && pwd) || data=
+if [ -z "$data" ] || [ ! -f "$data/README.md" ]; then
+  [ "${NEUROX_REQUIRE_DATA:-}" != 1 ] || { echo "Bail out! the shared recordings are missing"; exit 1; }
+  skip "a federation learns how fast animals move" "the shared recordings are not here"
+  exit 0
+fi
+
+monkey() { # ID UNIT: Ytr to train on, Yte held out
+  mkdir "$work/$1.data"
+  cp "$data/monkey_m1_dad/DAD_$1_demo.mat" "$work/$1.data/$1.mat"
+  echo "{\"rate_hz\": 5, \"type\": \"spikes\", \"unit\": \"$2\", \"data\": [\"Ytr\", \"Yte\"],
+    \"behaviour\": {\"data\": [\"Xtr\", \"Xte\"], \"unit\": \"cm/s\"}}" >"$work/$1.data/$1.json"
+  printf 'file\tsubject\n%s.mat#0\t%s\n%s.mat#1\t%s-later\n' "$1" "$1" "$1" "$1" >"$work/$1.data/labels.tsv"
+}
+monkey chewie ""
+monkey mihi Hz
+mkdir "$work/mouse.data"
+cp "$data"/mouse_hpc_calcium_ziv/CA1/C8M2_*.mat "$work/mouse.data"
+echo '{"rate_hz": 10, "type": "calcium", "unit": "events", "data": "spike_train", "behaviour":
+  {"file": "C8M2_stimulus_trace.mat", "data": "stimulus_trace", "names": ["position"], "unit": "bin"}}' \
+  >"$work/mouse.data/C8M2_spike_train.json"
+{ # two sessions, a third held out
+  printf 'file\tsubject\n'
+  printf 'C8M2_spike_train.mat#%s\n' "0	mouse" "1	mouse" "2	mouse-later"
+} >"$work/mouse.data/labels.tsv"
+
+start_hub
+join() { # SITE SPECIES MODALITY HELD-OUT
+  invite "$1"
+  "$node" init "$work/$1.invitation" --fingerprint "$(fingerprint_of "$work/$1.invite")" \
+    --home "$work/$1" --data "$work/$1.data" --approval auto >"$work/$1.log" 2>&1 || cat "$work/$1.log" >&2
+  sed -e "s|^data:\$|data:\\n  species: $2\\n  modality: $3\\n  behaviour: $PWD/configs/behaviour.yaml|" \
+    -e "s|^  held_out: .*|  held_out: [$4]|" "$work/$1/node.yaml" >"$work/node.yaml"
+  cp "$work/node.yaml" "$work/$1/node.yaml"
+}
+join chewie monkey spikes chewie-later
+join mihi monkey spikes mihi-later
+join mouse mouse calcium mouse-later
+for site in chewie mihi mouse; do run_site "$site"; done
+
+cut_down() { sed -e 's/^  rounds: .*/  rounds: 2/' -e 's/^  local_steps: .*/  local_steps: 5/' -e 's/^  batch: .*/  batch: 4/'; }
+[ -z "$long" ] || cut_down() { sed -e 's/^  rounds: .*/  rounds: 20/' -e 's/^  local_steps: .*/  local_steps: 20/' -e 's/^  batch: .*/  batch: 8/'; }
+cut_down <configs/plan-regression.yaml >"$work/plan.yaml"
+check "the steward is told what is learnt" sh -c \
+  "'$node' plan show '$work/plan.yaml' --home '$work/mouse' | grep -q 'learns to say from any any speed in this site.s own SDs'"
+check "the plan starts" "$coordinator" start "$work/plan.yaml" --home "$hub"
+"$coordinator" watch --home "$hub" >"$work/watched" 2>&1 &
+watching=$!
+pids="$pids $watching"
+check "the run finishes" timeout "${long:+1}300" "$coordinator" watch --home "$hub"
+wait "$watching" || true
+check "who watches sees how well it does" grep -q "R squared -\{0,1\}[0-9.]*  correlation" "$work/watched"
+r_squared=$(status_value r_squared)
+check "and so does who asks later" sh -c "printf '%s' '$r_squared' | grep -Eq '^-?[0-9.e-]+\$'"
+check "no class is invented" sh -c "! grep -q AUROC '$work/watched'"
+check "the model can be exported" "$coordinator" export --home "$hub" --out "$work/model.safetensors"
+mkdir "$work/said.d"
+for site in chewie mihi mouse; do
+  check "$site predicts" "$node" predict "$work/model.safetensors" --plan "$work/plan.yaml" \
+    --home "$work/$site" --out "$work/said.d/$site"
+done
+check "per recording it says how close it comes" "$node" predict "$work/model.safetensors" --per recording \
+  --plan "$work/plan.yaml" --home "$work/chewie" --out "$work/said.d/recordings"
+check "of both of them" sh -c "head -n 1 '$work/said.d/recordings.tsv' | grep -q 'speed_r_squared	speed_correlation' &&
+  [ \$(wc -l <'$work/said.d/recordings.tsv') = 3 ]"
+status=0
+/usr/bin/python3 tests/oracle/regression_ridge.py "$data" "$work/said.d" "$r_squared" >"$work/oracle" 2>&1 || status=$?
+if [ "$status" = 77 ]; then
+  skip "the sums say what the predictions say, and speeds are right" "no scipy for /usr/bin/python3"
+else
+  check "the sums say what the predictions say, and speeds are right" sh -c "cat '$work/oracle'; exit $status"
+fi
+sed 's/^/# /' "$work/oracle"
