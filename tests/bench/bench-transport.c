@@ -6,8 +6,9 @@
  *
  *     bench-transport [--json FILE] [--quick] [--mib N] [--runs N] [--stage bytes|whole]
  *
- * A stream's SHA-256 is compared at both ends first; in `whole` the spool checks every upload
- * against the root that the sender computed, and the sum is compared lane by lane. */
+ * The spool lies in TMPDIR: a disk slower than the rest is seen by a second run in memory
+ * (/dev/shm). A stream's SHA-256 is compared at both ends first; in `whole` the spool checks every
+ * upload against the root that the sender computed, and the sum is compared lane by lane. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <malloc.h>
@@ -34,7 +35,7 @@
 
 static struct tls_fixture tls;
 static size_t upload_bytes;
-static char folder[] = "/tmp/nx-bench-transport-XXXXXX";
+static char folder[NX_PATH_SIZE]; /* of the spool: in TMPDIR, or /tmp */
 
 static void die(const char *what) {
   bench_fail("%s: %s", what, strerror(errno));
@@ -687,6 +688,9 @@ int main(int argc, char **argv) {
   mallopt(M_MMAP_THRESHOLD, 2 << 20);
   mallopt(M_TRIM_THRESHOLD, 4 << 20);
   upload_bytes = settings.mib << 20;
+  const char *parent = getenv("TMPDIR");
+  struct nx_error bad = {0};
+  must(nx_path_join(folder, parent ? parent : "/tmp", "nx-bench-transport-XXXXXX", &bad), &bad);
   if (!mkdtemp(folder))
     die(folder);
   tls_fixture_init(&tls);
