@@ -59,8 +59,8 @@ static void put_demands(struct nx_sha256 *sha, const struct nx_plan *plan) {
 
 int nx_derived_want(struct nx_cache *cache, const char *path, int64_t since,
                     const struct nx_hash *file, const struct nx_load_options *options,
-                    const struct nx_plan *plan, enum nx_modality modality,
-                    struct nx_derived *out, struct nx_error *err) {
+                    const struct nx_plan *plan, enum nx_modality modality, struct nx_derived *out,
+                    struct nx_error *err) {
   struct nx_hash pipeline = nx_manifest_pipeline_hash(plan);
   struct nx_sha256 sha;
   char whole[NX_PATH_SIZE];
@@ -72,7 +72,8 @@ int nx_derived_want(struct nx_cache *cache, const char *path, int64_t since,
   nx_sha256_hash(&sha, file);
   nx_sha256_hash(&sha, &pipeline);
   nx_sha256_u32(&sha, nx_recording_split_part(path, whole));
-  put_text(&sha, strrchr(whole, '/') ? strrchr(whole, '/') : whole); /* readers go by endings, too */
+  put_text(&sha,
+           strrchr(whole, '/') ? strrchr(whole, '/') : whole); /* readers go by endings, too */
   nx_sha256_u32(&sha, modality);
   put_demands(&sha, plan);
   int r = put_options(&sha, options, err);
@@ -123,6 +124,27 @@ static void limit(struct archive *a, size_t *n, size_t most) {
     *n = 0;
 }
 
+/* Any other byte than 0 or 1 is no bool. */
+static void truths(struct archive *a, bool *values, size_t n) {
+  uint8_t byte;
+  for (size_t i = 0; !a->failed && i < n; i++) {
+    memcpy(&byte, &values[i], 1);
+    a->failed = byte > 1;
+  }
+}
+
+static void truth(struct archive *a, bool *value) {
+  uint8_t byte = a->to ? *value : 0;
+  ITEM(a, byte);
+  a->failed |= byte > 1;
+  *value = byte == 1;
+}
+
+static void text(struct archive *a, char *at, size_t size) {
+  item(a, at, size);
+  a->failed |= !memchr(at, 0, size);
+}
+
 static void put_beside(struct archive *a, struct nx_beside *beside) {
   size_t n = beside->n;
   ITEM(a, n);
@@ -134,8 +156,8 @@ static void put_beside(struct archive *a, struct nx_beside *beside) {
     limit(a, &length, NX_PATH_SIZE);
     array(a, &file->name, length, 1, 1);
     beside->n = i + (file->name != NULL);
-    a->failed |= !length || file->name[length - 1];
-    ITEM(a, file->there);
+    a->failed = a->failed || !length || file->name[length - 1];
+    truth(a, &file->there);
     ITEM(a, file->hash);
   }
 }
@@ -146,28 +168,34 @@ static void put_loaded(struct archive *a, struct nx_loaded *l) {
   ITEM(a, l->n_channels);
   limit(a, &l->n_channels, NX_MONTAGE_CHANNELS);
   ITEM(a, l->n_samples);
-  ITEM(a, l->names);
+  for (size_t i = 0; i < NX_MONTAGE_CHANNELS; i++)
+    text(a, l->names[i], sizeof l->names[i]);
   array(a, &l->x, l->n_channels, l->n_samples, sizeof *l->x);
   array(a, &l->scale, l->n_channels, 1, sizeof *l->scale);
-  ITEM(a, windows);
+  truth(a, &windows);
   ITEM(a, l->n_bad_windows);
   ITEM(a, l->n_windows);
   if (windows)
     array(a, &l->bad_window, l->n_windows, 1, sizeof *l->bad_window);
-  ITEM(a, l->synthetic);
+  if (windows)
+    truths(a, l->bad_window, l->n_windows);
+  truth(a, &l->synthetic);
 }
 
 static void put_stream(struct archive *a, struct nx_loaded_stream *s, size_t n_channels) {
   ITEM(a, s->tokeniser);
+  a->failed |= s->tokeniser >= NX_TOKENISERS;
   ITEM(a, s->rate_hz);
   ITEM(a, s->n_samples);
   array(a, &s->x, n_channels, s->n_samples, sizeof *s->x);
   array(a, &s->stats, n_channels, NX_SIGNAL_STATS, sizeof *s->stats);
   bool windows = s->bad_window != NULL;
-  ITEM(a, windows);
+  truth(a, &windows);
   ITEM(a, s->n_windows);
   if (windows)
     array(a, &s->bad_window, s->n_windows, 1, sizeof *s->bad_window);
+  if (windows)
+    truths(a, s->bad_window, s->n_windows);
 }
 
 static void put_signal(struct archive *a, struct nx_loaded_signal *s) {
@@ -185,11 +213,12 @@ static void put_signal(struct archive *a, struct nx_loaded_signal *s) {
   ITEM(a, s->n_behaviour);
   limit(a, &s->n_behaviour, NX_SIGNAL_BEHAVIOUR);
   ITEM(a, s->behaviour_hz);
-  ITEM(a, s->behaviour_unit);
-  ITEM(a, s->behaviour_names);
+  text(a, s->behaviour_unit, sizeof s->behaviour_unit);
+  for (size_t i = 0; i < NX_SIGNAL_BEHAVIOUR; i++)
+    text(a, s->behaviour_names[i], sizeof s->behaviour_names[i]);
   ITEM(a, s->n_behaviour_samples);
   array(a, &s->behaviour, s->n_behaviour, s->n_behaviour_samples, sizeof *s->behaviour);
-  ITEM(a, s->synthetic);
+  truth(a, &s->synthetic);
 }
 
 /* ---- find and keep --------------------------------------------------------------------------- */

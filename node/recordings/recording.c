@@ -12,6 +12,7 @@
 #include "common/file.h"
 #include "common/size.h"
 #include "node/recordings/format.h"
+#include "node/recordings/unread.h"
 
 #define FORMATS 32
 
@@ -66,9 +67,7 @@ static int choose(const char *path, int fd, uint64_t file_size, const struct nx_
       *out = formats[i];
       return 0;
     }
-  return nx_fail(err, NX_E_UNSUPPORTED,
-                 "%s is in no format read here: convert it to EDF, or take it out of the folder",
-                 path);
+  return nx_recording_refuse_unread(path, err);
 }
 
 uint32_t nx_recording_split_part(const char *path, char file_out[NX_PATH_SIZE]) {
