@@ -109,6 +109,7 @@ rounds_with() { # N
   row "\"nodes\": $n" rounds_per_s "$rate" 1/s
   row "\"nodes\": $n" join_p99_ms "$p99" ms
   row "\"nodes\": $n" coordinator_rss_mb $(($(memory_kb "$hub_pid" Rss) / 1024)) MB
+  row "\"nodes\": $n" coordinator_peak_mb $(($(awk '$1 == "VmHWM:" { print $2 }' "/proc/$hub_pid/status") / 1024)) MB
   row "\"nodes\": $n" coordinator_threads "$(ls "/proc/$hub_pid/task" | wc -l)" threads
   row "\"nodes\": $n" coordinator_descriptors "$(ls "/proc/$hub_pid/fd" | wc -l)" descriptors
   stop_all
