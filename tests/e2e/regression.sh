@@ -48,7 +48,7 @@ join mouse mouse calcium mouse-later
 for site in chewie mihi mouse; do run_site "$site"; done
 
 cut_down() { sed -e 's/^  rounds: .*/  rounds: 2/' -e 's/^  local_steps: .*/  local_steps: 5/' -e 's/^  batch: .*/  batch: 4/'; }
-[ -z "$long" ] || cut_down() { sed -e 's/^  rounds: .*/  rounds: 20/' -e 's/^  local_steps: .*/  local_steps: 20/' -e 's/^  batch: .*/  batch: 8/'; }
+[ -z "$long" ] || cut_down() { sed -e 's/^  rounds: .*/  rounds: 13/' -e 's/^  local_steps: .*/  local_steps: 20/' -e 's/^  batch: .*/  batch: 8/'; }
 cut_down <configs/plan-regression.yaml >"$work/plan.yaml"
 check "the steward is told what is learnt" sh -c \
   "'$node' plan show '$work/plan.yaml' --home '$work/mouse' | grep -q 'learns to say from any any speed in this site.s own SDs'"
