@@ -37,6 +37,11 @@ static void print_findings(const struct nx_findings *findings) {
     printf("and %zu findings more: --json lists all\n", findings->n - SHOWN);
 }
 
+static size_t count_errors(const struct nx_survey *survey) {
+  return nx_findings_count(&survey->findings, NX_FINDING_ERROR, true) +
+         nx_findings_count(&survey->findings, NX_FINDING_ERROR, false);
+}
+
 static void print_survey(const char *folder, const struct nx_survey *survey, const char *page) {
   size_t refused = 0;
   for (size_t i = 0; i < survey->n_recordings; i++)
@@ -48,7 +53,11 @@ static void print_survey(const char *folder, const struct nx_survey *survey, con
   if (survey->is_bids)
     printf("valid BIDS: %s (%zu errors)\n", nx_survey_valid(survey) ? "yes" : "no",
            nx_findings_count(&survey->findings, NX_FINDING_ERROR, true));
-  printf("ready to train from: %s\n", nx_survey_ready(survey) ? "yes" : "no");
+  size_t n = count_errors(survey);
+  if (nx_survey_ready(survey))
+    puts("ready to train from: yes");
+  else
+    printf("ready to train from: no, %zu error%s to mend first\n", n, n == 1 ? "" : "s");
   if (page)
     printf("report: %s\n", page);
 }
@@ -94,12 +103,11 @@ static int run_check(int argc, char *const *argv, struct nx_error *err) {
     print_survey(folders[0], &survey, no_page ? NULL : page);
   bool ready = nx_survey_ready(&survey), valid = nx_survey_valid(&survey);
   bool good = must_be_ready || !survey.is_bids ? ready : valid;
-  size_t n = nx_findings_count(&survey.findings, NX_FINDING_ERROR, true) +
-             nx_findings_count(&survey.findings, NX_FINDING_ERROR, false);
+  size_t n = count_errors(&survey);
   nx_survey_finish(&survey);
   if (r < 0 || good)
     return r;
-  nx_fail(err, NX_E_FORMAT, "%s: %zu things to mend", folders[0], n);
+  nx_fail(err, NX_E_FORMAT, "%s: %zu thing%s to mend", folders[0], n, n == 1 ? "" : "s");
   return NX_VERB_REFUSED;
 }
 
