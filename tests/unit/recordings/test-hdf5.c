@@ -1,13 +1,16 @@
 /* NWB, SNIRF and MAT 7.3 as their formats' own writers wrote them (tests/vectors/recordings/
- * make_hdf5.py), read in the sandbox; and every file of the shared data, by its verdict. */
+ * make_hdf5.py), read in the sandbox. */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/file.h"
 #include "common/size.h"
 #include "node/recordings/recording.h"
 #include "node/recordings/sandbox.h"
-#include "tests/support/shared_data.h"
+#include "tests/unit/cmocka_shim.h"
 
 #define VECTORS "tests/vectors/recordings/"
 
@@ -176,72 +179,12 @@ static void matlab_7_3_is_read_by_its_sidecar(void **state) {
   rmdir(folder);
 }
 
-/* ---- every file of the shared data --------------------------------------------------------- */
-
-/* verdicts.tsv: path, format and channels; or path, "refused" and words of the reason. */
-static void every_shared_file_opens_or_is_refused_for_the_right_reason(void **state) {
-  (void)state;
-  char line[1024], path[NX_PATH_SIZE];
-  size_t n = 0;
-  if (!have_hdf5())
-    skip();
-  shared_data(path, sizeof path, "README.md");
-  FILE *table = fopen(VECTORS "verdicts.tsv", "r");
-  assert_non_null(table);
-  while (fgets(line, sizeof line, table)) {
-    char *fields[3], *rest = line;
-    struct nx_recording *recording = NULL;
-    struct nx_error err = {0};
-    line[strcspn(line, "\n")] = 0;
-    for (int i = 0; i < 3; i++)
-      assert_non_null(fields[i] = strsep(&rest, "\t"));
-    int r = open_one(shared_data(path, sizeof path, fields[0]), &recording, &err);
-    if (!strcmp(fields[1], "refused")) {
-      if (r == 0 || !strstr(err.text, fields[2]))
-        fail_msg("%s: \"%s\" where \"%s\" was expected", fields[0], r ? err.text : "opened",
-                 fields[2]);
-    } else if (r < 0) {
-      fail_msg("%s", err.text);
-    } else {
-      assert_string_equal(nx_recording_info(recording)->format, fields[1]);
-      assert_int_equal(nx_recording_info(recording)->n_channels, atoi(fields[2]));
-    }
-    nx_recording_close(recording);
-    n++;
-  }
-  fclose(table);
-  assert_true(n > 400);
-}
-
-/* The table knows every file: what is added to the shared data must get a verdict. */
-static void the_table_of_verdicts_is_whole(void **state) {
-  (void)state;
-  char root[NX_PATH_SIZE], command[2 * NX_PATH_SIZE];
-  shared_data(root, sizeof root, "README.md");
-  *strrchr(root, '/') = 0;
-  char *whole = realpath(VECTORS "verdicts.tsv", NULL), missing[512] = "";
-  assert_non_null(whole);
-  snprintf(command, sizeof command,
-           "cd '%s' && find . -type f ! -name '*.md' | sed 's,^./,,' | LC_ALL=C sort > "
-           "/tmp/nx-verdicts.$$ && cut -f 1 '%s' | LC_ALL=C sort | LC_ALL=C comm -23 "
-           "/tmp/nx-verdicts.$$ - ; rm -f /tmp/nx-verdicts.$$",
-           root, whole);
-  FILE *pipe = popen(command, "r");
-  assert_non_null(pipe);
-  if (fgets(missing, sizeof missing, pipe))
-    fail_msg("no verdict on %s", missing);
-  pclose(pipe);
-  free(whole);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_series_of_an_nwb_file_is_a_part),
       cmocka_unit_test(behaviour_lies_on_the_clock_of_its_part),
       cmocka_unit_test(snirf_of_the_reference_writer_is_read),
       cmocka_unit_test(matlab_7_3_is_read_by_its_sidecar),
-      cmocka_unit_test(every_shared_file_opens_or_is_refused_for_the_right_reason),
-      cmocka_unit_test(the_table_of_verdicts_is_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
