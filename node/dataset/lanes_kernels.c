@@ -22,13 +22,12 @@ typedef double quad __attribute__((vector_size(4 * sizeof(double))));
 
 static inline __attribute__((always_inline)) void
 pair_any(const double (*c)[6], double (*state)[2][NX_LANES], size_t half, const double *from,
-         ptrdiff_t from_step, double *to, ptrdiff_t to_step, size_t n, bool two, bool unit_a,
-         bool unit_b) {
-  const double *ca = c[0], *cb = c[two];
+         ptrdiff_t from_step, double *to, ptrdiff_t to_step, size_t n, bool unit_a, bool unit_b) {
+  const double *ca = c[0], *cb = c[1];
   double b0a = ca[0], b1a = ca[1], b2a = ca[2], a1a = ca[4], a2a = ca[5];
   double b0b = cb[0], b1b = cb[1], b2b = cb[2], a1b = cb[4], a2b = cb[5];
   quad *pa = (quad *)state[0][0] + 2 * half, *qa = (quad *)state[0][1] + 2 * half;
-  quad *pb = (quad *)state[two][0] + 2 * half, *qb = (quad *)state[two][1] + 2 * half;
+  quad *pb = (quad *)state[1][0] + 2 * half, *qb = (quad *)state[1][1] + 2 * half;
   quad p0a = pa[0], p1a = pa[1], q0a = qa[0], q1a = qa[1];
   quad p0b = pb[0], p1b = pb[1], q0b = qb[0], q1b = qb[1];
   for (size_t i = 0; i < n; i++, from += from_step, to += to_step) {
@@ -36,33 +35,59 @@ pair_any(const double (*c)[6], double (*state)[2][NX_LANES], size_t half, const 
     quad *out = (quad *)to + 2 * half;
     quad v = in[0];
     SECTION(0, a);
-    if (two)
-      SECTION(0, b);
+    SECTION(0, b);
     out[0] = v;
     v = in[1];
     SECTION(1, a);
-    if (two)
-      SECTION(1, b);
+    SECTION(1, b);
     out[1] = v;
   }
   pa[0] = p0a, pa[1] = p1a, qa[0] = q0a, qa[1] = q1a;
-  if (two)
-    pb[0] = p0b, pb[1] = p1b, qb[0] = q0b, qb[1] = q1b;
+  pb[0] = p0b, pb[1] = p1b, qb[0] = q0b, qb[1] = q1b;
+}
+
+/* One section on a whole row: four states that wait for nobody but themselves hide how long each
+ * takes. */
+static inline __attribute__((always_inline)) void
+single_any(const double *c, double (*state)[NX_LANES], const double *from, ptrdiff_t from_step,
+           double *to, ptrdiff_t to_step, size_t n) {
+  const bool unit_a = false;
+  double b0a = c[0], b1a = c[1], b2a = c[2], a1a = c[4], a2a = c[5];
+  quad *p = (quad *)state[0], *q = (quad *)state[1];
+  quad p0a = p[0], p1a = p[1], p2a = p[2], p3a = p[3];
+  quad q0a = q[0], q1a = q[1], q2a = q[2], q3a = q[3];
+  for (size_t i = 0; i < n; i++, from += from_step, to += to_step) {
+    const quad *in = (const quad *)from;
+    quad *out = (quad *)to;
+    quad v = in[0];
+    SECTION(0, a);
+    out[0] = v, v = in[1];
+    SECTION(1, a);
+    out[1] = v, v = in[2];
+    SECTION(2, a);
+    out[2] = v, v = in[3];
+    SECTION(3, a);
+    out[3] = v;
+  }
+  p[0] = p0a, p[1] = p1a, p[2] = p2a, p[3] = p3a;
+  q[0] = q0a, q[1] = q1a, q[2] = q2a, q[3] = q3a;
 }
 
 /* One or two sections over a block. */
 void NAME(section)(const double (*c)[6], double (*state)[2][NX_LANES], const double *from,
             ptrdiff_t from_step, double *to, ptrdiff_t to_step, size_t n, bool two) {
   bool unit_a = c[0][0] == 1 && c[0][2] == 1, unit_b = two && c[1][0] == 1 && c[1][2] == 1;
+  if (!two) {
+    single_any(c[0], state[0], from, from_step, to, to_step, n);
+    return;
+  }
   for (size_t half = 0; half < 2; half++)
-    if (!two)
-      pair_any(c, state, half, from, from_step, to, to_step, n, false, false, false);
-    else if (unit_a && unit_b)
-      pair_any(c, state, half, from, from_step, to, to_step, n, true, true, true);
+    if (unit_a && unit_b)
+      pair_any(c, state, half, from, from_step, to, to_step, n, true, true);
     else if (unit_b)
-      pair_any(c, state, half, from, from_step, to, to_step, n, true, false, true);
+      pair_any(c, state, half, from, from_step, to, to_step, n, false, true);
     else
-      pair_any(c, state, half, from, from_step, to, to_step, n, true, false, false);
+      pair_any(c, state, half, from, from_step, to, to_step, n, false, false);
 }
 
 /* Two sums for each lane: one would wait for itself. */
