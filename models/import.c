@@ -31,9 +31,9 @@ static int read_floats(const struct nx_safetensor *from, float *to, struct nx_er
   return 0;
 }
 
-static int take(const struct nx_model *model, const struct nx_safetensors *file, const char *name, size_t n_dims, uint64_t rows,
-                uint64_t columns, float *to, struct nx_import_report *report,
-                struct nx_error *err) {
+static int take(const struct nx_model *model, const struct nx_safetensors *file, const char *name,
+                size_t n_dims, uint64_t rows, uint64_t columns, float *to,
+                struct nx_import_report *report, struct nx_error *err) {
   const struct nx_safetensor *t = find(file, name);
   if (!t && is_of_objective(model, name)) {
     report->n_drawn++;
@@ -90,11 +90,12 @@ static int fill(struct nx_model *model, const struct nx_safetensors *file,
   int r = check_metadata(model, file, err);
   for (size_t i = 0; !r && i < model->n_tensors; i++) {
     const struct nx_model_tensor *t = &model->tensors[i];
-    r = take(model, file, t->name, t->n_dims, t->dims[0], t->dims[1], model->params + t->offset, report,
-             err);
+    r = take(model, file, t->name, t->n_dims, t->dims[0], t->dims[1], model->params + t->offset,
+             report, err);
   }
   if (!r && model->n_features)
-    r = take(model, file, "features.mean", 1, model->n_features, 1, model->feature_mean, report, err);
+    r = take(model, file, "features.mean", 1, model->n_features, 1, model->feature_mean, report,
+             err);
   if (!r && model->n_features)
     r = take(model, file, "features.sd", 1, model->n_features, 1, model->feature_sd, report, err);
   for (size_t i = 0; !r && i < model->n_features; i++)

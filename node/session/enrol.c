@@ -73,7 +73,8 @@ static int ask(const struct nx_invitation *invitation, struct nx_bytes request,
   int r = nx_rpc_client_create(&config, &client, err);
   if (r < 0)
     return r;
-  /* The same request again is answered with the same certificate. */
+  /* The port may not be open yet. Had the request arrived and only its answer been lost, it is
+   * refused the second time, and that refusal says what to do. */
   for (int64_t begun = nx_clock_monotonic();; nx_clock_sleep(PAUSE)) {
     int64_t now = nx_clock_monotonic();
     r = nx_rpc_client_call(client, NX_METHOD_ENROL, request, now + PATIENCE, response, NULL, err);

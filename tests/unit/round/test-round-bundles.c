@@ -6,6 +6,7 @@
 #include "coordinator/round/round_internal.h"
 #include "crypto/agreement.h"
 #include "tests/unit/cmocka_shim.h"
+#include "tests/unit/round/round_members.h"
 
 #define N 60
 #define ABSENT N /* the last one sends keys and no shares */
@@ -106,24 +107,10 @@ static int make(void **state) {
   (void)state;
   for (uint32_t i = 0; i <= N; i++)
     must(nx_identity_create(&nx_entropy_system, &identities[i], &err), &err);
-  for (uint32_t i = 0; i < N; i++) {
+  for (uint32_t i = 0; i < N; i++)
     everybody[i] = i + 1;
-    members[i] = (struct nx_round_member){.id = i + 1,
-                                          .name = "site",
-                                          .key = *nx_identity_public(identities[i + 1]),
-                                          .spki = nx_sha256(&i, sizeof i)};
-  }
-  cfg = (struct nx_round_config){.federation = {7},
-                                 .identity = identities[0],
-                                 .members = members,
-                                 .n_members = N,
-                                 .cohort = everybody,
-                                 .n_cohort = N,
-                                 .round = 3,
-                                 .attempt = 1,
-                                 .parameters = {.kind = 1, .n_aux = 6, .ring_bits = 32},
-                                 .phase_seconds = 10,
-                                 .training_seconds = 20};
+  fill_members(identities, members, N);
+  cfg = round_of_all(identities, members, everybody, N);
   open_round();
   for (uint32_t id = 1; id <= N; id++)
     step(&(struct nx_round_event){.type = NX_ROUND_CONNECTED, .member = id});

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "coordinator/round/round.h"
 #include "tests/unit/cmocka_shim.h"
+#include "tests/unit/round/round_members.h"
 
 #define N 4
 
@@ -23,22 +24,8 @@ static int setup(void **state) {
   struct fixture *f = calloc(1, sizeof *f);
   for (uint32_t i = 0; i <= N; i++)
     assert_int_equal(nx_identity_create(&nx_entropy_system, &f->identities[i], NULL), 0);
-  for (uint32_t i = 0; i < N; i++)
-    f->members[i] = (struct nx_round_member){.id = i + 1,
-                                             .name = "site",
-                                             .key = *nx_identity_public(f->identities[i + 1]),
-                                             .spki = nx_sha256(&i, sizeof i)};
-  f->cfg = (struct nx_round_config){.federation = {7},
-                                    .identity = f->identities[0],
-                                    .members = f->members,
-                                    .n_members = N,
-                                    .cohort = everybody,
-                                    .n_cohort = N,
-                                    .round = 3,
-                                    .attempt = 1,
-                                    .parameters = {.kind = 1, .n_aux = 6, .ring_bits = 32},
-                                    .phase_seconds = 10,
-                                    .training_seconds = 20};
+  fill_members(f->identities, f->members, N);
+  f->cfg = round_of_all(f->identities, f->members, everybody, N);
   assert_int_equal(nx_round_create(&f->cfg, &f->round, NULL), 0);
   *state = f;
   return 0;
