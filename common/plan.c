@@ -5,9 +5,9 @@
 #include "common/config.h"
 #include "common/plan_adapters.h"
 #include "common/plan_cleaning.h"
-#include "common/plan_pipelines.h"
 #include "common/plan_initial_model.h"
 #include "common/plan_labels.h"
+#include "common/plan_pipelines.h"
 #include "common/plan_regression.h"
 #include "common/size.h"
 

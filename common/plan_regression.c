@@ -43,7 +43,8 @@ int nx_plan_regression_check(const struct nx_plan *plan, struct nx_error *err) {
                    "training.objective is regression: say of what in a section regression "
                    "(targets, unit, standardise)");
   if (plan->model.network != NX_NETWORK_GENERAL)
-    return nx_fail(err, NX_E_FORMAT, "training.objective: regression is for model.network: general");
+    return nx_fail(err, NX_E_FORMAT,
+                   "training.objective: regression is for model.network: general");
   if (plan->privacy != NX_PRIVACY_NONE)
     return nx_fail(err, NX_E_FORMAT,
                    "training.objective: regression does not go together with a privacy mechanism "

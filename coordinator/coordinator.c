@@ -20,7 +20,7 @@
 #define ENROLMENT_RETRY (2 * NX_SECOND)
 #define STANDING_EVERY (5 * NX_SECOND) /* whether those connected may still be */
 #define RETENTION_EVERY (3600 * NX_SECOND)
-#define SPARE_EVERY (5 * NX_SECOND)    /* and how much libc may keep of what was freed */
+#define SPARE_EVERY (5 * NX_SECOND) /* and how much libc may keep of what was freed */
 #define SPARE_MOST ((size_t)16 << 20)
 #define DRAIN (3 * NX_SECOND) /* how long calls in progress may take when we stop */
 

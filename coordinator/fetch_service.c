@@ -7,8 +7,8 @@
 
 #include "coordinator/coordinator_internal.h"
 
-#define AHEAD ((size_t)1 << 20)      /* bytes that may wait in one call */
-#define AHEAD_ALL ((size_t)8 << 20)  /* in all of them together, beyond one piece each */
+#define AHEAD ((size_t)1 << 20)     /* bytes that may wait in one call */
+#define AHEAD_ALL ((size_t)8 << 20) /* in all of them together, beyond one piece each */
 
 static void end(struct nx_stream *stream, const struct nx_error *err) {
   stream->sending = false;

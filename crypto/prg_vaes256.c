@@ -43,7 +43,8 @@ static inline __m256i swap_halves(void) {
       _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 
-static inline __m256i combine(__m256i lanes, __m256i keystream, enum nx_prg_lanes width, bool subtract) {
+static inline __m256i combine(__m256i lanes, __m256i keystream, enum nx_prg_lanes width,
+                              bool subtract) {
   if (width == NX_PRG_U64)
     return subtract ? _mm256_sub_epi64(lanes, keystream) : _mm256_add_epi64(lanes, keystream);
   if (width == NX_PRG_U16)
@@ -60,7 +61,8 @@ static inline __m256i keystream_of(__m256i counter, const struct round_keys *key
 
 /* Up to 32 bytes, in at most two blocks, at any byte position: shifts their keystream. */
 static inline void edge(const struct nx_prg_call *call, const struct round_keys *keys,
-                        uint64_t byte, uint8_t *lanes, size_t size, enum nx_prg_lanes width, bool subtract) {
+                        uint64_t byte, uint8_t *lanes, size_t size, enum nx_prg_lanes width,
+                        bool subtract) {
   const __m256i index = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
   const __m256i order = _mm256_add_epi32(index, _mm256_set1_epi32((int)(byte % 16 / 4)));
   const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(size / 4)), index);
@@ -122,7 +124,8 @@ static inline void run_to(const struct nx_prg_call *call, const struct round_key
 /* Rounds from..14 of n registers, and the addition. */
 __attribute__((always_inline)) static inline void finish(__m256i *b, int n,
                                                          const struct round_keys *keys, int from,
-                                                         uint8_t *lanes, enum nx_prg_lanes width, bool subtract) {
+                                                         uint8_t *lanes, enum nx_prg_lanes width,
+                                                         bool subtract) {
 #pragma GCC unroll 13
   for (int r = from; r < 14; r++)
 #pragma GCC unroll 12
@@ -136,10 +139,9 @@ __attribute__((always_inline)) static inline void finish(__m256i *b, int n,
   }
 }
 
-__attribute__((always_inline)) static inline void run_plainly(const struct nx_prg_call *call,
-                                                              const struct round_keys *keys,
-                                                              struct cursor *at, enum nx_prg_lanes width,
-                                                              bool subtract) {
+__attribute__((always_inline)) static inline void
+run_plainly(const struct nx_prg_call *call, const struct round_keys *keys, struct cursor *at,
+            enum nx_prg_lanes width, bool subtract) {
   const __m256i swap = swap_halves(), two = _mm256_set_epi64x(0, 2, 0, 2);
   __m256i counter = counters(call->stream, at->byte / 16);
   for (; at->size >= 256; advance(at, 256)) {
@@ -247,11 +249,14 @@ static void destroy_workspace(void *workspace) {
 
 static bool apply(void *workspace, const struct nx_prg_call *call) {
   if (call->width == NX_PRG_U64)
-    call->subtract ? run(workspace, call, NX_PRG_U64, true) : run(workspace, call, NX_PRG_U64, false);
+    call->subtract ? run(workspace, call, NX_PRG_U64, true)
+                   : run(workspace, call, NX_PRG_U64, false);
   else if (call->width == NX_PRG_U16)
-    call->subtract ? run(workspace, call, NX_PRG_U16, true) : run(workspace, call, NX_PRG_U16, false);
+    call->subtract ? run(workspace, call, NX_PRG_U16, true)
+                   : run(workspace, call, NX_PRG_U16, false);
   else
-    call->subtract ? run(workspace, call, NX_PRG_U32, true) : run(workspace, call, NX_PRG_U32, false);
+    call->subtract ? run(workspace, call, NX_PRG_U32, true)
+                   : run(workspace, call, NX_PRG_U32, false);
   _mm256_zeroall();
   return true;
 }

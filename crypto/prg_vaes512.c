@@ -25,7 +25,8 @@ static inline __m512i counters(uint64_t stream, uint64_t block) {
   return _mm512_set_epi64(s, b + 3, s, b + 2, s, b + 1, s, b);
 }
 
-static inline __m512i combine(__m512i lanes, __m512i keystream, enum nx_prg_lanes width, bool subtract) {
+static inline __m512i combine(__m512i lanes, __m512i keystream, enum nx_prg_lanes width,
+                              bool subtract) {
   if (width == NX_PRG_U64)
     return subtract ? _mm512_sub_epi64(lanes, keystream) : _mm512_add_epi64(lanes, keystream);
   if (width == NX_PRG_U16)
@@ -50,7 +51,8 @@ static inline __m512i keystream_of(__m512i counter, const struct round_keys *key
 
 /* Up to 64 bytes at any byte position: shifts the keystream of the blocks they lie in. */
 static inline void edge(const struct nx_prg_call *call, const struct round_keys *keys,
-                        uint64_t byte, uint8_t *lanes, size_t size, enum nx_prg_lanes width, bool subtract) {
+                        uint64_t byte, uint8_t *lanes, size_t size, enum nx_prg_lanes width,
+                        bool subtract) {
   __m512i keystream = keystream_of(counters(call->stream, byte / 16), keys);
   const uint32_t skip = (uint32_t)(byte % 16 / 4);
   const __mmask16 load = (__mmask16)((UINT32_C(1) << (size / 4)) - 1);
@@ -62,8 +64,8 @@ static inline void edge(const struct nx_prg_call *call, const struct round_keys 
   _mm512_mask_storeu_epi32(lanes, load, combine(old, keystream, width, subtract));
 }
 
-__attribute__((always_inline)) static inline void run(const struct nx_prg_call *call, enum nx_prg_lanes width,
-                                                      bool subtract) {
+__attribute__((always_inline)) static inline void run(const struct nx_prg_call *call,
+                                                      enum nx_prg_lanes width, bool subtract) {
   struct round_keys keys;
   for (int r = 0; r < 15; r++)
     keys.k[r] = _mm512_broadcast_i32x4(

@@ -3,7 +3,8 @@
 #include "common/size.h"
 
 #define MAGIC "NXREPLY1"
-#define MAGIC_NARROW "NXREPLY2" /* the same with masks of 16 bits a lane: an older program refuses it */
+#define MAGIC_NARROW                                                                               \
+  "NXREPLY2" /* the same with masks of 16 bits a lane: an older program refuses it */
 #define MAGIC_SIZE 8
 /* Every self key of U3 and every pair of a survivor with one who dropped. */
 #define KEYS_MAX (NX_MEMBERS_MAX * NX_MEMBERS_MAX)

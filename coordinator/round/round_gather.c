@@ -252,8 +252,8 @@ int nx_round_bundle(struct nx_round *round, uint32_t member, struct nx_buffer *o
   return nx_signed_message_encode(&message, out, err);
 }
 
-/* The same shares give the same bytes. An M4 without boxes is the beginning of all others: boxes are
- * the last field of a bundle. */
+/* The same shares give the same bytes. An M4 without boxes is the beginning of all others: boxes
+ * are the last field of a bundle. */
 int round_set_bundles(struct turn *t, struct nx_buffer *record_out) {
   struct nx_round *round = t->round;
   struct nx_signed_body list[NX_MEMBERS_MAX];

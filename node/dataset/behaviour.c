@@ -225,9 +225,9 @@ int nx_behaviour_runs(const struct nx_behaviour *behaviour, const char *species,
   const struct speed *entry = find(behaviour, species, unit);
   memset(runs_out, 0, sizeof *runs_out);
   _cleanup_free_ double *speeds = calloc(n + 1, sizeof *speeds);
-  int r = speeds ? nx_behaviour_speed(behaviour, species, unit, rate_hz, x, n_channels, n, speeds,
-                                      err)
-                 : nx_fail(err, NX_E_NOMEM, "behaviour: out of memory");
+  int r = speeds
+              ? nx_behaviour_speed(behaviour, species, unit, rate_hz, x, n_channels, n, speeds, err)
+              : nx_fail(err, NX_E_NOMEM, "behaviour: out of memory");
   int still = nx_behaviour_state(behaviour, behaviour->still);
   int moving = nx_behaviour_state(behaviour, behaviour->moving), now = NX_BEHAVIOUR_NONE;
   size_t since = 0;

@@ -214,8 +214,7 @@ static void judge_signals(struct asking *asking) {
            &why);
   if (regression)
     answer(asking->fit, NX_REQUIRES_LABELS,
-           behaves ? 0
-                   : nx_fail(&why, NX_E_NOT_FOUND, "no recording has behaviour beside it"),
+           behaves ? 0 : nx_fail(&why, NX_E_NOT_FOUND, "no recording has behaviour beside it"),
            &why);
   if (classes)
     answer(asking->fit, NX_REQUIRES_LABELS,

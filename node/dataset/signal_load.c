@@ -479,8 +479,7 @@ static int read_behaviour(struct job *job, struct nx_error *err) {
     out->behaviour_hz = channel->rate_hz;
     memcpy(out->behaviour_unit, channel->unit, sizeof out->behaviour_unit);
     out->n_behaviour_samples = (size_t)channel->n_samples;
-    memcpy(out->behaviour_names[out->n_behaviour], channel->name,
-           sizeof out->behaviour_names[0]);
+    memcpy(out->behaviour_names[out->n_behaviour], channel->name, sizeof out->behaviour_names[0]);
     picks[out->n_behaviour++] = (uint32_t)i;
   }
   if (!out->n_behaviour)

@@ -9,8 +9,8 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
-#include "common/size.h"
 #include "common/plan_pipelines.h"
+#include "common/size.h"
 #include "node/dataset/behaviour.h"
 #include "node/dataset/clean.h"
 #include "node/dataset/derived.h"
@@ -141,8 +141,8 @@ static int runs_of(const struct job *job, size_t index, struct nx_behaviour_runs
   if (r < 0 || !from->n_behaviour)
     return r;
   r = nx_behaviour_runs(job->behaviour, nx_species_name(job->species), from->behaviour_unit,
-                            from->behaviour_hz, from->behaviour, from->n_behaviour,
-                            from->n_behaviour_samples, runs, err);
+                        from->behaviour_hz, from->behaviour, from->n_behaviour,
+                        from->n_behaviour_samples, runs, err);
   double shift = from == own ? 0 : from->origin_s - own->origin_s;
   for (size_t i = 0; i < runs->n; i++) {
     runs->runs[i].from_s += shift;
@@ -163,9 +163,8 @@ static int grow(void **list, size_t n, size_t size, struct nx_error *err) {
   return 0;
 }
 
-static int add_signal(struct job *job, size_t index, size_t k, const float *x,
-                      const float *targets, size_t n, double from_s, int label,
-                      struct nx_error *err) {
+static int add_signal(struct job *job, size_t index, size_t k, const float *x, const float *targets,
+                      size_t n, double from_s, int label, struct nx_error *err) {
   struct nx_signal_set *set = job->set;
   const struct nx_loaded_signal *loaded = &set->loaded[index];
   const struct nx_signal_file *file = &job->files->files[index];
@@ -286,7 +285,8 @@ static int take_targets(struct job *job, size_t index, struct nx_error *err) {
   for (size_t k = 0; !r && k < own->n_streams; k++) {
     const struct nx_loaded_stream *stream = &own->streams[k];
     float *targets = NULL;
-    if (from->n_behaviour && !(targets = keep(job->set, regression->n_targets, stream->n_samples, err)))
+    if (from->n_behaviour &&
+        !(targets = keep(job->set, regression->n_targets, stream->n_samples, err)))
       return NX_E_NOMEM;
     if (targets)
       r = nx_targets_fill(regression, job->behaviour, nx_species_name(job->species), from,

@@ -44,9 +44,10 @@ static int take(const char *name, const struct nx_behaviour *vocabulary, const c
     return nx_fail(err, NX_E_NOT_FOUND,
                    "no channel of behaviour is named %s: name them in the file's sidecar", name);
   if (!vocabulary)
-    return nx_fail(err, NX_E_NOT_FOUND,
-                   "speed needs a vocabulary that says what the behaviour is: set data.behaviour in "
-                   "node.yaml");
+    return nx_fail(
+        err, NX_E_NOT_FOUND,
+        "speed needs a vocabulary that says what the behaviour is: set data.behaviour in "
+        "node.yaml");
   return nx_behaviour_speed(vocabulary, species, from->behaviour_unit, from->behaviour_hz,
                             from->behaviour, from->n_behaviour, n, out, err);
 }
@@ -59,8 +60,9 @@ int nx_targets_fill(const struct nx_plan_regression *regression,
     return nx_fail(err, NX_E_NOT_FOUND, "no behaviour was recorded beside it");
   if (strcmp(regression->unit, NX_REGRESSION_ANY_UNIT) != 0 &&
       strcmp(regression->unit, from->behaviour_unit) != 0)
-    return nx_fail(err, NX_E_UNSUPPORTED, "behaviour is in \"%s\", the plan's regression.unit is %s",
-                   from->behaviour_unit, regression->unit);
+    return nx_fail(err, NX_E_UNSUPPORTED,
+                   "behaviour is in \"%s\", the plan's regression.unit is %s", from->behaviour_unit,
+                   regression->unit);
   _cleanup_free_ double *own = calloc(from->n_behaviour_samples, sizeof *own);
   if (!own)
     return nx_fail(err, NX_E_NOMEM, "targets: out of memory");

@@ -14,7 +14,8 @@ static void tell_targets(const struct nx_plan *plan, FILE *out) {
   if (r->standardise == NX_STANDARDISE_SITE)
     fputs(" in this site's own SDs", out);
   else
-    fprintf(out, " in %s, of which\n           sums and sums of squares leave, masked, once", r->unit);
+    fprintf(out, " in %s, of which\n           sums and sums of squares leave, masked, once",
+            r->unit);
 }
 
 static void tell_task(const struct nx_plan *plan, FILE *out) {

@@ -12,7 +12,8 @@
 
 #define SOFTWARE "neurox-node 0.1.0"
 #define PATIENCE (20 * NX_SECOND)
-/* A coordinator opens the port when it comes to see the invitation, a moment after it was written. */
+/* A coordinator opens the port when it comes to see the invitation, a moment after it was
+ * written. */
 #define OPENS_SOON (2 * NX_SECOND)
 #define PAUSE (100 * NX_MILLISECOND)
 

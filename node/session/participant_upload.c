@@ -189,7 +189,8 @@ static int build_mask(struct turn *t, struct nx_mask **mask_out, uint32_t *bad_p
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
   for (uint32_t id = 1; id < NX_ID_END; id++)
     n += attempt->u2[id];
-  int r = nx_mask_create(n, nx_parameters_keystream_bits(&attempt->invite.parameters), &mask, t->err);
+  int r =
+      nx_mask_create(n, nx_parameters_keystream_bits(&attempt->invite.parameters), &mask, t->err);
   if (r < 0 || (r = nx_mask_add_self(mask, &attempt->t2, me, &secrets->b, t->err)) < 0)
     return r;
   for (uint32_t id = 1; id < NX_ID_END; id++) {

@@ -146,9 +146,9 @@ static void note_targets(struct job *job, const struct nx_signal_batch *batch) {
 
 static int encode_batch(struct job *job, struct nx_general_network *network,
                         const struct nx_signal_batch *batch, struct nx_error *err) {
-  return job->what == NX_ENCODE_EMBEDDING ? nx_general_network_embed(network, job->model,
-                                                                     batch->groups, batch->n_groups,
-                                                                     rows(job), err)
+  return job->what == NX_ENCODE_EMBEDDING
+             ? nx_general_network_embed(network, job->model, batch->groups, batch->n_groups,
+                                        rows(job), err)
          : job->out->targets ? nx_general_network_values(network, job->model, batch->groups,
                                                          batch->n_groups, rows(job), err)
                              : nx_general_network_logits(network, job->model, batch->groups,

@@ -113,7 +113,8 @@ static void put_targets(const struct nx_signal_batch *batch, const struct nx_sig
   size_t n = batch->signals->tokeniser->patch_samples;
   for (size_t s = 0; s < batch->patches; s++)
     for (size_t k = 0; k < batch->n_targets; k++) {
-      const float *y = signal->targets ? signal->targets + k * signal->n_samples + start + s * n : NULL;
+      const float *y =
+          signal->targets ? signal->targets + k * signal->n_samples + start + s * n : NULL;
       double sum = 0;
       for (size_t i = 0; y && i < n; i++)
         sum += (double)y[i];

@@ -187,10 +187,11 @@ static int put_target_sums(const struct nx_site_signals *site, const struct nx_p
   update->aux[NX_AUX_SPECTRAL_COUNT] = update->aux[NX_AUX_CHANNEL_COUNT] = (uint64_t)sums.n;
   for (size_t i = 0; i < k; i++) {
     if (!(fabs(sums.sum[i]) < most) || !(sums.squares[i] < most))
-      return nx_fail(err, NX_E_INVALID,
-                     "target %s: the sum of its squares is %g, the most that can be sent is %g: use "
-                     "a larger regression.unit",
-                     plan->regression->targets[i], sums.squares[i], most);
+      return nx_fail(
+          err, NX_E_INVALID,
+          "target %s: the sum of its squares is %g, the most that can be sent is %g: use "
+          "a larger regression.unit",
+          plan->regression->targets[i], sums.squares[i], most);
     lanes[i] = nx_aux_encode(sums.sum[i], NX_AUX_FEATURE_SCALE);
     lanes[k + i] = nx_aux_encode(sums.squares[i], NX_AUX_FEATURE_SCALE);
   }

@@ -164,7 +164,7 @@ static void put_recordings(FILE *out, const struct encode_verb *v) {
   }
 }
 
-/* ---- a regression's tables -------------------------------------------------------------------- */
+/* ---- a regression's tables ----------------------------------------------------------------- */
 
 /* A standardised value as people read it: the model's own mean and SD give the unit back. */
 static double in_unit(const struct encode_verb *v, size_t target, float value) {
@@ -210,13 +210,12 @@ static void put_closeness(FILE *out, const struct encode_verb *v) {
   size_t k = regression->n_targets, columns = v->encoding.columns;
   fprintf(out, "subject\trecording\ttokeniser\tuse\tlabel\tpatches");
   for (size_t j = 0; j < k; j++)
-    fprintf(out, "\t%s_r_squared\t%s_correlation", regression->targets[j],
-            regression->targets[j]);
+    fprintf(out, "\t%s_r_squared\t%s_correlation", regression->targets[j], regression->targets[j]);
   fputc('\n', out);
   for (size_t i = 0, end; i < v->encoding.n; i = end) {
     struct nx_target_moments moments = {.n_targets = k};
-    for (end = i; end < v->encoding.n &&
-                  same_recording(&v->encoding.windows[i], &v->encoding.windows[end]);
+    for (end = i;
+         end < v->encoding.n && same_recording(&v->encoding.windows[i], &v->encoding.windows[end]);
          end++)
       for (size_t c = end * columns; c < (end + 1) * columns; c++)
         if (isfinite(v->encoding.targets[c]))
@@ -451,9 +450,11 @@ const struct nx_verb nx_verb_predict = {
         "refused.\n\n"
         "  NAME.tsv        subject, recording, tokeniser, use (train, held-out), label, window,\n"
         "                  start_s, seconds, logit, probability; of a regression, a row a patch:\n"
-        "                  … for each target TARGET and TARGET_recorded, in the plan's unit (SDs of\n"
+        "                  … for each target TARGET and TARGET_recorded, in the plan's unit (SDs "
+        "of\n"
         "                  this site where the plan says standardise: site)\n"
-        "  NAME.json       which model and plan (SHA-256), which label or targets, counts; written\n"
+        "  NAME.json       which model and plan (SHA-256), which label or targets, counts; "
+        "written\n"
         "                  last\n\n"
         "A probability is the network's own and was not calibrated; what a model says is "
         "research,\n"

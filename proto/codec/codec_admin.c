@@ -314,8 +314,8 @@ int nx_admin_members_decode(struct nx_bytes bytes, struct nx_arena *arena,
 /* --- events ----------------------------------------------------------------------------- */
 
 static int check_sealed(const struct nx_admin_sealed *m, int code, struct nx_error *err) {
-  const double figures[] = {m->weight, m->train_loss,        m->held_out_loss,
-                            m->auroc,  m->balanced_accuracy, m->calibration_error,
+  const double figures[] = {m->weight,  m->train_loss,        m->held_out_loss,
+                            m->auroc,   m->balanced_accuracy, m->calibration_error,
                             m->seconds, m->r_squared,         m->correlation};
   for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
     if (isinf(figures[i]))

@@ -275,9 +275,9 @@ static int remove_pairs(struct nx_mask *mask, const struct nx_hash *t2,
 }
 
 int nx_check_opening(const struct nx_transcript_parameters *parameters, const struct nx_hash *t0,
-                     const struct nx_hash *t2,
-                     const struct nx_advert *adverts, const bool u2[NX_ID_END],
-                     const bool u3[NX_ID_END], const struct nx_released *b_seeds, size_t n_b,
+                     const struct nx_hash *t2, const struct nx_advert *adverts,
+                     const bool u2[NX_ID_END], const bool u3[NX_ID_END],
+                     const struct nx_released *b_seeds, size_t n_b,
                      const struct nx_released *s_keys, size_t n_s, struct nx_pool *pool,
                      struct nx_mask **mask_out, struct nx_error *err) {
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;

@@ -356,11 +356,10 @@ int nx_rpc_call_send_shared(struct nx_rpc_call *call, struct nx_bytes head,
   assert(!call->leaving && shared.size);
   if (!queued)
     return nx_fail(err, NX_E_NOMEM, "out of memory to send %zu bytes", shared.size);
-  grpc_slice parts[] = {
-      grpc_slice_from_copied_buffer((const char *)head.data, head.size),
-      grpc_slice_new_with_user_data((void *)(uintptr_t)shared.data, shared.size, let_go_shared,
-                                    nx_shared_ref(middle)),
-      grpc_slice_from_copied_buffer((const char *)tail.data, tail.size)};
+  grpc_slice parts[] = {grpc_slice_from_copied_buffer((const char *)head.data, head.size),
+                        grpc_slice_new_with_user_data((void *)(uintptr_t)shared.data, shared.size,
+                                                      let_go_shared, nx_shared_ref(middle)),
+                        grpc_slice_from_copied_buffer((const char *)tail.data, tail.size)};
   queued->size = head.size + shared.size + tail.size;
   queued->bytes = grpc_raw_byte_buffer_create(parts, NX_ARRAY_LENGTH(parts));
   for (size_t i = 0; i < NX_ARRAY_LENGTH(parts); i++)

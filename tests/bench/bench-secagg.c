@@ -153,8 +153,7 @@ static void verify(const char *kernel, const struct widths *widths) {
     for (size_t i = 0; i < D; i++)
       values[i] = (float)nx_rng_normal(&rng) * 0.1f;
     struct nx_rng same = rng;
-    check(nx_masked_upload_from_values(&m, quantize, values, D, 1, &rng, upload, NULL, &err),
-          &err);
+    check(nx_masked_upload_from_values(&m, quantize, values, D, 1, &rng, upload, NULL, &err), &err);
     check(nx_quantize_encode(quantize, values, D, 1, &same, lanes, NULL, &err), &err);
     for (size_t i = 0; i < D; i++)
       plain[i] += lanes[i];
@@ -240,10 +239,11 @@ static void run_node(const struct scenario *s, struct figures *out) {
   nx_rng_init(&rng, 2, 2);
   for (size_t i = 0; i < s->d; i++)
     values[i] = (float)(nx_rng_uniform(&rng) - 0.5) * 0.1f;
-  struct nx_masked_upload upload = {
-      nx_masked_upload_layout(&s->widths->quantize, s->d, 0), NULL, NULL, pool};
+  struct nx_masked_upload upload = {nx_masked_upload_layout(&s->widths->quantize, s->d, 0), NULL,
+                                    NULL, pool};
   out->bytes = (double)nx_upload_bytes(&upload.layout);
-  struct node_work w = {&s->widths->quantize, &upload, values, s->d, allocate((size_t)out->bytes, 1)};
+  struct node_work w = {&s->widths->quantize, &upload, values, s->d,
+                        allocate((size_t)out->bytes, 1)};
   static const char *const kernels[] = {"auto", "evp"};
   for (int k = 0; k < 2; k++) {
     check(nx_mask_kernel_select(kernels[k], &err), &err);
@@ -441,8 +441,8 @@ static void bench_case(struct bench *bench, struct scenario s, const struct flow
           "keystream kernel alone", f.limit_seconds * 1e3);
   add_flower(bench, &s, "node_mask_ms", f.seconds * 1e3, flower);
   add_row(bench, &s, NULL, "node_keys_ms", f.other_seconds * 1e3, "ms", 0, NULL, 0);
-  add_row(bench, &s, NULL, "keystream_gb_per_s", s.widths->keystream_bits / 8e9 * (double)s.d * s.n / f.limit_seconds, "GB/s",
-          0, NULL, 0);
+  add_row(bench, &s, NULL, "keystream_gb_per_s",
+          s.widths->keystream_bits / 8e9 * (double)s.d * s.n / f.limit_seconds, "GB/s", 0, NULL, 0);
   add_row(bench, &s, NULL, "upload_bytes_per_parameter", f.bytes / (double)s.d, "bytes", 0, NULL,
           0);
   add_row(bench, &s, "node", "peak_rss_mb", rss, "MB", 0, "values and upload", 8e-6 * (double)s.d);

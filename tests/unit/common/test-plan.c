@@ -225,7 +225,8 @@ static void optional_keys_of_the_aggregation(void **state) {
   assert_int_equal(
       parse_edited("spot_checks: 4", "spot_checks: 4\n  narrow_keystream: true\n  #", &err),
       NX_E_FORMAT);
-  assert_non_null(strstr(err.text, ":59: aggregation.narrow_keystream is for rings of at most 16 bits"));
+  assert_non_null(
+      strstr(err.text, ":59: aggregation.narrow_keystream is for rings of at most 16 bits"));
 }
 
 int main(void) {

@@ -5,11 +5,11 @@
 
 #include "common/modality.h"
 #include "common/size.h"
-#include "node/dataset/targets.h"
 #include "node/dataset/behaviour.h"
 #include "node/dataset/rates.h"
 #include "node/dataset/signal.h"
 #include "node/dataset/signal_load.h"
+#include "node/dataset/targets.h"
 #include "tests/support/dataset_support.h"
 
 #define FOLDER "/tmp/nx-signals-XXXXXX"

@@ -190,8 +190,7 @@ static void check_answers(const struct parity *p, const struct nx_tensor *y,
   size_t n = y->columns, tokens = d ? CHANNELS * 16 : y->rows / WINDOWS;
   double *right = expected(p, "answers.f64", WINDOWS * tokens * n);
   for (size_t i = 0; i < y->rows; i++) {
-    const double *row =
-        right + (d ? (i / d->n_questions * tokens + d->tokens[i]) : i) * n;
+    const double *row = right + (d ? (i / d->n_questions * tokens + d->tokens[i]) : i) * n;
     for (size_t j = 0; j < n && !(d && d->padding[i]); j++)
       assert_float_equal(y->value[i * n + j], row[j], LARGEST_ANSWER);
   }

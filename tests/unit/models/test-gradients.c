@@ -511,8 +511,8 @@ static double general_loss(struct general *w, int backward) {
     struct nx_tensor *wanted = nx_op_zeros(&w->tape, 8, 3);
     for (size_t i = 0; i < 24; i++)
       wanted->value[i] = (nx_real)(i % 5) - 2;
-    loss = nx_op_square_error(&w->tape, nx_general_regress(w->net, &w->tape, &pass), wanted, unknown,
-                              0.05);
+    loss = nx_op_square_error(&w->tape, nx_general_regress(w->net, &w->tape, &pass), wanted,
+                              unknown, 0.05);
   } else {
     assert_true(nx_general_decode(w->net, &w->tape, &pass, &d));
     loss = nx_general_loss(w->net, &w->tape, &pass, &d, 0.01);

@@ -1,5 +1,5 @@
-/* M4, the one message that grows with the square of the members: what a round keeps for it, and that
- * it is the same whenever it is made. */
+/* M4, the one message that grows with the square of the members: what a round keeps for it, and
+ * that it is the same whenever it is made. */
 #include <stdlib.h>
 
 #include "common/clock.h"
