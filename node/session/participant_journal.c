@@ -10,10 +10,13 @@
  *      the attempt is unknown as well: the first one that is offered is not joined
  *   S  sealed: summary | M11 (empty: caught up)        begins the journal anew
  *
- *   summary = last sealed u64 | model 32 | round u64 | attempt u32 | variant u32 | exposed u32 */
+ *   summary = last sealed u64 | model 32 | round u64 | attempt u32 | variant u32 | flags u32
+ *   flags: 1 exposed; 2, in S: the attempt under way is as unknown as behind an X */
 #include "node/session/participant_internal.h"
 
 #define VERSION 1u
+#define FLAG_EXPOSED 1u
+#define FLAG_DOUBTFUL 2u
 
 void durable_finish(struct durable *durable) {
   nx_buffer_finish(&durable->advert);
@@ -59,7 +62,10 @@ static void put_summary(struct nx_buffer *record, const struct durable *durable)
   nx_buffer_append_u64(record, durable->round, NULL);
   nx_buffer_append_u32(record, durable->attempt, NULL);
   nx_buffer_append_u32(record, durable->variant, NULL);
-  nx_buffer_append_u32(record, durable->exposed, NULL);
+  nx_buffer_append_u32(record,
+                       (durable->exposed ? FLAG_EXPOSED : 0) |
+                           (durable->doubtful ? FLAG_DOUBTFUL : 0),
+                       NULL);
 }
 #define SUMMARY_SIZE (8 + 32 + 8 + 4 + 4 + 4)
 
@@ -150,6 +156,7 @@ int participant_persist_sealed(struct turn *t, uint64_t round, const struct nx_h
   bool exposed = durable->exposed && round == durable->last_sealed;
   clear_attempt(durable);
   durable->exposed = exposed;
+  durable->doubtful = doubtful; /* in the same record: nothing may come between them */
   durable->last_sealed = round;
   durable->model = *model;
   int r = set_bytes(&durable->seal, seal, t->err);
@@ -157,10 +164,7 @@ int participant_persist_sealed(struct turn *t, uint64_t round, const struct nx_h
     return r;
   put_summary(&record, durable);
   put_bytes(&record, seal);
-  if ((r = emit(t, &record, true)) < 0 || !doubtful)
-    return r;
-  durable->doubtful = true;
-  return persist_mark(t, 'X');
+  return emit(t, &record, true);
 }
 
 /* --- reading ------------------------------------------------------------------------ */
@@ -181,7 +185,9 @@ static void take_summary(struct nx_reader *reader, struct durable *durable) {
   durable->round = nx_reader_u64(reader);
   durable->attempt = nx_reader_u32(reader);
   durable->variant = nx_reader_u32(reader);
-  durable->exposed = nx_reader_u32(reader) != 0;
+  uint32_t flags = nx_reader_u32(reader);
+  durable->exposed = flags & FLAG_EXPOSED;
+  durable->doubtful = flags & FLAG_DOUBTFUL;
 }
 
 static int read_joined(struct nx_reader *reader, struct durable *durable, struct nx_error *err) {

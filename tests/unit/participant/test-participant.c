@@ -340,6 +340,26 @@ static void a_torn_journal_never_votes_again_in_that_attempt(void **state) {
   nx_buffer_finish(&journal);
 }
 
+/* It may die between any two records: what it catches up on and that it is in doubt are one. */
+static void doubt_outlives_catching_up_in_one_record(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(restart(f, NULL, 0, true), 0); /* not even the joined attempt is left */
+  assert_int_equal(step(f, &(struct nx_participant_event){.type = NX_PARTICIPANT_CAUGHT_UP,
+                                                          .round = 4,
+                                                          .model = hash_of("model")}),
+                   0);
+  struct nx_buffer caught_up = journal_of(f);
+  struct nx_bytes record = nx_buffer_view(&caught_up);
+  assert_int_equal(restart(f, &record, 1, false), 0);
+  struct nx_invite m = invite(5, 1);
+  say_invite(f, &m);
+  assert_null(find(f, NX_PARTICIPANT_CONSIDER)); /* it may have joined this one: it looks on */
+  m = invite(5, 2);
+  say_invite(f, &m);
+  assert_non_null(find(f, NX_PARTICIPANT_CONSIDER));
+  nx_buffer_finish(&caught_up);
+}
+
 static void a_damaged_record_fails_closed(void **state) {
   struct fixture *f = *state;
   join(f, 1, 1);
@@ -496,6 +516,7 @@ int main(void) {
       TEST(a_restarted_node_watches_and_votes_abort_when_asked),
       TEST(a_stored_vote_is_what_a_restarted_node_repeats),
       TEST(a_torn_journal_never_votes_again_in_that_attempt),
+      TEST(doubt_outlives_catching_up_in_one_record),
       TEST(a_damaged_record_fails_closed),
       TEST(events_that_make_no_sense_are_refused_or_ignored),
       TEST(every_cut_of_a_message_is_harmless),
