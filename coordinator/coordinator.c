@@ -90,6 +90,7 @@ struct nx_training_run_config nx_coordinator_run_config(struct nx_coordinator *c
                                          .n_members = c->n_founders,
                                          .send = nx_session_send_signed,
                                          .busy = nx_session_is_busy,
+                                         .moved = nx_session_moved,
                                          .sealed = nx_progress_sealed,
                                          .context = c};
 }

@@ -8,6 +8,8 @@
 #include "coordinator/address.h"
 
 #define UPLOAD_DAYS 14 /* unless the file says otherwise: nobody keeps them for ever unasked */
+#define STILLNESS 300  /* s; the longest single step of a training must fit in */
+#define STILLNESS_LEAST 30 /* s; a quiet node says that it lives every 20 s */
 
 static const cyaml_strval_t keep[] = {{"round", NX_KEEP_ROUND}, {"run", NX_KEEP_RUN}};
 
@@ -32,6 +34,8 @@ static const cyaml_schema_field_t fields[] = {
                          struct nx_coordinator_config, keep_uploads_days),
     CYAML_FIELD_UINT("keep_models_days", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
                      keep_models_days),
+    CYAML_FIELD_UINT_PTR("stillness_seconds", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                         struct nx_coordinator_config, stillness_seconds),
     CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                            struct nx_coordinator_config, passphrase_file, 1, NX_PATH_SIZE - 1),
     CYAML_FIELD_UINT("certificate_seconds", CYAML_FLAG_OPTIONAL, struct nx_coordinator_config,
@@ -44,6 +48,19 @@ static const cyaml_schema_value_t schema = {
 
 uint32_t nx_coordinator_config_upload_days(const struct nx_coordinator_config *config) {
   return config->keep_uploads_days ? *config->keep_uploads_days : UPLOAD_DAYS;
+}
+
+uint32_t nx_coordinator_config_stillness(const struct nx_coordinator_config *config) {
+  return config->stillness_seconds ? *config->stillness_seconds : STILLNESS;
+}
+
+static int check_stillness(const char *path, uint32_t seconds, struct nx_error *err) {
+  if (!seconds || (seconds >= STILLNESS_LEAST && seconds <= 86400))
+    return 0;
+  return nx_config_wrong(path, "stillness_seconds", err,
+                         "%u: use %d to 86400, or 0 for no such limit (nodes say every 20 s that "
+                         "they live)",
+                         seconds, STILLNESS_LEAST);
 }
 
 static int check_name(const char *path, const char *name, struct nx_error *err) {
@@ -82,7 +99,8 @@ static int check(const char *path, const struct nx_coordinator_config *c, struct
     if (ranges[i].value < ranges[i].low || ranges[i].value > ranges[i].high)
       return nx_config_wrong(path, ranges[i].key, err, "%u: use %u to %u", ranges[i].value,
                              ranges[i].low, ranges[i].high);
-  return check_name(path, c->name, err);
+  int r = check_stillness(path, nx_coordinator_config_stillness(c), err);
+  return r < 0 ? r : check_name(path, c->name, err);
 }
 
 int nx_coordinator_config_load(const char *path, struct nx_coordinator_config **config_out,
@@ -122,7 +140,10 @@ static void put(FILE *out, const struct nx_coordinator_config *c) {
       "certificate_days: %u      # how long a member's certificate and our own are valid; they\n"
       "                         # renew themselves when a third of it is left\n"
       "threads: %u               # for sums and masks; 0: one per processor\n"
-      "attempts: %u              # of one round, before the run stops and says why\n\n"
+      "attempts: %u              # of one round, before the run stops and says why\n"
+      "stillness_seconds: %u   # a member that a round waits for, and of which nothing moved for\n"
+      "                         # so long (messages, bytes, its own word of its work), counts as\n"
+      "                         # gone until it moves; 0: for ever, to the end of the phase\n\n"
       "# Masked uploads are deleted when their round is sealed (round), or when the next run\n"
       "# starts, so that an auditor can replay a finished run (run).\n"
       "keep_uploads: %s\n\n"
@@ -133,7 +154,8 @@ static void put(FILE *out, const struct nx_coordinator_config *c) {
       "# Where the passphrase of a protected identity.key is (neurox-coordinator key --help), one\n"
       "# line, mode 0600. Without: the systemd credential neurox-passphrase, or the terminal.\n"
       "# passphrase_file: /etc/neurox/passphrase\n",
-      c->invitation_hours, c->certificate_days, c->threads, c->attempts, keep[c->keep_uploads].str,
+      c->invitation_hours, c->certificate_days, c->threads, c->attempts,
+      nx_coordinator_config_stillness(c), keep[c->keep_uploads].str,
       nx_coordinator_config_upload_days(c), c->keep_models_days);
 }
 

@@ -32,12 +32,16 @@ struct nx_coordinator_config {
   uint32_t *keep_uploads_days;  /* masked uploads go at the latest after these; 0: keep_uploads;
                                  * NULL: not said, 14 */
   uint32_t keep_models_days;    /* models and sums of past rounds; 0: for ever */
+  uint32_t *stillness_seconds;  /* how long nothing of a member that is waited for may move; 0: for
+                                 * ever. NULL: not said, 300 */
   char *passphrase_file;        /* of a protected identity.key, from the home folder, or NULL */
   uint32_t certificate_seconds; /* instead of certificate_days, when not 0: for drills */
 };
 
 /* keep_uploads_days, or what holds when it is not said. */
 uint32_t nx_coordinator_config_upload_days(const struct nx_coordinator_config *config);
+/* stillness_seconds, or what holds when it is not said. */
+uint32_t nx_coordinator_config_stillness(const struct nx_coordinator_config *config);
 
 /* NX_E_FORMAT names the file, the line and the key; NX_E_INVALID the key out of range. */
 int nx_coordinator_config_load(const char *path, struct nx_coordinator_config **config_out,

@@ -88,6 +88,7 @@ struct nx_coordinator {
   atomic_uint n_streams[256]; /* calls in progress by member id; 0: people and enrolment */
   atomic_uint n_refusals;     /* enrolments refused since the port was opened */
   atomic_uint n_fetches;      /* blobs, logs and tiles being sent */
+  atomic_int_fast64_t moved[256]; /* monotonic, by member id: when something of it last moved */
 
   /* Who may call: any thread, under the lock. */
   pthread_mutex_t directory_lock;
@@ -168,6 +169,8 @@ void nx_stream_refuse(struct nx_stream *stream, const struct nx_error *err);
 /* Encodes nothing: sends the bytes and empties the buffer; a call that cannot take them is
  * cancelled. */
 void nx_stream_send(struct nx_stream *stream, struct nx_buffer *message);
+/* Something of the member came, or was taken by it. Any thread. */
+void nx_stream_moves(struct nx_stream *stream);
 
 /* Copies the bytes; wiped after the task ran. When there is no room the stream's call is
  * cancelled. */
@@ -220,6 +223,7 @@ int nx_coordinator_tend_identity(struct nx_coordinator *c, struct nx_error *err)
 void nx_session_send_down(struct nx_stream *stream, const struct nx_session_message *message);
 void nx_session_send_signed(void *context, const struct nx_outgoing *outgoing);
 bool nx_session_is_busy(void *context, uint32_t member);
+int64_t nx_session_moved(void *context, uint32_t member);
 /* Ends every session with a word; members come back by themselves. */
 void nx_session_close_all(struct nx_coordinator *c, const char *text);
 /* Ends the sessions of members who were revoked. */

@@ -70,6 +70,10 @@ void nx_stream_send(struct nx_stream *stream, struct nx_buffer *message) {
     nx_rpc_call_cancel(stream->call);
 }
 
+void nx_stream_moves(struct nx_stream *stream) {
+  atomic_store(&stream->coordinator->moved[stream->member & 0xff], nx_clock_monotonic());
+}
+
 /* --- tasks --------------------------------------------------------------------------- */
 
 void nx_task_destroy(void *memory) {

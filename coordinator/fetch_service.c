@@ -104,6 +104,7 @@ static void on_blob_request(void *context, struct nx_rpc_call *call, struct nx_b
 static void on_blob_writable(void *context, struct nx_rpc_call *call) {
   struct nx_stream *stream = context;
   (void)call;
+  nx_stream_moves(stream);
   nx_task_post(stream->coordinator->files_box, stream, nx_bytes(NULL, 0), send_blob);
 }
 
@@ -255,6 +256,7 @@ static void on_tile_request(void *context, struct nx_rpc_call *call, struct nx_b
 static void on_tiles_writable(void *context, struct nx_rpc_call *call) {
   struct nx_stream *stream = context;
   (void)call;
+  nx_stream_moves(stream);
   nx_task_post(stream->coordinator->files_box, stream, nx_bytes(NULL, 0), send_tiles);
 }
 

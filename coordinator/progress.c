@@ -118,7 +118,9 @@ static void name_absent(struct nx_coordinator *c, uint64_t round, char *out, siz
     const struct nx_round_member *member = &c->founders[i];
     if (survivors.size && memchr(survivors.data, (int)member->id, survivors.size))
       continue;
-    int written = snprintf(out + n, size - n, "%s%s", n ? ", " : "", member->name);
+    bool still = c->run && nx_training_run_is_still(c->run, member->id);
+    int written = snprintf(out + n, size - n, "%s%s%s", n ? ", " : "", member->name,
+                           still ? " (does not move)" : "");
     if (written < 0 || (size_t)written >= size - n) {
       snprintf(out + n, size - n, "...");
       return;

@@ -58,6 +58,11 @@ bool nx_session_is_busy(void *context, uint32_t member) {
   return seat && nx_rpc_call_queued(seat->call) > NX_RPC_LOW_WATER;
 }
 
+int64_t nx_session_moved(void *context, uint32_t member) {
+  struct nx_coordinator *c = context;
+  return member < 256 ? atomic_load(&c->moved[member]) : 0;
+}
+
 void nx_session_notify_all(struct nx_coordinator *c, enum nx_notice_kind kind, const char *text) {
   struct nx_session_message message = {.kind = NX_SESSION_KIND_NOTICE, .notice = {.kind = kind}};
   snprintf(message.notice.text, sizeof message.notice.text, "%s", text);
@@ -264,6 +269,23 @@ static void hear_signed(struct nx_coordinator *c, uint32_t member, struct nx_byt
     nx_coordinator_fail(c, &err);
 }
 
+/* A node that says how far its work is moves when that does; of one that says nothing of it, that
+ * it lives is all we know. */
+static bool moves(const struct nx_stream *stream, const struct nx_session_message *message) {
+  const struct nx_heartbeat *before = &stream->heartbeat, *now = &message->heartbeat;
+  return message->kind != NX_SESSION_KIND_HEARTBEAT || !now->total || before->total != now->total ||
+         before->done != now->done || before->round != now->round ||
+         before->attempt != now->attempt;
+}
+
+static void note_moves(struct nx_coordinator *c, struct nx_stream *stream) {
+  struct nx_error err = {0};
+  nx_stream_moves(stream);
+  if (c->run && nx_coordinator_lists(c, stream->member) &&
+      nx_training_run_moved(c->run, stream->member, nx_clock_monotonic(), &err) < 0)
+    nx_coordinator_fail(c, &err);
+}
+
 static void hear(struct nx_coordinator *c, struct nx_stream *stream,
                  const struct nx_session_message *message) {
   if (!stream->greeted) {
@@ -295,6 +317,8 @@ static void arrive(struct nx_coordinator *c, struct nx_stream *stream, struct nx
     return;
   }
   c->last_seen[stream->member] = nx_clock_unix();
+  if (stream->greeted && moves(stream, &message))
+    note_moves(c, stream);
   hear(c, stream, &message);
   nx_progress_changed(c);
   nx_rpc_call_receive(stream->call);

@@ -321,6 +321,7 @@ static int happen(struct nx_training_run *run, const struct nx_round_event *even
 int nx_training_run_connected(struct nx_training_run *run, uint32_t member, int64_t now,
                               struct nx_error *err) {
   run->connected[member & 0xff] = true;
+  run->still[member & 0xff] = false;
   if (!run->core && run->next_try > now)
     run->next_try = now;
   return happen(run, &(struct nx_round_event){.type = NX_ROUND_CONNECTED, .member = member}, now,
@@ -329,8 +330,23 @@ int nx_training_run_connected(struct nx_training_run *run, uint32_t member, int6
 
 int nx_training_run_lost(struct nx_training_run *run, uint32_t member, int64_t now,
                          struct nx_error *err) {
-  run->connected[member & 0xff] = run->asked[member & 0xff] = false;
+  run->connected[member & 0xff] = run->asked[member & 0xff] = run->still[member & 0xff] = false;
   return happen(run, &(struct nx_round_event){.type = NX_ROUND_LOST, .member = member}, now, err);
+}
+
+int nx_training_run_moved(struct nx_training_run *run, uint32_t member, int64_t now,
+                          struct nx_error *err) {
+  if (!run->still[member & 0xff])
+    return 0; /* the core asks when it wants to know: tell_moves() */
+  run->still[member & 0xff] = false;
+  if (!run->core && run->next_try > now)
+    run->next_try = now;
+  return happen(run, &(struct nx_round_event){.type = NX_ROUND_MOVED, .member = member, .at = now},
+                now, err);
+}
+
+bool nx_training_run_is_still(const struct nx_training_run *run, uint32_t member) {
+  return run->still[member & 0xff];
 }
 
 void nx_training_run_asked(struct nx_training_run *run, uint32_t member, const struct nx_hash *plan,
@@ -382,9 +398,24 @@ int64_t nx_training_run_deadline(const struct nx_training_run *run) {
   return run->row.state == NX_RUN_RUNNING ? run->next_try : NX_NEVER;
 }
 
+/* Before the core judges who has stood still. */
+static int tell_moves(struct nx_training_run *run, int64_t now, struct nx_error *err) {
+  int r = 0;
+  for (size_t i = 0; i < run->config.n_members && run->config.moved && run->core && r == 0; i++) {
+    struct nx_round_event event = {.type = NX_ROUND_MOVED, .member = run->config.members[i].id};
+    event.at = run->config.moved(run->config.context, event.member);
+    if (event.at && run->connected[event.member])
+      r = nx_training_run_feed(run, &event, now, err);
+  }
+  return r;
+}
+
 int nx_training_run_tick(struct nx_training_run *run, int64_t now, struct nx_error *err) {
   if (run->core && now >= run->core_deadline) {
     run->core_deadline = NX_NEVER;
+    int r = tell_moves(run, now, err);
+    if (r < 0)
+      return r;
     return happen(run, &(struct nx_round_event){.type = NX_ROUND_DEADLINE}, now, err);
   }
   return proceed(run, now, err);

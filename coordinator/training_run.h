@@ -40,6 +40,9 @@ struct nx_training_run_config {
   void (*send)(void *context, const struct nx_outgoing *outgoing);
   /* So much waits in that member's line that nothing need be said to it twice. NULL: never. */
   bool (*busy)(void *context, uint32_t member);
+  /* When something of that member last moved (bytes, messages, its own word); 0: not yet. NULL:
+   * only its messages say so. */
+  int64_t (*moved)(void *context, uint32_t member);
   /* A round was sealed: what a member that connects now has to catch up with has changed. */
   void (*sealed)(void *context);
   void *context;
@@ -62,6 +65,11 @@ int nx_training_run_connected(struct nx_training_run *run, uint32_t member, int6
                               struct nx_error *err);
 int nx_training_run_lost(struct nx_training_run *run, uint32_t member, int64_t now,
                          struct nx_error *err);
+/* Something of the member moved just now: it has not gone, if it counted as that. */
+int nx_training_run_moved(struct nx_training_run *run, uint32_t member, int64_t now,
+                          struct nx_error *err);
+/* Its line is up, and it counts as gone. */
+bool nx_training_run_is_still(const struct nx_training_run *run, uint32_t member);
 int nx_training_run_message(struct nx_training_run *run, uint32_t member, struct nx_bytes message,
                             int64_t now, struct nx_error *err);
 /* Call at or after nx_training_run_deadline(). */

@@ -69,7 +69,27 @@ static int commit(struct nx_training_run *run, struct nx_round_action *action,
                          NX_AUDIT_DATA("survivors", opening->members, opening->n_members));
 }
 
-static int note(struct nx_training_run *run, const struct nx_round_action *action) {
+/* Who is left out although its line is up, and why, stands in both logs. */
+static int note_still(struct nx_training_run *run, const struct nx_round_action *action,
+                      struct nx_error *err) {
+  run->still[action->member & 0xff] = true;
+  NX_LOG(NX_LOG_WARNING, "member.still", NX_U64("round", run->round),
+         NX_U64("attempt", run->attempt), NX_U64("member", action->member),
+         NX_STR("why", action->reason));
+  return NX_AUDIT_APPEND(run->config.audit, err, "member.still", NX_AUDIT_UINT("round", run->round),
+                         NX_AUDIT_UINT("attempt", run->attempt),
+                         NX_AUDIT_UINT("member", action->member),
+                         NX_AUDIT_STR("why", action->reason));
+}
+
+static void note_moves(struct nx_training_run *run, const struct nx_round_action *action) {
+  run->still[action->member & 0xff] = false;
+  NX_LOG(NX_LOG_INFO, "member.moves", NX_U64("round", run->round),
+         NX_U64("member", action->member));
+}
+
+static int note(struct nx_training_run *run, const struct nx_round_action *action,
+                struct nx_error *err) {
   /* What a member said against the protocol is the operator's to know; the rest is for us. */
   bool bad = !strncmp(action->kind, "bad-", 4);
   NX_LOG(bad ? NX_LOG_WARNING : NX_LOG_DEBUG, action->kind, NX_U64("round", run->round), NX_U64("attempt", run->attempt),
@@ -77,7 +97,9 @@ static int note(struct nx_training_run *run, const struct nx_round_action *actio
   bool ordinary = !action->reason[0] || !strcmp(action->kind, "late");
   if (!ordinary)
     nx_training_run_note(run, "%s, member %u: %s", action->kind, action->member, action->reason);
-  return 0;
+  if (!strcmp(action->kind, "moves"))
+    note_moves(run, action);
+  return strcmp(action->kind, "still") ? 0 : note_still(run, action, err);
 }
 
 /* What waits in a line may be large, and is there in full or not at all: it comes before whatever
@@ -119,7 +141,7 @@ int nx_training_run_carry_out(struct nx_training_run *run, struct nx_round_actio
   case NX_ROUND_EVIDENCE:
     return record_evidence(run, action, err);
   case NX_ROUND_NOTE:
-    return note(run, action);
+    return note(run, action, err);
   case NX_ROUND_FINISHED:
     return nx_training_run_finish_attempt(run, action, now, err);
   }

@@ -21,6 +21,7 @@ static void name_those(const struct nx_training_run *run, const char *words, cha
     uint32_t id = member->id;
     char unmet[128] = "";
     bool is = kind == 'a'   ? !run->connected[id]
+              : kind == 's' ? run->still[id]
               : kind == 'q' ? run->connected[id] && run->asked[id]
                             : run->connected[id] && run->cannot[id];
     if (!is)
@@ -38,6 +39,7 @@ static void name_those(const struct nx_training_run *run, const char *words, cha
 static void say_who_is_missing(struct nx_training_run *run, const char *why) {
   char names[200] = "";
   name_those(run, "not connected: ", 'a', names, sizeof names);
+  name_those(run, "does not move: ", 's', names, sizeof names);
   name_those(run, "has not answered: ", 'q', names, sizeof names);
   name_those(run, "cannot take part: ", 'c', names, sizeof names);
   nx_training_run_note(run, "waiting%s%s; %s", why ? ": " : "", why ? why : "", names);
@@ -50,11 +52,11 @@ static int choose_cohort(struct nx_training_run *run, int64_t now) {
   size_t n = run->config.n_members, n_cohort = 0, n_settled = 0;
   for (size_t i = 0; i < n; i++) {
     uint32_t id = run->config.members[i].id;
-    candidates[i] =
-        (struct nx_cohort_candidate){.id = id,
-                                     .connected = run->connected[id] && !run->cannot[id],
-                                     .excluded = run->excluded[id]};
-    n_settled += run->connected[id] && !run->asked[id];
+    candidates[i] = (struct nx_cohort_candidate){.id = id,
+                                                 .connected = run->connected[id] &&
+                                                              !run->cannot[id] && !run->still[id],
+                                                 .excluded = run->excluded[id]};
+    n_settled += run->connected[id] && !run->asked[id] && !run->still[id];
   }
   int r = nx_cohort_choose(candidates, n, run->plan->aggregation.minimum_members, run->cohort,
                            &n_cohort, &why);
@@ -86,6 +88,7 @@ static struct nx_round_config core_config(struct nx_training_run *run) {
       .minimum_members = run->plan->aggregation.minimum_members,
       .phase_seconds = run->plan->deadlines.phase_seconds,
       .training_seconds = run->plan->deadlines.training_seconds,
+      .stillness = nx_coordinator_config_stillness(config->federation->config) * NX_SECOND,
       .previous_certificate = nx_buffer_view(&run->certificate),
   };
   memcpy(core.federation, config->federation->row.id, sizeof core.federation);
@@ -151,6 +154,7 @@ int nx_training_run_begin_attempt(struct nx_training_run *run, int64_t now, stru
   run->note[0] = 0;
   for (size_t i = 0; i < run->config.n_members && r == 0; i++) {
     struct nx_round_event event = {.type = NX_ROUND_CONNECTED, .member = run->config.members[i].id};
+    event.still = run->still[event.member];
     if (run->connected[event.member])
       r = nx_training_run_feed(run, &event, now, err);
   }

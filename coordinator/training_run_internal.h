@@ -23,6 +23,7 @@ struct nx_training_run {
   char uploads[NX_PATH_SIZE];
 
   bool connected[256], excluded[256]; /* by member id */
+  bool still[256];                    /* connected, and counts as gone until it moves */
   bool asked[256], cannot[256];       /* asked: and has not answered */
   uint32_t unmet[256];                /* sets of enum nx_requirement */
   uint64_t round;                     /* the present or the next one */

@@ -90,6 +90,7 @@ static void take_chunk(struct nx_coordinator *c, struct nx_stream *stream, struc
     return; /* and after a few more no other is asked for */
   int r = write_chunk(stream, bytes, &err);
   stream->over = r != 0;
+  nx_stream_moves(stream);
   atomic_fetch_sub(&stream->ahead, 1);
   if (r == 0) {
     nx_rpc_call_receive(stream->call);

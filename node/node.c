@@ -226,7 +226,10 @@ static int open_line(struct nx_node *node, struct nx_error *err) {
                                       .certificate = nx_buffer_view(&node->certificate),
                                       .key = nx_buffer_view(&node->key),
                                       .meter = nx_egress_meter(node->egress)};
-  const struct nx_session_listener listener = {on_session_event, what_is_held, node};
+  const struct nx_session_listener listener = {.notify = on_session_event,
+                                               .held = what_is_held,
+                                               .working = nx_node_tell_work,
+                                               .context = node};
   memcpy(session.federation, node->federation_id, sizeof session.federation);
   int r = nx_session_create(&session, &listener, &node->session, err);
   if (r < 0)

@@ -29,11 +29,39 @@ bool nx_node_stop_asked(void *context) {
   const struct node_job *job = node->running;
   if (atomic_load(&node->stopping))
     return true;
-  if (job && job->kind == JOB_MAKE)
+  if (job && job->kind == JOB_MAKE) {
+    atomic_fetch_add(&node->steps_done, 1); /* it is asked after every step */
     return atomic_load(&node->work_generation) != job->generation;
+  }
   if (job && job->kind == JOB_UPLOAD)
     return atomic_load(&node->upload_generation) != job->generation;
   return false;
+}
+
+/* Steps are counted where a step is short beside the hub's patience: in plain training. What comes
+ * before and behind it (reading data, scoring) is not, and then that the node lives must do. */
+static void count_steps(struct nx_node *node, const struct node_job *job) {
+  const struct nx_plan *plan = nx_site_work_current_plan(node->work);
+  bool counts = job && job->kind == JOB_MAKE && job->round.kind == NX_ROUND_TRAIN && plan &&
+                plan->privacy == NX_PRIVACY_NONE;
+  atomic_store(&node->steps_total, 0);
+  if (!counts)
+    return;
+  atomic_store(&node->steps_done, 0);
+  atomic_store(&node->steps_round, job->round.round);
+  atomic_store(&node->steps_attempt, job->round.attempt);
+  atomic_store(&node->steps_total, plan->training.local_steps);
+}
+
+void nx_node_tell_work(void *context, struct nx_heartbeat *out) {
+  struct nx_node *node = context;
+  uint64_t done = atomic_load(&node->steps_done), total = atomic_load(&node->steps_total);
+  if (!done || done >= total)
+    return;
+  out->round = atomic_load(&node->steps_round);
+  out->attempt = atomic_load(&node->steps_attempt);
+  out->done = done;
+  out->total = total;
 }
 
 static int prepare(struct nx_node *node, struct node_job *job, struct nx_error *err) {
@@ -188,9 +216,11 @@ static int do_job(struct nx_node *node, struct node_job *job, struct nx_error *e
 static void run_job(struct nx_job *base) {
   struct node_job *job = (struct node_job *)base;
   job->node->running = job;
+  count_steps(job->node, job);
   nx_egress_about(job->round.round, job->round.attempt);
   job->code = do_job(job->node, job, &job->err);
   nx_mask_destroy(nx_steal(&job->mask)); /* keys live no longer than they must */
+  count_steps(job->node, NULL);
   job->node->running = NULL;
 }
 

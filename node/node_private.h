@@ -135,6 +135,9 @@ struct nx_node {
   struct nx_site_work *work; /* the worker's */
   struct node_job *running;  /* the worker's */
   atomic_uint_fast64_t work_generation, upload_generation;
+  atomic_uint_fast64_t steps_round, steps_done,
+      steps_total; /* of a training under way; total 0: none */
+  atomic_uint steps_attempt;
   atomic_bool stopping;
 
   int64_t deadline;
@@ -218,6 +221,8 @@ struct node_job *nx_node_job(struct nx_node *node, enum node_job_kind kind);
 int nx_node_start(struct nx_node *node, struct node_job *job, struct nx_error *err);
 int nx_node_job_done(struct nx_node *node, struct node_job *job, struct nx_error *err);
 bool nx_node_stop_asked(void *context);
+/* For heartbeats: the steps of the training under way. Any thread. */
+void nx_node_tell_work(void *context, struct nx_heartbeat *out);
 void nx_node_spool_path(const struct nx_node *node, uint64_t round, uint32_t attempt,
                         char out[NX_PATH_SIZE]);
 const char *nx_node_kind_name(enum nx_round_kind kind);

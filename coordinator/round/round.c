@@ -263,6 +263,7 @@ size_t round_count(const bool set[NX_ID_END]) {
 void round_enter(struct turn *t, enum round_state state, uint64_t seconds) {
   struct nx_round *round = t->round;
   round->state = state;
+  round->phase_began = t->now;
   round->phase_ends = seconds ? t->now + (int64_t)seconds * NX_SECOND : NX_NEVER;
   round->resend = round->cfg.resend;
   round->next_resend = seconds ? t->now + round->resend : NX_NEVER;
@@ -270,7 +271,7 @@ void round_enter(struct turn *t, enum round_state state, uint64_t seconds) {
 
 /* --- waiting ------------------------------------------------------------------------ */
 
-static bool owes_answer(const struct nx_round *round, uint32_t id) {
+bool round_owes_answer(const struct nx_round *round, uint32_t id) {
   const struct round_peer *peer = &round->peers[id];
   switch (round->state) {
   case STATE_ADVERTS:
@@ -297,7 +298,8 @@ bool round_awaits(const struct nx_round *round, uint32_t id, int64_t now) {
   const struct round_peer *peer = &round->peers[id];
   /* A certificate that nothing opens spares everybody a training: worth the whole phase. */
   bool patient = round->state == STATE_ABORTING;
-  return owes_answer(round, id) && (peer->connected || patient || now < peer->awaited_until);
+  bool here = peer->connected ? !peer->still : now < peer->awaited_until;
+  return round_owes_answer(round, id) && (here || patient);
 }
 
 static bool is_waiting(const struct nx_round *round, int64_t now) {
@@ -368,8 +370,9 @@ static int announce_deadline(struct turn *t) {
     at = NX_MIN(at, round->next_resend);
     for (uint32_t id = 1; id < NX_ID_END; id++) {
       const struct round_peer *peer = &round->peers[id];
-      if (!peer->connected && peer->awaited_until > t->now && owes_answer(round, id))
+      if (!peer->connected && peer->awaited_until > t->now && round_owes_answer(round, id))
         at = NX_MIN(at, peer->awaited_until);
+      at = NX_MIN(at, round_still_at(round, id));
     }
   }
   if (at == round->announced)
@@ -384,13 +387,16 @@ static int announce_deadline(struct turn *t) {
 /* --- events ------------------------------------------------------------------------- */
 
 static int on_connected(struct turn *t) {
-  t->round->peers[t->event->member].connected = true;
+  struct round_peer *peer = &t->round->peers[t->event->member];
+  peer->connected = true;
+  peer->still = t->event->still;
+  peer->moved = t->now;
   return round_tell_all(t, t->event->member);
 }
 
 static int on_lost(struct turn *t) {
   struct round_peer *peer = &t->round->peers[t->event->member];
-  peer->connected = false;
+  peer->connected = peer->still = false;
   peer->awaited_until = t->now + t->round->cfg.lost_grace;
   return 0;
 }
@@ -423,10 +429,11 @@ static int on_unlisted(struct turn *t) {
                  (int)t->event->type, (int)t->round->state);
 }
 
-#define N_EVENTS (NX_ROUND_ABORT + 1)
+#define N_EVENTS (NX_ROUND_MOVED + 1)
 static turn_handler *const on_event[N_STATES][N_EVENTS] = {
 #define EVERYWHERE                                                                                 \
-  [NX_ROUND_CONNECTED] = on_connected, [NX_ROUND_LOST] = on_lost, [NX_ROUND_DEADLINE] = on_deadline
+  [NX_ROUND_CONNECTED] = on_connected, [NX_ROUND_LOST] = on_lost,                                  \
+  [NX_ROUND_DEADLINE] = on_deadline, [NX_ROUND_MOVED] = round_on_moved
 #define RUNNING EVERYWHERE, [NX_ROUND_UPLOADED] = on_late_upload, [NX_ROUND_ABORT] = round_on_abort
     [STATE_IDLE] =
         {EVERYWHERE, [NX_ROUND_BEGIN] = round_on_begin, [NX_ROUND_RESTORE] = round_on_restore},
@@ -444,7 +451,8 @@ static turn_handler *const on_event[N_STATES][N_EVENTS] = {
                         [NX_ROUND_LOST] = on_nothing,
                         [NX_ROUND_DEADLINE] = on_nothing,
                         [NX_ROUND_UPLOADED] = on_late,
-                        [NX_ROUND_ABORT] = on_nothing},
+                        [NX_ROUND_ABORT] = on_nothing,
+                        [NX_ROUND_MOVED] = on_nothing},
 #undef RUNNING
 #undef EVERYWHERE
 };
@@ -506,10 +514,14 @@ static int on_message_event(struct turn *t) {
 
 static int dispatch(struct turn *t) {
   const struct nx_round_event *event = t->event;
-  bool of_member = event->type == NX_ROUND_CONNECTED || event->type == NX_ROUND_LOST ||
-                   event->type == NX_ROUND_MESSAGE || event->type == NX_ROUND_UPLOADED;
+  bool says = event->type == NX_ROUND_MESSAGE || event->type == NX_ROUND_UPLOADED;
+  bool of_member = says || event->type == NX_ROUND_CONNECTED || event->type == NX_ROUND_LOST ||
+                   event->type == NX_ROUND_MOVED;
   if (of_member && !round_member(t, event->member))
     return nx_fail(t->err, NX_E_STATE, "member %u is not in the manifest", event->member);
+  int r = says ? round_moves(t, event->member, t->now) : 0;
+  if (r < 0)
+    return r;
   if (event->type == NX_ROUND_MESSAGE)
     return on_message_event(t);
   turn_handler *handler =
@@ -520,7 +532,10 @@ static int dispatch(struct turn *t) {
 int nx_round_step(struct nx_round *round, const struct nx_round_event *event, int64_t now,
                   struct nx_round_actions *actions, struct nx_error *err) {
   struct turn t = {.round = round, .event = event, .now = now, .out = actions, .err = err};
+  round_forgive(&t);
   int r = dispatch(&t);
+  if (r >= 0 && event->type == NX_ROUND_DEADLINE) /* by then the shell has told what moved */
+    r = round_judge(&t);
   if (r >= 0)
     r = advance(&t);
   if (r >= 0)
@@ -535,6 +550,10 @@ static const char *const state_names[N_STATES] = {"idle",     "adverts",  "share
                                                   "votes",    "releases", "unmask", "seals",
                                                   "aborting", "finished"};
 
+const char *round_state_name(const struct nx_round *round) {
+  return state_names[round->state];
+}
+
 void nx_round_progress(const struct nx_round *round, struct nx_round_progress *out) {
   *out = (struct nx_round_progress){.round = round->cfg.round,
                                     .attempt = round->cfg.attempt,
@@ -547,6 +566,7 @@ void nx_round_progress(const struct nx_round *round, struct nx_round_progress *o
   for (uint32_t id = 1; id < NX_ID_END; id++) {
     const struct round_peer *peer = &round->peers[id];
     out->n_connected += peer->connected;
+    out->n_still += peer->still;
     out->n_adverts += peer->has_advert;
     out->n_shares += peer->has_shares;
     out->n_uploads += peer->has_upload;

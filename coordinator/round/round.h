@@ -44,6 +44,7 @@ struct nx_round_config {
   uint32_t phase_seconds, training_seconds;   /* how long a phase, and the uploads, may take */
   int64_t resend;                             /* ns; asks silent members again. 0: 5 s */
   int64_t lost_grace; /* ns a disconnected member is still waited for. 0: 5 s */
+  int64_t stillness;  /* ns within which a member that is waited for must move. 0: never asked */
   /* The M8 that aborted the attempt before, if one did: told to members again before M0, so
    * that one who missed it learns that its update was never opened. Copied; may be empty. */
   struct nx_bytes previous_certificate;
@@ -59,7 +60,7 @@ NX_DEFINE_CLEANUP(struct nx_round *, nx_round_destroy)
 enum nx_round_event_type {
   NX_ROUND_BEGIN,         /* invite; first event unless RESTORE is */
   NX_ROUND_RESTORE,       /* records: all that were persisted for this attempt, in order */
-  NX_ROUND_CONNECTED,     /* member; also before BEGIN, for those already there */
+  NX_ROUND_CONNECTED,     /* member, still; also before BEGIN, for those already there */
   NX_ROUND_LOST,          /* member */
   NX_ROUND_MESSAGE,       /* member, message: a SignedMessage from that member's session */
   NX_ROUND_UPLOADED,      /* member, message (its M5 header), bytes and root as received and
@@ -67,7 +68,10 @@ enum nx_round_event_type {
   NX_ROUND_UNMASKED,      /* sum, bytes, model: sum and next model are durable */
   NX_ROUND_UNMASK_FAILED, /* reason */
   NX_ROUND_DEADLINE,      /* the time of the last SET_DEADLINE has come */
-  NX_ROUND_ABORT          /* reason: an operator stops, or the shell cannot go on */
+  NX_ROUND_ABORT,         /* reason: an operator stops, or the shell cannot go on */
+  NX_ROUND_MOVED          /* member, at: a counter of its was seen to move then: bytes of an upload,
+                             its own word of how far its work is. A message needs none. What is
+                             known is told before DEADLINE: that is when stillness is judged */
 };
 
 struct nx_round_event {
@@ -79,6 +83,8 @@ struct nx_round_event {
   const struct nx_bytes *records; /* RESTORE */
   size_t n_records;
   const char *reason;
+  int64_t at; /* MOVED: monotonic; it may lie back */
+  bool still; /* CONNECTED: its line is up, but an attempt before counted it as gone */
 };
 
 enum nx_round_outcome {
@@ -178,7 +184,8 @@ struct nx_round_progress {
   uint64_t round;
   uint32_t attempt, kind;
   const char *phase; /* "adverts", "shares", … as drawn above */
-  uint32_t n_cohort, n_connected, n_adverts, n_shares, n_uploads, n_votes, n_releases, n_seals;
+  uint32_t n_cohort, n_connected, n_still, n_adverts, n_shares, n_uploads, n_votes, n_releases,
+      n_seals;
   uint32_t threshold;
   int64_t phase_ends; /* monotonic */
 };

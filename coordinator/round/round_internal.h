@@ -41,6 +41,8 @@ struct round_peer {
   bool refused;          /* takes no part */
   bool no_update;        /* will upload nothing, or was started again */
   int64_t awaited_until; /* while not connected */
+  int64_t moved;         /* when something of it last did */
+  bool still;            /* counts as gone until it moves */
   bool u0, u1, u2, u3;
   struct nx_signed_body advert, shares, upload; /* bodies in the round's arena */
   struct nx_share_box *boxes;                   /* of M3, by receiver, n_boxes */
@@ -83,7 +85,7 @@ struct nx_round {
   struct nx_hash sum, model;
   uint64_t sum_bytes;
   char reason[NX_REASON_SIZE]; /* why it is aborting */
-  int64_t phase_ends, next_resend, resend, announced;
+  int64_t phase_began, phase_ends, next_resend, resend, announced;
 };
 
 struct turn {
@@ -117,7 +119,21 @@ const struct nx_transcript_member *round_member(const struct turn *t, uint32_t i
 void round_enter(struct turn *t, enum round_state state, uint64_t seconds);
 /* Does the present phase still wait for this member? */
 bool round_awaits(const struct nx_round *round, uint32_t id, int64_t now);
+/* Is an answer of this member missing in the present phase? */
+bool round_owes_answer(const struct nx_round *round, uint32_t id);
+const char *round_state_name(const struct nx_round *round);
 size_t round_count(const bool set[NX_ID_END]);
+
+/* round_still.c: who has stood still for too long */
+turn_handler round_on_moved;
+/* Something of the member moved at that time. */
+int round_moves(struct turn *t, uint32_t id, int64_t at);
+/* Before the event: we come so late that nobody could have been seen to move. */
+void round_forgive(struct turn *t);
+/* At a deadline: names those who count as gone from now on. */
+int round_judge(struct turn *t);
+/* When this member will have stood still for too long; NX_NEVER: it is not asked. */
+int64_t round_still_at(const struct nx_round *round, uint32_t id);
 
 /* Every close function ends a phase: the next one, an abort, or the end. */
 

@@ -352,6 +352,8 @@ static void print_member(const struct nx_admin_member *m) {
   printf("%3u  %-24s %-10s %s  seen %s", m->id, m->name, state_name(m->state), fingerprint, seen);
   if (m->last_round)
     printf("  in round %llu", (unsigned long long)m->last_round);
+  if (m->total)
+    printf("  step %llu of %llu", (unsigned long long)m->done, (unsigned long long)m->total);
   putchar('\n');
 }
 

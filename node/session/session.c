@@ -165,6 +165,8 @@ static bool wait_until(struct nx_session *session, int64_t at) {
 static void heartbeat(struct nx_session *session) {
   struct nx_session_message message = {.kind = NX_SESSION_KIND_HEARTBEAT};
   struct nx_rpc_call *call = session->call;
+  if (session->listener.working)
+    session->listener.working(session->listener.context, &message.heartbeat);
   message.heartbeat.number = ++session->heartbeats;
   bool dead = nx_clock_monotonic() - session->last_heard > SILENCE_MOST, send = session->welcomed;
   pthread_mutex_unlock(&session->lock);

@@ -49,6 +49,9 @@ struct nx_session_listener {
   /* What to say in Hello; asked anew for every connection. */
   void (*held)(void *context, uint64_t *last_sealed_out, struct nx_hash *model_out);
   void *context;
+  /* How far the present work is, for the next heartbeat; total stays 0 while that is not counted,
+   * and then only that the node lives is told. Any thread; NULL: never counted. */
+  void (*working)(void *context, struct nx_heartbeat *out);
 };
 
 struct nx_session;

@@ -207,6 +207,11 @@ static void handle(struct sim *sim, struct sim_event *event) {
     if (event->session == sim->nodes[event->node].session)
       sim_notice(sim, &sim->nodes[event->node]);
     break;
+  case SIM_KEEPALIVE:
+    if (event->session == sim->nodes[event->node].session &&
+        sim_is_hung(sim, &sim->nodes[event->node]))
+      sim_notice(sim, &sim->nodes[event->node]);
+    break;
   default:
     sim_node_event(sim, &sim->nodes[event->node], event);
   }
@@ -246,6 +251,7 @@ static void live(struct sim *sim, uint64_t rounds) {
 /* Each federation has randomness of its own, so that it can be looked at alone. */
 static void seed(struct sim *sim) {
   uint64_t stream = 4 * sim->totals.federations;
+  nx_rng_init(&sim->hang_rng, sim->settings.seed, stream);
   nx_rng_init(&sim->rng, sim->settings.seed, stream + 1);
   nx_rng_init(&sim->secret_rng, sim->settings.seed, stream + 2);
   nx_rng_init(&sim->disk_rng, sim->settings.seed, stream + 3);

@@ -40,6 +40,7 @@ enum sim_fault {
   SIM_FAULT_REFUSE,
   SIM_FAULT_BYZANTINE, /* a member's message is bent, then signed */
   SIM_FAULT_HOSTILE,   /* the coordinator's */
+  SIM_FAULT_HANG,      /* a node's process stands still, its line stays up */
   SIM_FAULTS
 };
 
@@ -50,9 +51,10 @@ struct sim_disk_faults { /* per call */
 /* How often, in one federation's life. Probabilities are per message or per step. */
 struct sim_faults {
   double loss, duplicate, disconnect, partition, half_open, slow, kill_node, kill_coordinator, jump,
-      damage, fail_work, refuse, rot, byzantine, hostile;
+      damage, fail_work, refuse, rot, byzantine, hostile, hang;
   struct sim_disk_faults node_disk, coordinator_disk;
   int64_t delay; /* most, of a message */
+  int64_t stillness; /* the coordinator's setting; 0: none */
   bool streams;  /* messages of one connection stay in order and are not lost */
 };
 
@@ -142,7 +144,8 @@ enum sim_event_type {
   SIM_UNMASKED,
   SIM_CHECKED,
   SIM_NEXT_ATTEMPT,
-  SIM_NOTICE /* a half-open connection is found dead */
+  SIM_NOTICE,   /* a half-open connection is found dead */
+  SIM_KEEPALIVE /* one whose process hangs is, if it does so still */
 };
 
 struct sim_event {
@@ -190,6 +193,7 @@ struct sim_node {
   struct sim_clock clock;
   int64_t cut_until, slowness; /* of its link */
   int half_open;               /* 1: nothing reaches the coordinator, 2: nothing the node */
+  int64_t connected_at, mute_since, hung_until;
   struct nx_participant *core;
   struct nx_journal *journal;
   struct nx_participant_actions actions;
@@ -237,6 +241,7 @@ struct sim_coordinator {
   uint64_t sealed;
   struct sim_blob certificate; /* of the aborted attempt before */
   bool accused[NX_ID_END];
+  bool still[NX_ID_END]; /* connected, and counts as gone until it moves */
   /* on disk, besides store and spool */
   int64_t run;
   struct sim_blob sum; /* the last opened one */
@@ -255,7 +260,7 @@ struct sim {
   struct sim_settings settings;
   struct sim_totals totals;
   struct sim_faults faults;
-  struct nx_rng rng, secret_rng, disk_rng;
+  struct nx_rng rng, secret_rng, disk_rng, hang_rng;
   uint64_t n_struck; /* faults in this federation */
   struct nx_entropy entropy;
   int64_t now;
@@ -331,6 +336,10 @@ void sim_disconnect(struct sim *sim, struct sim_node *node);
 int64_t sim_slowness(const struct sim *sim, const struct sim_node *node);
 /* A half-open connection is found dead. */
 void sim_notice(struct sim *sim, struct sim_node *node);
+bool sim_is_hung(const struct sim *sim, const struct sim_node *node);
+/* When the last heartbeat of the node came to the coordinator, by the world's clock; 0: none came.
+ */
+int64_t sim_last_heartbeat(const struct sim *sim, const struct sim_node *node);
 struct sim_node *sim_node_of(struct sim *sim, uint32_t id);
 
 /* sim_node.c */

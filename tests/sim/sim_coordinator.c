@@ -108,6 +108,7 @@ static int make_core(struct sim *sim, struct nx_error *err) {
                                 .phase_seconds = 30,
                                 .training_seconds = 60,
                                 .resend = 2 * NX_SECOND,
+                                .stillness = sim->faults.stillness,
                                 .previous_certificate = sim_view(&coordinator->certificate)};
   memcpy(cfg.federation, sim->federation, sizeof cfg.federation);
   int r = nx_upload_spool_init(&coordinator->spool, UPLOADS, coordinator->round,
@@ -130,18 +131,38 @@ static void end_over(struct sim *sim, const struct nx_error *err) {
 }
 
 static void tell_who_is_there(struct sim *sim) {
-  for (uint32_t i = 0; i < sim->n && sim->coordinator.up; i++)
+  for (uint32_t i = 0; i < sim->n && sim->coordinator.up; i++) {
+    struct nx_round_event event = {.type = NX_ROUND_CONNECTED, .member = sim->nodes[i].id};
+    event.still = sim->coordinator.still[event.member];
     if (sim->nodes[i].connected)
-      sim_coordinator_step(
-          sim, &(struct nx_round_event){.type = NX_ROUND_CONNECTED, .member = sim->nodes[i].id});
+      sim_coordinator_step(sim, &event);
+  }
+}
+
+/* As the real shell: what moved is told before the core judges. */
+static void tell_moves(struct sim *sim) {
+  struct sim_coordinator *coordinator = &sim->coordinator;
+  for (uint32_t i = 0; i < sim->n && coordinator->up && sim->faults.stillness; i++) {
+    int64_t at = sim_last_heartbeat(sim, &sim->nodes[i]),
+            now = sim_local_time(sim, &coordinator->clock);
+    struct nx_round_event event = {.type = NX_ROUND_MOVED, .member = sim->nodes[i].id};
+    event.at = now - (int64_t)((double)(sim->now - at) * coordinator->clock.rate);
+    if (at && coordinator->core)
+      sim_coordinator_step(sim, &event);
+    if (at && sim->now - at < sim->faults.stillness)
+      coordinator->still[event.member] = false;
+  }
 }
 
 static int choose_cohort(struct sim *sim, struct nx_error *err) {
   struct sim_coordinator *coordinator = &sim->coordinator;
   struct nx_cohort_candidate candidates[NX_MEMBERS_MAX];
-  for (uint32_t i = 0; i < sim->n; i++)
-    candidates[i] = (struct nx_cohort_candidate){sim->nodes[i].id, sim->nodes[i].connected,
-                                                 coordinator->accused[sim->nodes[i].id]};
+  tell_moves(sim);
+  for (uint32_t i = 0; i < sim->n; i++) {
+    uint32_t id = sim->nodes[i].id;
+    candidates[i] = (struct nx_cohort_candidate){
+        id, sim->nodes[i].connected && !coordinator->still[id], coordinator->accused[id]};
+  }
   return nx_cohort_choose(candidates, sim->n, 3, coordinator->cohort, &coordinator->n_cohort, err);
 }
 
@@ -279,6 +300,7 @@ static int read_store(struct sim *sim, struct recalled *recalled, struct nx_erro
   coordinator->sealed = 0;
   coordinator->model = sim->first_model;
   memset(coordinator->accused, 0, sizeof coordinator->accused);
+  memset(coordinator->still, 0, sizeof coordinator->still);
   seals_clear(coordinator);
   sim_blob_free(&coordinator->certificate);
   if (!coordinator->store) {
@@ -588,6 +610,12 @@ static void send_bundle(struct sim *sim, uint32_t member) {
   sim_send_to_node(sim, member, nx_buffer_view(&message));
 }
 
+static void note(struct sim *sim, const struct nx_round_action *action) {
+  bool *still = &sim->coordinator.still[action->member];
+  *still = !strcmp(action->kind, "still") || (*still && strcmp(action->kind, "moves"));
+  sim_log(sim, "coordinator: %s %u %s", action->kind, action->member, action->reason);
+}
+
 static void carry_out(struct sim *sim, struct nx_round_action *action) {
   switch (action->type) {
   case NX_ROUND_PERSIST:
@@ -604,7 +632,7 @@ static void carry_out(struct sim *sim, struct nx_round_action *action) {
   case NX_ROUND_EVIDENCE:
     return sim_report(sim, action->kind, NX_COORDINATOR, action->member, action->reason);
   case NX_ROUND_NOTE:
-    return sim_log(sim, "coordinator: %s %u %s", action->kind, action->member, action->reason);
+    return note(sim, action);
   case NX_ROUND_FINISHED:
     return finish(sim, action);
   case NX_ROUND_CLOSE_UPLOADS:
@@ -736,12 +764,16 @@ void sim_coordinator_event(struct sim *sim, struct sim_event *event) {
     return;
   switch (event->type) {
   case SIM_TO_COORDINATOR:
+    coordinator->still[node->id] = false; /* it moves, or it is gone */
     return sim_coordinator_step(
         sim, &(struct nx_round_event){.type = event->bytes.size ? NX_ROUND_MESSAGE : NX_ROUND_LOST,
                                       .member = node->id,
                                       .message = sim_view(&event->bytes)});
   case SIM_COORDINATOR_TIMER:
-    if (event->session == coordinator->timer)
+    if (event->session != coordinator->timer)
+      return;
+    tell_moves(sim);
+    if (coordinator->up)
       sim_coordinator_step(sim, &(struct nx_round_event){.type = NX_ROUND_DEADLINE});
     return;
   case SIM_ARRIVED:

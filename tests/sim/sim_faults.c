@@ -24,6 +24,7 @@ static const char *const names[SIM_FAULTS] = {
     [SIM_FAULT_REFUSE] = "refusal",
     [SIM_FAULT_BYZANTINE] = "byzantine-member",
     [SIM_FAULT_HOSTILE] = "hostile-coordinator",
+    [SIM_FAULT_HANG] = "hung-node",
 };
 
 const char *sim_fault_name(enum sim_fault fault) {
@@ -109,6 +110,10 @@ void sim_draw_faults(struct sim *sim) {
   faults->node_disk = draw_disk(sim);
   faults->coordinator_disk = draw_disk(sim);
   draw_traitors(sim);
+  /* Of their own randomness: what seeds did before there were these, they still do. */
+  static const double hangs[4] = {0, 0, 0.002, 0.005};
+  faults->hang = hangs[nx_rng_below(&sim->hang_rng, 4)];
+  faults->stillness = nx_rng_below(&sim->hang_rng, 2) ? 30 * NX_SECOND : 0;
 }
 
 void sim_print_faults(const struct sim_totals *totals) {

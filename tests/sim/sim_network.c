@@ -13,6 +13,8 @@ int64_t sim_slowness(const struct sim *sim, const struct sim_node *node) {
   return sim->quiet ? 0 : node->slowness;
 }
 
+#define HEARTBEAT_EVERY (20 * NX_SECOND)
+
 static void break_links(struct sim *sim, struct sim_node *node);
 
 static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type type,
@@ -49,7 +51,36 @@ static void carry(struct sim *sim, struct sim_node *node, enum sim_event_type ty
   break_links(sim, node);
 }
 
+bool sim_is_hung(const struct sim *sim, const struct sim_node *node) {
+  return !sim->quiet && sim->now < node->hung_until;
+}
+
+/* Nodes say every 20 s that they live, for as long as they do and it gets through. */
+int64_t sim_last_heartbeat(const struct sim *sim, const struct sim_node *node) {
+  bool mute = node->half_open == 1 || sim_is_hung(sim, node);
+  int64_t until = (mute ? node->mute_since : sim->now) - sim_slowness(sim, node);
+  int64_t n = (until - node->connected_at) / HEARTBEAT_EVERY;
+  return node->connected && n > 0
+             ? node->connected_at + n * HEARTBEAT_EVERY + sim_slowness(sim, node)
+             : 0;
+}
+
+/* Its process stands still: what comes waits, and nothing leaves. The transport finds out late. */
+static void hang(struct sim *sim, struct sim_node *node) {
+  if (!node->up || sim_is_hung(sim, node) || node->half_open)
+    return;
+  node->mute_since = sim->now;
+  node->hung_until = sim->now + (int64_t)nx_rng_below(&sim->hang_rng, 200 * NX_SECOND);
+  sim_log(sim, "node %u: hangs", node->id);
+  sim_post(sim,
+           (struct sim_event){.type = SIM_KEEPALIVE,
+                              .node = (uint32_t)(node - sim->nodes),
+                              .session = node->session},
+           80 * NX_SECOND);
+}
+
 static void half_open(struct sim *sim, struct sim_node *node) {
+  node->mute_since = sim->now;
   node->half_open = 1 + (int)nx_rng_below(&sim->rng, 2);
   sim_log(sim, "node %u: half open", node->id);
   sim_post(sim,
@@ -78,6 +109,8 @@ static void break_links(struct sim *sim, struct sim_node *node) {
   if (node->connected && !node->half_open &&
       sim_strikes(sim, SIM_FAULT_HALF_OPEN, sim->faults.half_open))
     half_open(sim, node);
+  if (node->connected && sim_fault_strikes(sim, SIM_FAULT_HANG, sim->faults.hang, &sim->hang_rng))
+    hang(sim, node);
   if (!sim_strikes(sim, SIM_FAULT_DISCONNECT, sim->faults.disconnect))
     return;
   sim_disconnect(sim, node);
@@ -116,6 +149,8 @@ void sim_connect(struct sim *sim, struct sim_node *node) {
   if (!node->up || node->connected || !sim->coordinator.up || sim->now < node->cut_until)
     return;
   node->connected = true;
+  node->connected_at = sim->now;
+  sim->coordinator.still[node->id] = false;
   node->session++;
   sim_log(sim, "node %u: connected", node->id);
   sim_node_step(sim, node, &(struct nx_participant_event){.type = NX_PARTICIPANT_CONNECTED});

@@ -101,6 +101,7 @@ void sim_node_start(struct sim *sim, struct sim_node *node) {
   struct nx_error err = {0};
   node->up = true;
   node->life++;
+  node->hung_until = 0;
   sim_disk_boot(machine_of(sim, node));
   int r = read_journal(sim, node, &records);
   if (r >= 0 && nx_participant_create(&cfg, &node->core, &err) < 0)
@@ -553,6 +554,11 @@ static bool is_behind(const struct sim_node *node, struct nx_bytes bytes) {
 }
 
 void sim_node_event(struct sim *sim, struct sim_node *node, struct sim_event *event) {
+  if (node->up && sim_is_hung(sim, node)) { /* in order, when it goes on */
+    sim_post(sim, *event, node->hung_until - sim->now);
+    event->bytes = event->more = (struct sim_blob){0};
+    return;
+  }
   if (event->type == SIM_RESTART_NODE && event->life == node->life) {
     forget_memory(node);
     return sim_node_start(sim, node);

@@ -43,6 +43,7 @@ static void file_loads_as_it_was_written(void **state) {
   assert_int_equal(read->attempts, 20);
   assert_int_equal(read->keep_uploads, NX_KEEP_RUN);
   assert_int_equal(nx_coordinator_config_upload_days(read), 14);
+  assert_int_equal(nx_coordinator_config_stillness(read), 300);
 }
 
 static void shipped_example_loads(void **state) {
@@ -73,6 +74,7 @@ static void wrong_values_are_named(void **state) {
       {"attempts", "attempts: 0", ":18: attempts: 0: use 1"},
       {"threads", "threads: 100000", "threads"},
       {"threads", "threads: many", "line"},
+      {"stillness_seconds", "stillness_seconds: 20", "stillness_seconds: 20: use 30"},
       {"keep_uploads", "keep_uploads: forever", ""},
       {"listen", "listen: nowhere", "listen"},
       {"name", "nmae: x", "nmae"},

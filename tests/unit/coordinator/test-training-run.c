@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/size.h"
 #include "coordinator/admin/manifest.h"
 #include "coordinator/training_run.h"
 #include "proto/codec/codec_round.h"
@@ -32,6 +33,13 @@ static void keep_sent(void *context, const struct nx_outgoing *outgoing) {
   sent[member].size = 0;
   nx_buffer_append(&sent[member], outgoing->message.data, outgoing->message.size, NULL);
   n_sent++;
+}
+
+/* All but the last move, always. */
+static int64_t time_now;
+static int64_t all_but_one_move(void *context, uint32_t member) {
+  (void)context;
+  return member == MEMBERS ? 0 : time_now;
 }
 
 static void count_sealed(void *context) {
@@ -267,6 +275,33 @@ static void restart_between_attempts_counts_them(void **state) {
   nx_training_run_destroy(run);
 }
 
+static void let_it_run(struct nx_training_run *run, uint32_t attempt) {
+  while (status_of(run).attempt < attempt || !strcmp(status_of(run).phase, "waiting")) {
+    time_now = NX_MAX(time_now, nx_training_run_deadline(run));
+    assert_int_equal(nx_training_run_tick(run, time_now, NULL), 0);
+  }
+}
+
+static void who_stands_still_is_not_invited_until_it_moves(void **state) {
+  (void)state;
+  uint32_t *before = federation->config->stillness_seconds, seconds = 30;
+  federation->config->stillness_seconds = &seconds;
+  config.moved = all_but_one_move;
+  time_now = 1000 * NX_SECOND;
+  _cleanup_(nx_training_run_destroyp) struct nx_training_run *run = start(time_now);
+  connect_all(run, MEMBERS, time_now);
+  assert_int_equal(status_of(run).n_cohort, MEMBERS);
+  assert_false(nx_training_run_is_still(run, MEMBERS));
+  let_it_run(run, 2); /* nobody answers: the phase ends the first attempt */
+  assert_true(nx_training_run_is_still(run, MEMBERS));
+  assert_int_equal(status_of(run).n_cohort, MEMBERS - 1);
+  assert_int_equal(nx_training_run_moved(run, MEMBERS, time_now, NULL), 0);
+  assert_false(nx_training_run_is_still(run, MEMBERS));
+  let_it_run(run, 3);
+  assert_int_equal(status_of(run).n_cohort, MEMBERS);
+  federation->config->stillness_seconds = before;
+}
+
 static void garbage_from_a_member_changes_nothing(void **state) {
   (void)state;
   _cleanup_(nx_training_run_destroyp) struct nx_training_run *run = start(0);
@@ -298,6 +333,7 @@ int main(void) {
       TEST(operator_is_obeyed_between_attempts),
       TEST(restart_goes_on_with_the_same_invitation),
       TEST(restart_between_attempts_counts_them),
+      TEST(who_stands_still_is_not_invited_until_it_moves),
       TEST(garbage_from_a_member_changes_nothing),
   };
   return cmocka_run_group_tests_name("training run", tests, NULL, NULL);
