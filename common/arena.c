@@ -1,5 +1,6 @@
 #include "common/arena.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@ struct block {
 
 struct nx_arena {
   struct block *last;
-  size_t cap, allocated, used;
+  struct block *rewound; /* the largest that rewinding emptied, or NULL */
+  size_t cap, allocated, used, peak;
 };
 
 int nx_arena_create(size_t cap, struct nx_arena **arena_out, struct nx_error *err) {
@@ -29,8 +31,35 @@ int nx_arena_create(size_t cap, struct nx_arena **arena_out, struct nx_error *er
   return 0;
 }
 
+static void drop(struct nx_arena *arena, struct block *block) {
+  if (!block)
+    return;
+  arena->allocated -= block->size;
+  free(block);
+}
+
+/* Keeps the larger of the block and what is kept already. */
+static void keep_rewound(struct nx_arena *arena, struct block *block) {
+  struct block *other = arena->rewound;
+  bool larger = !other || block->size > other->size;
+  arena->rewound = larger ? block : other;
+  drop(arena, larger ? other : block);
+}
+
+static struct block *push(struct nx_arena *arena, struct block *block) {
+  block->previous = arena->last;
+  block->used = 0;
+  return arena->last = block;
+}
+
 static struct block *add_block(struct nx_arena *arena, size_t need) {
-  size_t size = arena->last ? NX_MAX(need, arena->last->size * 2) : NX_MAX(need, FIRST_BLOCK);
+  struct block *rewound = arena->rewound;
+  arena->rewound = NULL;
+  if (rewound && rewound->size >= need)
+    return push(arena, rewound);
+  size_t largest = NX_MAX(arena->last ? arena->last->size : 0, rewound ? rewound->size : 0);
+  drop(arena, rewound);
+  size_t size = NX_MAX(need, largest ? largest * 2 : FIRST_BLOCK);
   if (arena->cap && size > arena->cap - arena->allocated)
     size = arena->cap - arena->allocated;
   size_t total;
@@ -40,12 +69,9 @@ static struct block *add_block(struct nx_arena *arena, size_t need) {
   struct block *block = aligned_alloc(ALIGNMENT, total & ~(size_t)(ALIGNMENT - 1));
   if (!block)
     return NULL;
-  block->previous = arena->last;
   block->size = size;
-  block->used = 0;
-  arena->last = block;
   arena->allocated += size;
-  return block;
+  return push(arena, block);
 }
 
 void *nx_arena_take(struct nx_arena *arena, size_t n, size_t size) {
@@ -61,6 +87,7 @@ void *nx_arena_take(struct nx_arena *arena, size_t n, size_t size) {
   void *memory = block->data + block->used;
   block->used += bytes;
   arena->used += bytes;
+  arena->peak = NX_MAX(arena->peak, arena->used);
   return memory;
 }
 
@@ -69,18 +96,27 @@ void *nx_arena_alloc(struct nx_arena *arena, size_t n, size_t size) {
   return memory ? memset(memory, 0, n * size) : NULL;
 }
 
-void nx_arena_reset(struct nx_arena *arena) {
-  struct block *keep = arena->last;
-  if (!keep)
-    return;
-  for (struct block *block = keep->previous, *previous; block; block = previous) {
-    previous = block->previous;
-    arena->allocated -= block->size;
-    free(block);
+struct nx_arena_mark nx_arena_mark(const struct nx_arena *arena) {
+  return (struct nx_arena_mark){arena->last, arena->last ? arena->last->used : 0, arena->used};
+}
+
+void nx_arena_rewind(struct nx_arena *arena, const struct nx_arena_mark *mark) {
+  while (arena->last != mark->block) {
+    struct block *block = arena->last;
+    arena->last = block->previous;
+    keep_rewound(arena, block);
   }
-  keep->previous = NULL;
-  keep->used = 0;
-  arena->used = 0;
+  if (arena->last)
+    arena->last->used = mark->block_used;
+  arena->used = mark->used;
+}
+
+void nx_arena_reset(struct nx_arena *arena) {
+  const struct nx_arena_mark empty = {0};
+  nx_arena_rewind(arena, &empty);
+  if (arena->rewound)
+    push(arena, nx_steal(&arena->rewound));
+  arena->peak = 0;
 }
 
 void nx_arena_wipe(struct nx_arena *arena) {
@@ -93,12 +129,14 @@ size_t nx_arena_used(const struct nx_arena *arena) {
   return arena->used;
 }
 
+size_t nx_arena_peak(const struct nx_arena *arena) {
+  return arena->peak;
+}
+
 void nx_arena_destroy(struct nx_arena *arena) {
   if (!arena)
     return;
-  for (struct block *block = arena->last, *previous; block; block = previous) {
-    previous = block->previous;
-    free(block);
-  }
+  nx_arena_reset(arena);
+  drop(arena, arena->last);
   free(arena);
 }

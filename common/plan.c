@@ -86,6 +86,7 @@ static const cyaml_schema_field_t training_fields[] = {
     REAL(struct nx_plan_training, beta2),
     REAL(struct nx_plan_training, gradient_clip_norm),
     REAL(struct nx_plan_training, label_smoothing),
+    SWITCH(struct nx_plan_training, checkpoint_activations),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t aggregation_fields[] = {

@@ -58,6 +58,8 @@ struct nx_plan_training {
   uint32_t rounds, local_steps, batch, warmup_steps;
   double learning_rate, final_learning_rate_fraction, weight_decay, beta1, beta2;
   double gradient_clip_norm, label_smoothing;
+  bool checkpoint_activations; /* optional: blocks are computed again in the backward pass, which
+                                * takes less memory and more time, for the same results */
 };
 
 struct nx_plan_aggregation {

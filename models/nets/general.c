@@ -295,19 +295,27 @@ static struct nx_tensor *unifier(const struct pass *p, struct nx_tensor *tokens)
   return feed_forward(p, z, "unifier", false);
 }
 
-static struct nx_tensor *block(const struct pass *p, struct nx_tensor *z, uint32_t index) {
+/* One block, as a part of the pass. */
+struct block {
+  struct pass pass;
+  uint32_t index;
+};
+
+static struct nx_tensor *block(struct nx_tape *tape, const void *context, struct nx_tensor *z) {
+  const struct pass *p = &((const struct block *)context)->pass;
+  uint32_t index = ((const struct block *)context)->index;
   const struct nx_model_shape *s = &p->g->shape;
   size_t positions = (size_t)s->patches * s->queries;
   char part[24];
   snprintf(part, sizeof part, "block.%u", index);
   struct nx_tensor *a = norm(p, z, part, "attention.norm");
-  a = nx_op_linear(p->tape, a, several(p, 3, "%s.attention.query.weight", part), NULL);
-  a = nx_op_rope(p->tape, a, 2 * s->heads, s->width / s->heads, positions, p->tables->cosines,
+  a = nx_op_linear(tape, a, several(p, 3, "%s.attention.query.weight", part), NULL);
+  a = nx_op_rope(tape, a, 2 * s->heads, s->width / s->heads, positions, p->tables->cosines,
                  p->tables->sines);
-  a = nx_op_self_attention(p->tape, a, p->from->input->n_windows, s->heads,
+  a = nx_op_self_attention(tape, a, p->from->input->n_windows, s->heads,
                            causal(p->g) ? p->g->causal : NULL);
-  a = nx_op_linear(p->tape, a, named(p, "%s.attention.output.weight", part), NULL);
-  z = nx_op_residual(p->tape, z, a, s->dropout);
+  a = nx_op_linear(tape, a, named(p, "%s.attention.output.weight", part), NULL);
+  z = nx_op_residual(tape, z, a, s->dropout);
   return feed_forward(p, z, part, s->experts && index % 2);
 }
 
@@ -321,8 +329,10 @@ static struct nx_tensor *encode(struct pass *p) {
   struct nx_tensor *z = nx_op_linear(p->tape, p->x, named(p, "tokens.%s.weight", tokeniser),
                                      named(p, "tokens.%s.bias", tokeniser));
   z = unifier(p, nx_op_add_rows(p->tape, z, p->code, p->g->shape.patches));
-  for (uint32_t i = 0; i < p->g->shape.blocks; i++)
-    z = block(p, z, i);
+  for (uint32_t i = 0; i < p->g->shape.blocks; i++) {
+    const struct block of = {*p, i};
+    z = p->from->again ? nx_tape_again(p->tape, block, &of, sizeof of, z) : block(p->tape, &of, z);
+  }
   return z;
 }
 

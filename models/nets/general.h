@@ -75,6 +75,7 @@ struct nx_general_pass {
   struct nx_weights weights;
   const struct nx_general_input *input;
   const uint8_t *visible; /* [B][C][S]: what a masked pass may see; NULL: all */
+  bool again; /* blocks' activations are not kept for backward, but computed once more */
 };
 
 /* What the decoder said. Questions are padded to the same number in every window. */

@@ -20,6 +20,7 @@ struct nx_general_network {
   size_t n_tensors;
   struct nx_sources sources; /* of a quantised model, whose plain table nets read */
   struct nx_lanes lanes;
+  bool again; /* activation checkpointing */
   struct slice *slices; /* of the current batch */
   size_t slices_room;
   uint8_t *visible; /* masks of the current batch */
@@ -116,6 +117,10 @@ int nx_general_network_use_pool(struct nx_general_network *network, struct nx_po
 
 int nx_general_network_use_bf16(struct nx_general_network *network, struct nx_error *err) {
   return nx_lanes_use_bf16(&network->lanes, err);
+}
+
+void nx_general_network_use_checkpoints(struct nx_general_network *network, bool on) {
+  network->again = on;
 }
 
 float *nx_general_network_gradients(struct nx_general_network *network) {
@@ -384,7 +389,8 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   struct nx_general_input part = part_of(b, slice);
   struct nx_general_pass pass = {.weights = {b->model->params, gradients, b->network->sources.of},
                                  .input = &part,
-                                 .visible = slice->visible};
+                                 .visible = slice->visible,
+                                 .again = b->network->again};
   struct nx_general_decoded decoded;
   struct nx_tensor *part_loss = NULL;
   struct nx_rng rng;

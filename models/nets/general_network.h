@@ -14,10 +14,11 @@ int nx_general_network_create(const struct nx_model *model, struct nx_general_ne
 void nx_general_network_destroy(struct nx_general_network *network); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_general_network *, nx_general_network_destroy)
 
-/* As nx_network_use_pool(), nx_network_use_bf16(). */
+/* As nx_network_use_pool(), nx_network_use_bf16(), nx_network_use_checkpoints(). */
 int nx_general_network_use_pool(struct nx_general_network *network, struct nx_pool *pool,
                                 struct nx_error *err);
 int nx_general_network_use_bf16(struct nx_general_network *network, struct nx_error *err);
+void nx_general_network_use_checkpoints(struct nx_general_network *network, bool on);
 
 /* Forward, with masks and dropout from rng, and backward over groups[n]: the gradients of the
  * mean loss are in nx_general_network_gradients() until the next call. The loss is the mean

@@ -84,7 +84,7 @@ int nx_lanes_use_bf16(struct nx_lanes *lanes, struct nx_error *err) {
 size_t nx_lanes_memory(const struct nx_lanes *lanes) {
   size_t total = lanes->n_params * sizeof(float);
   for (size_t i = 0; i < lanes->n; i++)
-    total += nx_arena_used(lanes->lanes[i].tape.arena) +
+    total += nx_arena_peak(lanes->lanes[i].tape.arena) +
              (lanes->lanes[i].gradients ? lanes->n_params * sizeof(float) : 0);
   return total;
 }

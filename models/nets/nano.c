@@ -118,13 +118,22 @@ static struct nx_tensor *unifier(struct nx_nano *nano, struct nx_tape *tape,
   return nx_op_add_rows(tape, z, w[QUERIES], 1);
 }
 
-static struct nx_tensor *block(struct nx_nano *nano, struct nx_tape *tape, struct nx_tensor **w,
-                               size_t batch, struct nx_tensor *z) {
+/* One block, as a part of the pass. */
+struct block {
+  const struct nx_nano *nano;
+  struct nx_tensor **w;
+  size_t batch;
+};
+
+static struct nx_tensor *block(struct nx_tape *tape, const void *context, struct nx_tensor *z) {
+  const struct block *of = context;
+  const struct nx_nano *nano = of->nano;
+  struct nx_tensor **w = of->w;
   const struct nx_model_shape *s = &nano->shape;
   size_t positions = (size_t)s->patches * s->queries;
   struct nx_tensor *a = nx_op_linear(tape, nx_op_rms_norm(tape, z, w[NORM1]), w[QKV], NULL);
   a = nx_op_rope(tape, a, 2 * s->heads, s->width / s->heads, positions, nano->cosines, nano->sines);
-  a = nx_op_self_attention(tape, a, batch, s->heads, NULL);
+  a = nx_op_self_attention(tape, a, of->batch, s->heads, NULL);
   z = nx_op_residual(tape, z, nx_op_linear(tape, a, w[OUTPUT], NULL), s->dropout);
   struct nx_tensor *f = nx_op_linear(tape, nx_op_rms_norm(tape, z, w[NORM2]), w[FEED_IN], NULL);
   f = nx_op_linear(tape, nx_op_swiglu(tape, f), w[FEED_OUT], NULL);
@@ -146,8 +155,10 @@ static struct nx_tensor *encode(struct nx_nano *nano, struct nx_tape *tape,
   struct nx_tensor *tokens = nx_op_linear(tape, *x_out, w[TOKENS], w[TOKENS_BIAS]);
   tokens = nx_op_add_rows(tape, tokens, *code_out, s->patches);
   struct nx_tensor *z = unifier(nano, tape, pass, tokens);
-  for (uint32_t i = 0; i < s->blocks; i++)
-    z = block(nano, tape, w + FIRST_BLOCK + i * PER_BLOCK, in->n_windows, z);
+  for (uint32_t i = 0; i < s->blocks; i++) {
+    const struct block of = {nano, w + FIRST_BLOCK + i * PER_BLOCK, in->n_windows};
+    z = pass->again ? nx_tape_again(tape, block, &of, sizeof of, z) : block(tape, &of, z);
+  }
   return z;
 }
 

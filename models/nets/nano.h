@@ -29,12 +29,14 @@ int nx_nano_create(const struct nx_model_shape *shape, const struct nx_model_ten
 void nx_nano_destroy(struct nx_nano *nano); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_nano *, nx_nano_destroy)
 
-/* Values a forward pass reads. visible[B][C][S] or NULL hides tokens from the unifier. */
+/* Values a forward pass reads. visible[B][C][S] or NULL hides tokens from the unifier. again: blocks'
+ * activations are not kept for backward, which computes them once more. */
 struct nx_nano_pass {
   struct nx_weights weights;
   const float *feature_mean, *feature_sd;
   const struct nx_network_input *input;
   const uint8_t *visible;
+  bool again;
 };
 
 /* Logits [B, 1]. */

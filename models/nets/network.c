@@ -22,6 +22,7 @@ struct nx_network {
   size_t n_tensors;
   struct nx_sources sources; /* of a quantised model, whose plain table nets read */
   struct nx_lanes lanes;
+  bool again; /* activation checkpointing */
   uint8_t *visible; /* masks of a batch */
   size_t n_visible; /* room */
 };
@@ -97,6 +98,10 @@ int nx_network_use_bf16(struct nx_network *network, struct nx_error *err) {
   return nx_lanes_use_bf16(&network->lanes, err);
 }
 
+void nx_network_use_checkpoints(struct nx_network *network, bool on) {
+  network->again = on;
+}
+
 float *nx_network_gradients(struct nx_network *network) {
   return network->lanes.gradients;
 }
@@ -159,7 +164,8 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   struct nx_nano_pass pass = {.weights = {b->model->params, gradients, b->network->sources.of},
                               .feature_mean = b->model->feature_mean,
                               .feature_sd = b->model->feature_sd,
-                              .input = &part};
+                              .input = &part,
+                              .again = b->network->again};
   struct nx_rng rng;
   double weight = 1;
   nx_rng_init(&rng, b->dropout_seed, index);

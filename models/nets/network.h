@@ -45,6 +45,10 @@ int nx_network_use_pool(struct nx_network *network, struct nx_pool *pool, struct
  * the processor has it, NX_E_UNSUPPORTED where not. Float32 until asked. */
 int nx_network_use_bf16(struct nx_network *network, struct nx_error *err);
 
+/* Training steps keep only the input of each block and compute the block again in the backward
+ * pass: less memory, about a third more time, gradients of the same bits. Off until asked. */
+void nx_network_use_checkpoints(struct nx_network *network, bool on);
+
 /* logits_out[B]: > 0 speaks for class 1. No dropout. NX_E_INVALID: an input that does not fit
  * the model, or a model made for reconstruction; NX_E_STATE: a logit is not finite. */
 int nx_network_forward(struct nx_network *network, const struct nx_model *model,

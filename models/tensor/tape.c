@@ -106,6 +106,20 @@ struct nx_tensor *nx_tape_take_over(struct nx_tape *tape, struct nx_tensor *x, c
   return y;
 }
 
+static void *record(struct nx_tape *tape, const char *op, size_t saved_size,
+                    const struct nx_node *fields) {
+  struct nx_node *node = nx_tape_memory(tape, 1, sizeof *node, op);
+  void *saved = nx_tape_memory(tape, 1, saved_size ? saved_size : 1, op);
+  if (!node || !saved)
+    return NULL;
+  *node = *fields;
+  node->previous = tape->last;
+  node->saved = saved;
+  node->output->wants_gradient = true;
+  tape->last = node;
+  return memset(saved, 0, saved_size);
+}
+
 void *nx_tape_record(struct nx_tape *tape, const char *op, size_t saved_size,
                      void (*backward)(struct nx_tape *, const struct nx_node *),
                      struct nx_tensor *output, struct nx_tensor *a, struct nx_tensor *b,
@@ -113,18 +127,15 @@ void *nx_tape_record(struct nx_tape *tape, const char *op, size_t saved_size,
   bool wanted = (a && a->wants_gradient) || (b && b->wants_gradient) || (c && c->wants_gradient);
   if (!tape->recording || !wanted || tape->failed)
     return NULL;
-  struct nx_node *node = nx_tape_memory(tape, 1, sizeof *node, op);
-  void *saved = nx_tape_memory(tape, 1, saved_size ? saved_size : 1, op);
-  if (!node || !saved)
-    return NULL;
-  *node = (struct nx_node){.previous = tape->last,
-                           .backward = backward,
-                           .output = output,
-                           .inputs = {a, b, c},
-                           .saved = saved};
-  output->wants_gradient = true;
-  tape->last = node;
-  return memset(saved, 0, saved_size);
+  const struct nx_node fields = {.backward = backward, .output = output, .inputs = {a, b, c}};
+  return record(tape, op, saved_size, &fields);
+}
+
+void *nx_tape_record_always(struct nx_tape *tape, const char *op, size_t saved_size,
+                            void (*backward)(struct nx_tape *, const struct nx_node *),
+                            struct nx_tensor *output, struct nx_tensor *x) {
+  const struct nx_node fields = {.backward = backward, .output = output, .inputs = {x}};
+  return tape->recording && !tape->failed ? record(tape, op, saved_size, &fields) : NULL;
 }
 
 /* Smaller pieces are not worth a search; it also keeps the loss's value. */
@@ -179,13 +190,7 @@ void nx_tensor_pass_gradient(struct nx_tape *tape, struct nx_tensor *y, struct n
   tape->kernels->add(tape->stream, x->rows * x->columns, y->gradient, x->gradient);
 }
 
-void nx_tape_backward(struct nx_tape *tape, struct nx_tensor *loss, nx_real seed) {
-  if (tape->failed || !loss)
-    return;
-  int accumulate;
-  nx_real *gradient = nx_tensor_gradient(tape, loss, &accumulate);
-  if (gradient)
-    *gradient = seed;
+void nx_tape_walk(struct nx_tape *tape) {
   for (const struct nx_node *node = tape->last; node && !tape->failed; node = node->previous) {
     struct nx_tensor *y = node->output;
     if (y->has_gradient)
@@ -194,4 +199,14 @@ void nx_tape_backward(struct nx_tape *tape, struct nx_tensor *loss, nx_real seed
     give_away(tape, y->gradient, y->rows * y->columns);
     y->gradient = NULL;
   }
+}
+
+void nx_tape_backward(struct nx_tape *tape, struct nx_tensor *loss, nx_real seed) {
+  if (tape->failed || !loss)
+    return;
+  int accumulate;
+  nx_real *gradient = nx_tensor_gradient(tape, loss, &accumulate);
+  if (gradient)
+    *gradient = seed;
+  nx_tape_walk(tape);
 }

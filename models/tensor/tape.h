@@ -82,6 +82,17 @@ struct nx_tensor *nx_tape_parameter(struct nx_tape *tape, const nx_real *value, 
 struct nx_tensor *nx_tape_frozen(struct nx_tape *tape, const struct nx_frozen *frozen, bool trains,
                                  size_t rows, size_t columns);
 
+/* Part of a forward pass, which gives a tensor of x's size and leaves x as it is. It reads nothing
+ * but x, parameters, the tape's rng and what `context` points to, and that must be there in
+ * backward, too: the context itself is copied. */
+typedef struct nx_tensor *nx_tape_part_fn(struct nx_tape *tape, const void *context,
+                                          struct nx_tensor *x);
+/* Activation checkpointing (Chen et al. 2016): runs the part, forgets everything but x and the
+ * result, and runs it again when backward comes to it, with the same draws. Gradients are the same
+ * bits. */
+struct nx_tensor *nx_tape_again(struct nx_tape *tape, nx_tape_part_fn *part, const void *context,
+                                size_t context_size, struct nx_tensor *x);
+
 /* Afterwards only the loss's value is still there. Sets the gradient of loss [1, 1] to seed and
  * runs the nodes backwards. */
 void nx_tape_backward(struct nx_tape *tape, struct nx_tensor *loss, nx_real seed);
@@ -104,6 +115,13 @@ void *nx_tape_record(struct nx_tape *tape, const char *op, size_t saved_size,
                      void (*backward)(struct nx_tape *, const struct nx_node *),
                      struct nx_tensor *output, struct nx_tensor *a, struct nx_tensor *b,
                      struct nx_tensor *c);
+
+/* The same for one input, and whether or not that wants a gradient: something inside may. */
+void *nx_tape_record_always(struct nx_tape *tape, const char *op, size_t saved_size,
+                            void (*backward)(struct nx_tape *, const struct nx_node *),
+                            struct nx_tensor *output, struct nx_tensor *x);
+/* Runs the nodes backwards, from the tape's last one. */
+void nx_tape_walk(struct nx_tape *tape);
 
 /* Where to write the gradient of x, or NULL when none is wanted. *accumulate says whether to
  * add to what is there (1) or to overwrite it (0). */

@@ -75,6 +75,8 @@ static int prepare(struct training *t, const struct nx_model *model,
     r = nx_adapted_begin(&t->adapted, model, err);
   if (!r)
     r = nx_general_network_create(t->adapted.plain, &t->network, err);
+  if (!r)
+    nx_general_network_use_checkpoints(t->network, plan->training.checkpoint_activations);
   if (!r && pool)
     r = nx_general_network_use_pool(t->network, pool, err);
   if (!r)

@@ -82,8 +82,10 @@ int nx_subject_sums_create(const struct nx_model *model, const struct nx_dataset
     r = nx_batch_init(&s->batch, dataset, plan, plan->training.batch, err);
   if (r == 0)
     r = nx_network_create(model, &s->network, err);
-  if (r == 0)
+  if (r == 0) {
+    nx_network_use_checkpoints(s->network, plan->training.checkpoint_activations);
     *sums_out = nx_steal(&s);
+  }
   return r;
 }
 

@@ -56,6 +56,8 @@ static int prepare(struct training *t, const struct nx_model *model,
   if (!r)
     r = nx_network_create(t->adapted.plain, &t->network, err);
   if (!r)
+    nx_network_use_checkpoints(t->network, plan->training.checkpoint_activations);
+  if (!r)
     r = nx_adamw_create(model, &adamw, &t->adamw, err);
   return r;
 }

@@ -4,8 +4,12 @@
  *   whole    every parameter trains, float32
  *   int8     rank-8 adapters over a base in int8
  *   nf4      rank-8 adapters over a base in NF4
+ *   small    every parameter of size small, 8.5 million
+ *
+ * each as it is and with -again behind it: activations of blocks are computed again, not kept.
  *
  *   seconds       of the second step (the first one allocates); cpu_seconds: of processor time
+ *   network_mb    of it the network's: gradients and activations
  *   peak_rss_mb   of the process, with the making of the model
  *
  * A way may be named: bench-large nf4. It takes 7 GiB and a minute or two. */
@@ -21,6 +25,7 @@
 #include "common/file.h"
 #include "common/plan.h"
 #include "common/plan_adapters.h"
+#include "common/size.h"
 #include "models/nets/general_network.h"
 #include "models/optim/adamw.h"
 #include "models/quantised.h"
@@ -30,10 +35,19 @@
 #define WINDOWS 2
 #define CHANNELS 19
 
-static const char *const ways[] = {"whole", "int8", "nf4"}; /* in the order of enum nx_storage */
+static const struct way {
+  const char *name;
+  enum nx_storage base; /* float32: everything trains */
+  bool again, small;
+} ways[] = {
+    {"whole", NX_STORAGE_FLOAT32, false, false}, {"whole-again", NX_STORAGE_FLOAT32, true, false},
+    {"int8", NX_STORAGE_INT8, false, false},     {"int8-again", NX_STORAGE_INT8, true, false},
+    {"nf4", NX_STORAGE_NF4, false, false},       {"nf4-again", NX_STORAGE_NF4, true, false},
+    {"small", NX_STORAGE_FLOAT32, false, true},  {"small-again", NX_STORAGE_FLOAT32, true, true},
+};
 
 struct result {
-  double seconds, cpu_seconds, first_loss, last_loss, values;
+  double seconds, cpu_seconds, first_loss, last_loss, values, network_mb;
 };
 
 static void must(int r, const struct nx_error *err) {
@@ -41,24 +55,25 @@ static void must(int r, const struct nx_error *err) {
     bench_fail("%s (run it from the project's folder)", err->text);
 }
 
-static struct nx_plan *large_plan(enum nx_storage base) {
+static struct nx_plan *plan_of(const struct way *way) {
   struct nx_buffer text = {0};
   struct nx_plan *plan = NULL;
   struct nx_error err = {0};
   must(nx_file_read(PLAN, NX_BUFFER_CAP, &text, &err), &err);
   must(nx_plan_parse(PLAN, nx_buffer_view(&text), &plan, &err), &err);
   nx_buffer_finish(&text);
-  plan->model.width = 1024;
-  plan->model.blocks = 24;
-  plan->model.queries = 16;
-  plan->model.heads = 16;
-  plan->model.feed_forward = 2752;
-  if (base == NX_STORAGE_FLOAT32)
+  plan->model.width = way->small ? 256 : 1024;
+  plan->model.blocks = way->small ? 8 : 24;
+  plan->model.queries = way->small ? 8 : 16;
+  plan->model.heads = way->small ? 4 : 16;
+  plan->model.feed_forward = way->small ? 704 : 2752;
+  plan->training.checkpoint_activations = way->again;
+  if (way->base == NX_STORAGE_FLOAT32)
     return plan;
   plan->adapters = calloc(1, sizeof *plan->adapters);
   if (!plan->adapters)
     bench_fail("out of memory");
-  *plan->adapters = (struct nx_plan_adapters){8, 16, true, true, false, base};
+  *plan->adapters = (struct nx_plan_adapters){8, 16, true, true, false, way->base};
   return plan;
 }
 
@@ -87,8 +102,8 @@ static struct nx_general_input recording(const struct nx_model_shape *shape, str
                                    NULL};
 }
 
-static struct result train(enum nx_storage base) {
-  struct nx_plan *plan = large_plan(base);
+static struct result train(const struct way *way) {
+  struct nx_plan *plan = plan_of(way);
   struct nx_model *model = NULL;
   struct nx_general_network *network = NULL;
   struct nx_adamw *adamw = NULL;
@@ -99,6 +114,7 @@ static struct result train(enum nx_storage base) {
   nx_rng_init(&rng, 1, 1);
   must(nx_model_create(plan, &model, &err), &err);
   must(nx_general_network_create(model, &network, &err), &err);
+  nx_general_network_use_checkpoints(network, way->again);
   must(nx_adamw_create(model, &options, &adamw, &err), &err);
   struct nx_general_input input = recording(&model->shape, &rng);
   for (int step = 0; step < 2; step++) {
@@ -111,10 +127,11 @@ static struct result train(enum nx_storage base) {
     result.cpu_seconds = (double)(clock() - cpu) / CLOCKS_PER_SEC;
   }
   result.values = (double)model->n_params;
+  result.network_mb = (double)nx_general_network_memory(network) / (1 << 20);
   return result; /* the process ends here: nothing is freed */
 }
 
-static void measure(struct bench *bench, enum nx_storage base) {
+static void measure(struct bench *bench, const struct way *way) {
   struct result result = {0};
   struct rusage usage;
   int ends[2], status;
@@ -123,17 +140,17 @@ static void measure(struct bench *bench, enum nx_storage base) {
     bench_fail("cannot make a pipe");
   pid_t child = fork();
   if (child == 0) {
-    result = train(base);
+    result = train(way);
     _exit(write(ends[1], &result, sizeof result) == sizeof result ? 0 : 1);
   }
   close(ends[1]);
   if (child < 0 || read(ends[0], &result, sizeof result) != sizeof result ||
       wait4(child, &status, 0, &usage) != child || status)
-    bench_fail("%s: the training process failed", ways[base]);
+    bench_fail("%s: the training process failed", way->name);
   close(ends[0]);
   if (!isfinite(result.first_loss) || !isfinite(result.last_loss))
-    bench_fail("%s: the loss went from %g to %g", ways[base], result.first_loss, result.last_loss);
-  struct bench_row row = {.keys = {{"train", 0, ways[base]}}};
+    bench_fail("%s: the loss went from %g to %g", way->name, result.first_loss, result.last_loss);
+  struct bench_row row = {.keys = {{"train", 0, way->name}}};
   row.metric = "trained_values";
   row.unit = "1";
   row.value = result.values;
@@ -145,8 +162,11 @@ static void measure(struct bench *bench, enum nx_storage base) {
   row.metric = "cpu_seconds";
   row.value = result.cpu_seconds;
   bench_add(bench, &row);
-  row.metric = "peak_rss_mb";
   row.unit = "MiB";
+  row.value = result.network_mb;
+  row.metric = "network_mb"; /* gradients and activations */
+  bench_add(bench, &row);
+  row.metric = "peak_rss_mb";
   row.value = (double)usage.ru_maxrss / 1024;
   row.limit = "of the issue";
   row.limit_value = 16 * 1024;
@@ -154,13 +174,13 @@ static void measure(struct bench *bench, enum nx_storage base) {
 }
 
 int main(int argc, char **argv) {
-  struct bench *bench = bench_begin("large", "[whole|int8|nf4 …]", &argc, argv);
-  for (int base = 0; base < 3; base++) {
+  struct bench *bench = bench_begin("large", "[WAY …]", &argc, argv);
+  for (size_t i = 0; i < NX_ARRAY_LENGTH(ways); i++) {
     int wanted = argc == 1;
     for (int a = 1; a < argc; a++)
-      wanted |= !strcmp(argv[a], ways[base]);
+      wanted |= !strcmp(argv[a], ways[i].name);
     if (wanted)
-      measure(bench, (enum nx_storage)base);
+      measure(bench, &ways[i]);
   }
   return bench_end(bench);
 }

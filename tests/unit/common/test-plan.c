@@ -229,10 +229,27 @@ static void optional_keys_of_the_aggregation(void **state) {
       strstr(err.text, ":59: aggregation.narrow_keystream is for rings of at most 16 bits"));
 }
 
+/* A key that older plans do not have; a word that is no switch is refused where it stands. */
+static void checkpointing_is_a_switch(void **state) {
+  (void)state;
+  struct nx_error err = {0};
+  const char *const wrong[] = {"yes", "1", "on", "\"\""};
+  const char *on = "label_smoothing: 0.1\n  checkpoint_activations: true\n  #";
+  assert_int_equal(parse_edited("label_smoothing: 0.1", on, &err), 0);
+  for (size_t i = 0; i < 4; i++) {
+    char edited[96];
+    snprintf(edited, sizeof edited, "label_smoothing: 0.1\n  checkpoint_activations: %s\n  #",
+             wrong[i]);
+    assert_int_equal(parse_edited("label_smoothing: 0.1", edited, &err), NX_E_FORMAT);
+    assert_non_null(strstr(err.text, "plan.yaml:50: "));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(example_plan_parses),
       cmocka_unit_test(many_modalities_parse),
+      cmocka_unit_test(checkpointing_is_a_switch),
       cmocka_unit_test(modalities_that_do_not_fit_are_refused),
       cmocka_unit_test(unknown_key_is_named_with_its_line),
       cmocka_unit_test(missing_key_is_named),

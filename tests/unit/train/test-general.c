@@ -249,6 +249,11 @@ static void same_bits_on_one_thread_or_three(void **state) {
   train(one, m, plan, 2, NULL);
   train(three, m, plan, 2, pool);
   assert_memory_equal(one->params, three->params, one->n_params * sizeof(float));
+  plan->training.checkpoint_activations = true;
+  struct nx_model *again = model_of(plan);
+  train(again, m, plan, 2, pool);
+  assert_memory_equal(one->params, again->params, one->n_params * sizeof(float));
+  nx_model_destroy(again);
   nx_pool_destroy(pool);
   nx_model_destroy(one);
   nx_model_destroy(three);

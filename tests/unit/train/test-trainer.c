@@ -69,6 +69,22 @@ static void same_seed_gives_the_same_parameters_and_another_does_not(void **stat
     nx_model_destroy(models[i]);
 }
 
+static void checkpointing_changes_no_bit(void **state) {
+  (void)state;
+  struct nx_model *models[2] = {0};
+  struct nx_train_result result;
+  struct nx_train_options options = steps(3);
+  struct nx_plan plan = *bench.plan;
+  for (int i = 0; i < 2; i++) {
+    plan.training.checkpoint_activations = i;
+    assert_int_equal(nx_model_clone(bench.model, &models[i], NULL), 0);
+    assert_int_equal(nx_train(models[i], bench.dataset, &plan, &options, &result, NULL), 0);
+  }
+  assert_memory_equal(models[0]->params, models[1]->params, bench.model->n_params * sizeof(float));
+  nx_model_destroy(models[0]);
+  nx_model_destroy(models[1]);
+}
+
 static void training_lowers_the_loss_on_what_it_saw(void **state) {
   (void)state;
   struct nx_model *model = NULL;
@@ -246,6 +262,7 @@ static void adapters_alone_train_and_leave(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(same_seed_gives_the_same_parameters_and_another_does_not),
+      cmocka_unit_test(checkpointing_changes_no_bit),
       cmocka_unit_test(training_lowers_the_loss_on_what_it_saw),
       cmocka_unit_test(cancelled_training_stops_after_its_step),
       cmocka_unit_test(statistics_lanes_are_the_feature_sums),
