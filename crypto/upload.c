@@ -78,13 +78,14 @@ static void run_block(void *context, size_t index, size_t worker) {
   }
 }
 
-static void run(struct job *job, struct nx_pool *pool) {
+static void run(struct job *job, struct nx_pool *pool,
+                void (*block)(void *context, size_t index, size_t worker)) {
   size_t n = (nx_upload_tiles(job->layout) + BLOCK_TILES - 1) / BLOCK_TILES;
   if (pool && n > 1)
-    nx_pool_run(pool, n, run_block, job);
+    nx_pool_run(pool, n, block, job);
   else
     for (size_t i = 0; i < n; i++)
-      run_block(job, i, 0);
+      block(job, i, 0);
 }
 
 static void pack_tile(struct job *job, size_t index, const struct nx_upload_tile *tile) {
@@ -102,7 +103,7 @@ static void pack_tile(struct job *job, size_t index, const struct nx_upload_tile
 void nx_upload_pack(const struct nx_upload_layout *layout, const uint32_t *lanes,
                     const uint64_t *aux, uint8_t *out, struct nx_pool *pool) {
   struct job job = {.layout = layout, .lanes = lanes, .aux = aux, .out = out, .tile = pack_tile};
-  run(&job, pool);
+  run(&job, pool, run_block);
 }
 
 void nx_upload_add_tile(const struct nx_upload_layout *layout, const struct nx_upload_tile *tile,
@@ -123,17 +124,27 @@ void nx_upload_add(const struct nx_upload_layout *layout, const uint8_t *upload,
                    uint64_t *aux_sums, struct nx_pool *pool) {
   struct job job = {
       .layout = layout, .upload = upload, .sums = sums, .aux_sums = aux_sums, .tile = add_tile};
-  run(&job, pool);
+  run(&job, pool, run_block);
 }
 
-static void hash_tile(struct job *job, size_t index, const struct nx_upload_tile *tile) {
-  job->leaves[index] = nx_merkle_leaf(nx_bytes(job->upload + tile->offset, tile->size));
+/* All tiles but an upload's last are of one size. */
+static void hash_block(void *context, size_t index, size_t worker) {
+  struct job *job = context;
+  size_t n = nx_upload_tiles(job->layout), first = index * BLOCK_TILES;
+  size_t end = NX_MIN(first + BLOCK_TILES, n), last = NX_MIN(end, n - 1);
+  size_t full = nx_upload_tile_size(job->layout->ring_bits);
+  (void)worker;
+  nx_merkle_leaves(job->upload + first * full, full, last - first, job->leaves + first);
+  if (last < end) {
+    struct nx_upload_tile tile = nx_upload_tile(job->layout, last);
+    job->leaves[last] = nx_merkle_leaf(nx_bytes(job->upload + tile.offset, tile.size));
+  }
 }
 
 void nx_upload_leaves(const struct nx_upload_layout *layout, const uint8_t *upload,
                       struct nx_hash *leaves_out, struct nx_pool *pool) {
-  struct job job = {.layout = layout, .upload = upload, .leaves = leaves_out, .tile = hash_tile};
-  run(&job, pool);
+  struct job job = {.layout = layout, .upload = upload, .leaves = leaves_out};
+  run(&job, pool, hash_block);
 }
 
 int nx_upload_root(const struct nx_upload_layout *layout, const uint8_t *upload,

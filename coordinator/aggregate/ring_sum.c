@@ -11,6 +11,27 @@
 /* How much is mapped in at a time: 16 MiB of accumulator. */
 #define WINDOW_TILES ((size_t)512)
 #define WINDOW_LANES ((size_t)4 << 20)
+#define WINDOW_BYTES ((size_t)16 << 20)
+
+/* Mapped pages count as resident until they are let go; their bytes stay in the file (or in
+ * the kernel's cache of it). Whole pages inside the range only. */
+static void let_go(const void *from, const void *to) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t begin = ((uintptr_t)from + page - 1) & ~(page - 1), end = (uintptr_t)to & ~(page - 1);
+  if (begin < end)
+    madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+/* Has the kernel make the pages now: an attempt begins long before its first upload, which would
+ * wait for each of them. */
+static void make_pages(struct nx_ring_sum *sum) {
+  uint8_t *map = sum->map;
+  for (size_t at = 0; at < sum->map_size; at += WINDOW_BYTES) {
+    size_t n = NX_MIN(WINDOW_BYTES, sum->map_size - at);
+    madvise(map + at, n, MADV_POPULATE_READ); /* before Linux 5.14: no matter */
+    let_go(map + at, map + at + n);
+  }
+}
 
 /* A file without a name: gone with the process, whatever happens. */
 static int make_room(struct nx_ring_sum *sum, struct nx_error *err) {
@@ -37,6 +58,7 @@ static int make_room(struct nx_ring_sum *sum, struct nx_error *err) {
   }
   sum->lanes = sum->map;
   sum->aux = (uint64_t *)(void *)((uint8_t *)sum->map + aux_at);
+  make_pages(sum);
   return 0;
 }
 
@@ -74,15 +96,6 @@ void nx_ring_sum_destroy(struct nx_ring_sum *sum) {
     nx_ring_stream_stop(sum, id);
   pthread_mutex_unlock(&sum->lock);
   nx_ring_sum_unref(sum);
-}
-
-/* Mapped pages count as resident until they are let go; their bytes stay in the file (or in
- * the kernel's cache of it). Whole pages inside the range only. */
-static void let_go(const void *from, const void *to) {
-  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  uintptr_t begin = ((uintptr_t)from + page - 1) & ~(page - 1), end = (uintptr_t)to & ~(page - 1);
-  if (begin < end)
-    madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 void nx_ring_sum_let_go(struct nx_ring_sum *sum, size_t first_tile, size_t n) {

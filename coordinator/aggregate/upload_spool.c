@@ -140,27 +140,31 @@ int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member
   return 0;
 }
 
-/* One whole tile: its leaf hash, H(0x00 | tile) (RFC 9162), and into the sum. */
-static void take_tile(struct nx_upload_writer *writer, struct nx_bytes bytes) {
-  struct nx_hash *leaf = &writer->leaves[writer->n_leaves++];
-  *leaf = nx_merkle_leaf(bytes);
-  if (writer->stream && !nx_ring_stream_add(writer->stream, bytes.data, leaf)) {
-    nx_ring_stream_end(writer->stream, false);
-    writer->stream = NULL;
-  }
+/* n whole tiles: their leaf hashes, H(0x00 | tile) (RFC 9162), and into the sum. */
+static void take_whole(struct nx_upload_writer *writer, const uint8_t *bytes, size_t size,
+                       size_t n) {
+  const struct nx_hash *leaf = writer->leaves + writer->n_leaves;
+  nx_merkle_leaves(bytes, size, n, writer->leaves + writer->n_leaves);
+  writer->n_leaves += n;
+  for (; n && writer->stream; n--, bytes += size, leaf++)
+    if (!nx_ring_stream_add(writer->stream, bytes, leaf))
+      nx_ring_stream_end(nx_steal(&writer->stream), false);
 }
 
 static void take_tiles(struct nx_upload_writer *writer, struct nx_bytes bytes) {
   size_t full = nx_upload_tile_size(writer->spool.layout.ring_bits);
   while (bytes.size) {
-    size_t inside = writer->size % full;
-    size_t want = NX_MIN(full - inside, writer->spool.size - (size_t)writer->size);
-    size_t n = NX_MIN(want, bytes.size);
-    if (inside || n < want)
+    size_t inside = writer->size % full, n = bytes.size - bytes.size % full;
+    if (inside || !n) { /* a tile that comes in pieces, or the last, which is shorter */
+      size_t want = NX_MIN(full - inside, writer->spool.size - (size_t)writer->size);
+      n = NX_MIN(want, bytes.size);
       memcpy(writer->tile + inside, bytes.data, n);
+      if (n == want)
+        take_whole(writer, writer->tile, inside + n, 1);
+    } else {
+      take_whole(writer, bytes.data, full, n / full);
+    }
     writer->size += n;
-    if (n == want)
-      take_tile(writer, nx_bytes(inside ? writer->tile : bytes.data, inside + n));
     bytes.data += n, bytes.size -= n;
   }
 }
@@ -439,18 +443,18 @@ void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes) 
 /* NX_E_CRYPTO or NX_E_FORMAT: the bytes are not those whose leaves were written down. */
 static int check_whole(const struct nx_upload_spool *spool, uint32_t member, struct nx_error *err) {
   _cleanup_(nx_buffer_finish) struct nx_buffer leaves = {0};
+  _cleanup_free_ struct nx_hash *found = calloc(spool->n_tiles, sizeof *found);
   const uint8_t *bytes = NULL;
+  if (!found)
+    return nx_fail(err, NX_E_NOMEM, "look at the uploads in %s", spool->folder);
   int r = read_leaves(spool, member, &leaves, err);
   if (r < 0 || (r = nx_upload_spool_map(spool, member, &bytes, err)) < 0)
     return r;
-  for (size_t i = 0; i < spool->n_tiles && r == 0; i++) {
-    struct nx_upload_tile tile = nx_upload_tile(&spool->layout, i);
-    struct nx_hash leaf = nx_merkle_leaf(nx_bytes(bytes + tile.offset, tile.size));
-    if (memcmp(leaf.bytes, leaves.data + i * sizeof leaf, sizeof leaf))
-      r = nx_fail(err, NX_E_CRYPTO, "the upload of member %u is damaged on disk", member);
-  }
+  nx_upload_leaves(&spool->layout, bytes, found, NULL);
   nx_upload_unmap(spool, bytes);
-  return r;
+  return memcmp(found, leaves.data, leaves.size)
+             ? nx_fail(err, NX_E_CRYPTO, "the upload of member %u is damaged on disk", member)
+             : 0;
 }
 
 /* A disk that swallowed a sync leaves files with holes: such an upload has not come. */

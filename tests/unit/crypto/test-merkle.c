@@ -118,6 +118,37 @@ static void a_rewritten_past_has_no_consistency_proof(void **state) {
   assert_true(nx_merkle_verify_consistency(&before, 34, &root, 33, &path, NULL) < 0);
 }
 
+/* Every length of block and padding, at any address, even and odd numbers of them; the other side
+ * is OpenSSL's SHA-256. */
+static void leaves_of_many_tiles_are_those_of_each(void **state) {
+  (void)state;
+  static uint8_t bytes[7 * 400 + 1];
+  static const size_t large[] = {24576, 32768, 32767};
+  for (size_t i = 0; i < sizeof bytes; i++)
+    bytes[i] = (uint8_t)(i * 131 + i / 251);
+  for (size_t size = 0; size <= 400; size++) {
+    struct nx_hash leaves[7], *beyond = &leaves[size % 7];
+    memset(leaves, 0xa5, sizeof leaves);
+    nx_merkle_leaves(bytes + size % 2, size, size % 7, leaves);
+    for (size_t i = 0; i < size % 7; i++) {
+      struct nx_hash one = nx_merkle_leaf(nx_bytes(bytes + size % 2 + i * size, size));
+      assert_true(nx_hash_equal(&leaves[i], &one));
+    }
+    assert_int_equal(beyond->bytes[0], 0xa5);
+  }
+  for (size_t k = 0; k < 3; k++) {
+    _cleanup_free_ uint8_t *tiles = malloc(5 * large[k]);
+    struct nx_hash leaves[5];
+    for (size_t i = 0; i < 5 * large[k]; i++)
+      tiles[i] = (uint8_t)(i * 2654435761u >> 24);
+    nx_merkle_leaves(tiles, large[k], 5, leaves);
+    for (size_t i = 0; i < 5; i++) {
+      struct nx_hash one = nx_merkle_leaf(nx_bytes(tiles + i * large[k], large[k]));
+      assert_true(nx_hash_equal(&leaves[i], &one));
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(roots_are_those_of_the_recursive_definition),
@@ -126,6 +157,7 @@ int main(void) {
       cmocka_unit_test(an_inner_node_does_not_pass_for_a_leaf),
       cmocka_unit_test(trees_are_consistent_with_all_their_pasts),
       cmocka_unit_test(a_rewritten_past_has_no_consistency_proof),
+      cmocka_unit_test(leaves_of_many_tiles_are_those_of_each),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
