@@ -29,6 +29,7 @@ static const cyaml_strval_t networks[] = {
     {"nano", NX_NETWORK_NANO},
     {"general", NX_NETWORK_GENERAL},
 };
+static const cyaml_strval_t mask_ciphers[] = {{"aes-256-ctr", 0}, {"aegis-256", 1}};
 static const cyaml_strval_t switches[] = {{"false", false}, {"true", true}};
 
 #define TEXT(part, key) CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER, part, key, 1, 64)
@@ -100,6 +101,9 @@ static const cyaml_schema_field_t aggregation_fields[] = {
     SWITCH(struct nx_plan_aggregation, rotation),
     SWITCH(struct nx_plan_aggregation, error_feedback),
     SWITCH(struct nx_plan_aggregation, narrow_keystream),
+    CYAML_FIELD_ENUM("mask_cipher", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL,
+                     struct nx_plan_aggregation, mask_cipher, mask_ciphers,
+                     NX_ARRAY_LENGTH(mask_ciphers)),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t deadline_fields[] = {

@@ -72,6 +72,7 @@ struct nx_plan_aggregation {
   bool rotation;                  /* optional: randomised Hadamard rotation before rounding */
   bool error_feedback;            /* optional: what rounding took away is added next round */
   bool narrow_keystream;          /* optional: 16 bits of keystream a lane, not 32 (crypto/mask.h) */
+  uint32_t mask_cipher;           /* optional: enum nx_mask_cipher */
 };
 
 struct nx_plan_deadlines {

@@ -12,7 +12,7 @@
 
 #define TILE_BYTES (4 * NX_MASK_TILE) /* a kernel's work for each key of a tile counts little */
 #define NARROW_BITS 16
-#define BLOCK_TILES 4              /* one task of the pool: balances two threads at 10^6 lanes */
+#define BLOCK_TILES 4 /* one task of the pool: balances two threads at 10^6 lanes */
 
 struct entry {
   uint8_t schedule[NX_PRG_SCHEDULE_SIZE];
@@ -21,66 +21,82 @@ struct entry {
 
 struct nx_mask {
   const struct nx_prg_kernel *kernel;
-  uint32_t keystream_bits;
+  struct nx_mask_form form;
   size_t capacity, n;
   struct entry entries[];
 };
 
-static const struct nx_prg_kernel *const kernels[] = {
-#ifdef NX_HAVE_PRG_VAES
-    &nx_prg_vaes512,
-    &nx_prg_vaes256,
+#define CIPHERS 2
+#define KERNELS 3 /* at most, of a cipher; the fastest first, the last runs everywhere */
+
+static const struct nx_prg_kernel *const kernels[CIPHERS][KERNELS] = {
+#ifdef NX_HAVE_PRG_X86
+    {&nx_prg_vaes512, &nx_prg_vaes256, &nx_prg_evp},
+    {&nx_prg_aegis_vaes256, &nx_prg_aegis_aesni, &nx_prg_aegis_plain},
+#else
+    {&nx_prg_evp},
+    {&nx_prg_aegis_plain},
 #endif
-    &nx_prg_evp,
 };
-static _Atomic(const struct nx_prg_kernel *) chosen;
+static _Atomic(const struct nx_prg_kernel *) chosen[CIPHERS];
 static pthread_once_t choose_once = PTHREAD_ONCE_INIT;
 
-static const struct nx_prg_kernel *find_kernel(const char *name) {
-  for (size_t i = 0; i < NX_ARRAY_LENGTH(kernels); i++)
-    if ((!strcmp(name, "auto") || !strcmp(name, kernels[i]->name)) && kernels[i]->usable())
-      return kernels[i];
+static const struct nx_prg_kernel *find_kernel(const char *name, size_t cipher) {
+  const bool any = !strcmp(name, "auto");
+  for (size_t i = 0; i < KERNELS && kernels[cipher][i]; i++)
+    if ((any || !strcmp(name, kernels[cipher][i]->name)) && kernels[cipher][i]->usable())
+      return kernels[cipher][i];
   return NULL;
 }
 
 static void choose(void) {
   const char *wish = getenv("NEUROX_MASK_KERNEL");
-  const struct nx_prg_kernel *kernel = wish ? find_kernel(wish) : NULL;
-  atomic_store(&chosen, kernel ? kernel : find_kernel("auto"));
+  for (size_t cipher = 0; cipher < CIPHERS; cipher++) {
+    const struct nx_prg_kernel *kernel = wish ? find_kernel(wish, cipher) : NULL;
+    atomic_store(&chosen[cipher], kernel ? kernel : find_kernel("auto", cipher));
+  }
 }
 
-static const struct nx_prg_kernel *current_kernel(void) {
+static const struct nx_prg_kernel *current_kernel(enum nx_mask_cipher cipher) {
   pthread_once(&choose_once, choose);
-  return atomic_load(&chosen);
+  return atomic_load(&chosen[cipher]);
 }
 
-const char *nx_mask_kernel(void) {
-  return current_kernel()->name;
+const char *nx_mask_kernel(enum nx_mask_cipher cipher) {
+  return current_kernel(cipher)->name;
 }
 
 int nx_mask_kernel_select(const char *name, struct nx_error *err) {
+  bool found = false;
   pthread_once(&choose_once, choose);
-  const struct nx_prg_kernel *kernel = find_kernel(name);
-  if (!kernel)
-    return nx_fail(err, NX_E_UNSUPPORTED,
-                   "mask kernel \"%s\" is not to be had on this machine: use auto or evp", name);
-  atomic_store(&chosen, kernel);
-  return 0;
+  for (size_t cipher = 0; cipher < CIPHERS; cipher++) {
+    const struct nx_prg_kernel *kernel = find_kernel(name, cipher);
+    if (kernel)
+      atomic_store(&chosen[cipher], kernel);
+    found |= kernel != NULL;
+  }
+  return found ? 0
+               : nx_fail(err, NX_E_UNSUPPORTED,
+                         "mask kernel \"%s\" is not to be had on this machine: use auto, evp or "
+                         "aegis-plain",
+                         name);
 }
 
-int nx_mask_create(size_t capacity, uint32_t keystream_bits, struct nx_mask **mask_out,
+int nx_mask_create(size_t capacity, struct nx_mask_form form, struct nx_mask **mask_out,
                    struct nx_error *err) {
   size_t size;
-  if (keystream_bits != NARROW_BITS && keystream_bits != 32)
-    return nx_fail(err, NX_E_INVALID, "keystream_bits %u: use 16 or 32", keystream_bits);
+  if (form.keystream_bits != NARROW_BITS && form.keystream_bits != 32)
+    return nx_fail(err, NX_E_INVALID, "keystream_bits %u: use 16 or 32", form.keystream_bits);
+  if ((unsigned)form.cipher >= CIPHERS)
+    return nx_fail(err, NX_E_INVALID, "there is no mask cipher %u", (unsigned)form.cipher);
   if (!nx_size_mul(capacity, sizeof(struct entry), &size) ||
       !nx_size_add(size, sizeof(struct nx_mask), &size))
     return nx_fail(err, NX_E_LIMIT, "a mask of %zu keys", capacity);
   struct nx_mask *mask = nx_secret_alloc_bytes(size);
   if (!mask)
     return nx_fail(err, NX_E_NOMEM, "out of guarded memory for a mask of %zu keys", capacity);
-  mask->kernel = current_kernel();
-  mask->keystream_bits = keystream_bits;
+  mask->kernel = current_kernel(form.cipher);
+  mask->form = form;
   mask->capacity = capacity;
   *mask_out = mask;
   return 0;
@@ -90,8 +106,8 @@ void nx_mask_destroy(struct nx_mask *mask) {
   nx_secret_free(mask);
 }
 
-uint32_t nx_mask_keystream_bits(const struct nx_mask *mask) {
-  return mask->keystream_bits;
+struct nx_mask_form nx_mask_form(const struct nx_mask *mask) {
+  return mask->form;
 }
 
 size_t nx_mask_keys(const struct nx_mask *mask) {
@@ -112,7 +128,8 @@ int nx_mask_add_key(struct nx_mask *mask, const struct nx_secret *key, bool subt
   return 0;
 }
 
-/* The first two round keys of AES-256 are the key itself (FIPS 197, 5.2). */
+/* The first two round keys of AES-256 are the key itself (FIPS 197, 5.2); AEGIS keeps nothing else.
+ */
 void nx_mask_get_key(const struct nx_mask *mask, size_t index, struct nx_secret *key_out,
                      bool *subtract_out) {
   memcpy(key_out->bytes, mask->entries[index].schedule, NX_SECRET_SIZE);
@@ -311,7 +328,7 @@ static struct job u32_job(const struct nx_mask *mask, uint32_t *lanes, uint64_t 
                       .lanes = (uint8_t *)lanes,
                       .byte = 4 * first,
                       .size = 4 * n,
-                      .width = mask->keystream_bits == NARROW_BITS ? NX_PRG_U16 : NX_PRG_U32};
+                      .width = mask->form.keystream_bits == NARROW_BITS ? NX_PRG_U16 : NX_PRG_U32};
 }
 
 int nx_mask_apply_u32(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,

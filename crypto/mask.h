@@ -3,18 +3,21 @@
  *   y_u = x_u + PRG(self_u) + sum_{v>u} PRG(pair_uv) - sum_{v<u} PRG(pair_uv)
  *
  * A mask is a list of (key, sign): a node's self key and its pair keys, or, at the
- * coordinator and in a spot check, what has to be taken off a sum. PRG is AES-256-CTR: u32
+ * coordinator and in a spot check, what has to be taken off a sum. Its form is the plan's
+ * (aggregation.mask_cipher, narrow_keystream). PRG is AES-256-CTR or AEGIS-256 (RFC 10032 as a
+ * stream cipher, cut as crypto/prg_aegis.h says). Of AES: u32
  * lane i is keystream bytes 4i.. of stream 0 (IV 0), u64 lane i bytes 8i.. of stream 1
  * (high half of the big-endian IV = 1), both little-endian, so any lane can be reached
  * directly. Lanes mod 2^w with w < 32 are the low w bits of u32 lanes. For w <= 16 a plan may
- * have half of the keystream made (aggregation.keystream_bits: 16): lane i is then masked by bytes
+ * have half of the keystream made (narrow_keystream): lane i is then masked by bytes
  * 2i..2i+1 of stream 0, and is a number below 2^16.
  *
  * Tiles of 64 KiB stay in the second-level cache while all keys are looped over them, and
  * blocks of tiles go to a worker pool: memory is O(threads), time n_keys * bytes / rate.
- * Kernels: OpenSSL's EVP (default and oracle) and two fused ones, byte-identical: VAES with
- * AVX-512, and VAES with AVX2 alone. The fastest that the processor has is used, unless
- * NEUROX_MASK_KERNEL names another (evp, vaes256, vaes512). */
+ * Kernels of AES-256-CTR: OpenSSL's EVP (default and oracle) and two fused ones, byte-identical:
+ * VAES with AVX-512, and VAES with AVX2 alone. Of AEGIS-256: plain arithmetic (the oracle), AES-NI,
+ * VAES. The fastest that the processor has is used, unless NEUROX_MASK_KERNEL names another
+ * (evp, vaes256, vaes512; aegis-plain, aegis-aesni, aegis-vaes256). */
 #pragma once
 
 #include <stdbool.h>
@@ -26,11 +29,18 @@
 
 struct nx_mask; /* keys in guarded memory; add keys from one thread, then const */
 
-/* Room for `capacity` keys; keystream_bits: 32 or 16 (NX_E_INVALID otherwise), what a u32 lane takes
- * of a key's stream. */
-int nx_mask_create(size_t capacity, uint32_t keystream_bits, struct nx_mask **mask_out,
+enum nx_mask_cipher { NX_MASK_AES_256_CTR, NX_MASK_AEGIS_256 }; /* as on the wire */
+
+struct nx_mask_form {
+  enum nx_mask_cipher cipher;
+  uint32_t keystream_bits; /* 32 or 16: what a u32 lane takes of a key's stream */
+};
+#define NX_MASK_USUAL ((struct nx_mask_form){NX_MASK_AES_256_CTR, 32})
+
+/* Room for `capacity` keys. NX_E_INVALID: there is no such form. */
+int nx_mask_create(size_t capacity, struct nx_mask_form form, struct nx_mask **mask_out,
                    struct nx_error *err);
-uint32_t nx_mask_keystream_bits(const struct nx_mask *mask);
+struct nx_mask_form nx_mask_form(const struct nx_mask *mask);
 void nx_mask_destroy(struct nx_mask *mask); /* wipes; NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_mask *, nx_mask_destroy)
 size_t nx_mask_keys(const struct nx_mask *mask);
@@ -87,8 +97,8 @@ struct nx_mask_ahead {
 int nx_mask_apply_u32_ahead(const struct nx_mask *mask, uint32_t *lanes, uint64_t first, size_t n,
                             const struct nx_mask_ahead *ahead, struct nx_error *err);
 
-/* "evp", "vaes256" or "vaes512": what masks made from now on will use. */
-const char *nx_mask_kernel(void);
-/* Chooses by that name ("auto": the fastest here); NX_E_UNSUPPORTED when this processor
- * lacks it. Call before threads start. */
+/* "evp", "vaes256" …: what masks of that cipher made from now on will use. */
+const char *nx_mask_kernel(enum nx_mask_cipher cipher);
+/* Chooses by that name for its cipher ("auto": the fastest here, for both); NX_E_UNSUPPORTED when
+ * this processor lacks it. Call before threads start. */
 int nx_mask_kernel_select(const char *name, struct nx_error *err);

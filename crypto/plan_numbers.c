@@ -73,6 +73,7 @@ struct nx_transcript_parameters nx_plan_round_parameters(const struct nx_plan *p
       .clip_norm = q.clip_norm,
       .rotation = q.rotate,
       .narrow_keystream = plan->aggregation.narrow_keystream,
+      .mask_cipher = plan->aggregation.mask_cipher,
       .privacy = (uint32_t)plan->privacy,
       .noise_multiplier =
           plan->differential_privacy ? plan->differential_privacy->noise_multiplier : 0,

@@ -1,14 +1,14 @@
-/* PRG: AES-256-CTR keystream added to lanes; what crypto/mask.c chooses among. Internal.
+/* PRG: keystream added to lanes; what crypto/mask.c chooses among. Internal.
  *
- * A position is (stream, byte): IV = stream in the high 64 bits, byte / 16 in the low 64
- * bits, big-endian. Positions and sizes are multiples of the lane width, and of 4. */
+ * A position is (stream, byte). AES-256-CTR: IV = stream in the high 64 bits, byte / 16 in the
+ * low 64 bits, big-endian. AEGIS-256: crypto/prg_aegis.h. Positions and sizes are multiples of the lane width, and of 4. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "crypto/secret.h"
 
-/* 15 round keys, the first two being the key itself; EVP keeps no more than these. */
+/* 15 round keys, the first two being the key itself; EVP and AEGIS keep no more than these. */
 #define NX_PRG_SCHEDULE_SIZE 240
 
 enum nx_prg_lanes { NX_PRG_U16, NX_PRG_U32, NX_PRG_U64 };
@@ -37,3 +37,5 @@ struct nx_prg_kernel {
 
 extern const struct nx_prg_kernel nx_prg_evp;
 extern const struct nx_prg_kernel nx_prg_vaes256, nx_prg_vaes512; /* x86-64 builds only */
+extern const struct nx_prg_kernel nx_prg_aegis_plain;
+extern const struct nx_prg_kernel nx_prg_aegis_aesni, nx_prg_aegis_vaes256; /* x86-64 builds only */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bytes.h"
 #include "common/size.h"
+#include "crypto/prg_add.h"
 
 #define CHUNK 16384
 
@@ -51,34 +51,6 @@ static bool seek(EVP_CIPHER_CTX *context, const struct nx_prg_call *call) {
   return EVP_EncryptInit_ex(context, NULL, NULL, call->schedule, iv) == 1;
 }
 
-/* Lanes and keystream are little-endian in memory whatever the machine is. */
-static void add_u16(uint8_t *lanes, const uint8_t *keystream, size_t n, uint16_t negate) {
-  for (size_t i = 0; i < n; i++) {
-    uint16_t lane, k = nx_load_le16(keystream + 2 * i);
-    memcpy(&lane, lanes + 2 * i, 2);
-    lane = (uint16_t)(lane + (k ^ negate) - negate);
-    memcpy(lanes + 2 * i, &lane, 2);
-  }
-}
-
-static void add_u32(uint8_t *lanes, const uint8_t *keystream, size_t n, uint32_t negate) {
-  for (size_t i = 0; i < n; i++) {
-    uint32_t lane, k = nx_load_le32(keystream + 4 * i);
-    memcpy(&lane, lanes + 4 * i, 4);
-    lane += (k ^ negate) - negate;
-    memcpy(lanes + 4 * i, &lane, 4);
-  }
-}
-
-static void add_u64(uint8_t *lanes, const uint8_t *keystream, size_t n, uint64_t negate) {
-  for (size_t i = 0; i < n; i++) {
-    uint64_t lane, k = nx_load_le64(keystream + 8 * i);
-    memcpy(&lane, lanes + 8 * i, 8);
-    lane += (k ^ negate) - negate;
-    memcpy(lanes + 8 * i, &lane, 8);
-  }
-}
-
 static bool apply(void *workspace, const struct nx_prg_call *call) {
   struct workspace *w = workspace;
   uint8_t *lanes = call->lanes;
@@ -93,12 +65,7 @@ static bool apply(void *workspace, const struct nx_prg_call *call) {
     if (EVP_EncryptUpdate(w->context, w->keystream, &written, w->keystream, (int)n) != 1)
       return false;
     const uint8_t *keystream = w->keystream + (done ? 0 : skip);
-    if (call->width == NX_PRG_U64)
-      add_u64(lanes + done, keystream, take / 8, call->subtract ? UINT64_MAX : 0);
-    else if (call->width == NX_PRG_U16)
-      add_u16(lanes + done, keystream, take / 2, call->subtract ? UINT16_MAX : 0);
-    else
-      add_u32(lanes + done, keystream, take / 4, call->subtract ? UINT32_MAX : 0);
+    nx_prg_add(lanes + done, keystream, take, call->width, call->subtract);
     done += take;
   }
   return true;

@@ -9,24 +9,12 @@
  * for 256 blocks in a row the state after two rounds is table[last byte] ^ constant, with
  * one table for a key as long as byte 10 stands, and one constant for each 256 blocks. What is
  * looked up is the position, never a secret. */
-#include <cpuid.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/prg_cpu.h"
 #include "crypto/prg_schedule.h"
-
-/* clang 14 does not know the names "aes" and "vaes", so these come from cpuid itself; "avx2"
- * also tells that the operating system saves the registers. */
-static bool usable(void) {
-  unsigned eax, ebx, ecx, edx;
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2"))
-    return false;
-  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_AES))
-    return false;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 9);
-}
 
 struct round_keys {
   __m256i k[15];
@@ -262,5 +250,6 @@ static bool apply(void *workspace, const struct nx_prg_call *call) {
 }
 
 const struct nx_prg_kernel nx_prg_vaes256 = {
-    "vaes256", usable, nx_prg_schedule, create_workspace, destroy_workspace, apply,
+    "vaes256",        nx_cpu_has_vaes_and_avx2, nx_prg_schedule,
+    create_workspace, destroy_workspace,        apply,
 };

@@ -1,22 +1,15 @@
 /* AES-256-CTR and the addition in one pass: four blocks a 512-bit register, eight
  * registers in flight to cover the latency of the AES units. Compiled with its own flags
  * and called only where the processor has VAES and AVX-512. */
-#include <cpuid.h>
-
+#include "crypto/prg_cpu.h"
 #include "crypto/prg_schedule.h"
 
-/* clang 14 does not know the names "aes" and "vaes", so these come from cpuid itself; the
- * avx512 ones also tell that the operating system saves the registers. */
+/* The avx512 names also tell that the operating system saves the registers. */
 static bool usable(void) {
-  unsigned eax, ebx, ecx, edx;
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
-      !__builtin_cpu_supports("avx512vbmi"))
-    return false;
-  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_AES))
-    return false;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 9);
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vbmi") && nx_cpu_has_vaes();
 }
 
 /* Two 64-bit halves a block: low half first in the register, swapped to big-endian. */

@@ -10,7 +10,7 @@
  * of who dropped out. Pair masks between survivors are not among them, so uploads stay masked.
  * Verification binds three things: that the uploads are those whose roots T3 certified, that
  * they add up to this sum and no other (a coordinator that altered one tile would need keys
- * whose AES-256-CTR streams differ by just that), and, through the members' own audit logs
+ * whose streams differ by just that), and, through the members' own audit logs
  * (crypto/replay_logs.h), that these roots and this sum are what the members signed and saw.
  * One thread; memory does not grow with the vector. */
 #pragma once

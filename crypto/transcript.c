@@ -1,7 +1,7 @@
 #include "crypto/transcript.h"
 
-uint32_t nx_parameters_keystream_bits(const struct nx_transcript_parameters *parameters) {
-  return parameters->narrow_keystream ? 16 : 32;
+struct nx_mask_form nx_parameters_mask_form(const struct nx_transcript_parameters *parameters) {
+  return (struct nx_mask_form){parameters->mask_cipher, parameters->narrow_keystream ? 16 : 32};
 }
 
 struct nx_hash nx_transcript_parameters(const struct nx_transcript_parameters *p) {
@@ -20,8 +20,10 @@ struct nx_hash nx_transcript_parameters(const struct nx_transcript_parameters *p
     memcpy(&pattern, &reals[i], sizeof pattern);
     nx_sha256_u64(&sha, pattern);
   }
-  if (p->narrow_keystream)
+  if (p->narrow_keystream || p->mask_cipher)
     nx_sha256_u32(&sha, p->narrow_keystream);
+  if (p->mask_cipher)
+    nx_sha256_u32(&sha, p->mask_cipher);
   return nx_sha256_final(&sha);
 }
 

@@ -5,11 +5,13 @@
 #pragma once
 
 #include "crypto/hash.h"
+#include "crypto/mask.h"
 #include "crypto/secret.h"
 #include "crypto/sign.h"
 
 #define NX_FEDERATION_ID_SIZE 16
-#define NX_SUITE_SA1 1u /* Ed25519, X25519, HKDF-SHA256, ChaCha20-Poly1305, AES-256-CTR */
+#define NX_SUITE_SA1                                                                               \
+  1u /* Ed25519, X25519, HKDF-SHA256, ChaCha20-Poly1305, AES-256-CTR or AEGIS-256 */
 
 struct nx_transcript_member {
   uint32_t id; /* 1..255 */
@@ -37,12 +39,14 @@ struct nx_transcript_parameters {
   uint32_t ring_bits, value_bits; /* w and the signed width of a value */
   double value_range, clip_norm;  /* hashed as IEEE 754 bit patterns */
   uint32_t rotation;              /* 0 or 1 */
-  uint32_t narrow_keystream;      /* 0 or 1, at the end of what is hashed and only when it is 1 */
+  uint32_t narrow_keystream;      /* 0 or 1 */
+  uint32_t mask_cipher;           /* enum nx_mask_cipher; these two are hashed as below */
   uint32_t privacy;               /* mechanism */
   double noise_multiplier;
 };
-/* 32 or 16, for nx_mask_create(). */
-uint32_t nx_parameters_keystream_bits(const struct nx_transcript_parameters *parameters);
+struct nx_mask_form nx_parameters_mask_form(const struct nx_transcript_parameters *parameters);
+/* Hashed in the order of RoundParameters on the wire; at the end narrow_keystream unless it and
+ * mask_cipher are 0, then mask_cipher unless it is 0. */
 struct nx_hash nx_transcript_parameters(const struct nx_transcript_parameters *parameters);
 
 /* T0 = H("SA1/ctx" | suite | federation | manifest | plan | model | round | attempt |

@@ -367,6 +367,8 @@ static int check_parameters(const struct nx_site_work *work, enum nx_round_kind 
     wrong = "rotation";
   else if (p->narrow_keystream != own.narrow_keystream)
     wrong = "width of keystream";
+  else if (p->mask_cipher != own.mask_cipher)
+    wrong = "mask cipher";
   else if (p->privacy != own.privacy || p->noise_multiplier != own.noise_multiplier)
     wrong = "privacy mechanism";
   if (wrong)

@@ -190,7 +190,7 @@ static int build_mask(struct turn *t, struct nx_mask **mask_out, uint32_t *bad_p
   for (uint32_t id = 1; id < NX_ID_END; id++)
     n += attempt->u2[id];
   int r =
-      nx_mask_create(n, nx_parameters_keystream_bits(&attempt->invite.parameters), &mask, t->err);
+      nx_mask_create(n, nx_parameters_mask_form(&attempt->invite.parameters), &mask, t->err);
   if (r < 0 || (r = nx_mask_add_self(mask, &attempt->t2, me, &secrets->b, t->err)) < 0)
     return r;
   for (uint32_t id = 1; id < NX_ID_END; id++) {

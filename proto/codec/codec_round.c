@@ -24,6 +24,7 @@ int nx_invite_encode(const struct nx_invite *m, struct nx_buffer *out, struct nx
   parameters.privacy = p->privacy;
   parameters.noise_multiplier = p->noise_multiplier;
   parameters.narrow_keystream = p->narrow_keystream;
+  parameters.mask_cipher = p->mask_cipher;
   Neurox__V1__Invite wire = NEUROX__V1__INVITE__INIT;
   wire.federation = nx_codec_field(m->federation, sizeof m->federation);
   wire.manifest = nx_wire_hash(&m->manifest);
@@ -60,7 +61,8 @@ static int parameters_decode(const Neurox__V1__RoundParameters *wire,
                                            .rotation = wire->rotation,
                                            .privacy = wire->privacy,
                                            .noise_multiplier = wire->noise_multiplier,
-                                           .narrow_keystream = wire->narrow_keystream};
+                                           .narrow_keystream = wire->narrow_keystream,
+                                           .mask_cipher = wire->mask_cipher};
   return 0;
 }
 

@@ -35,6 +35,8 @@ static int check_numbers(const struct nx_invite *invite, struct nx_error *err) {
   if (p->narrow_keystream > (p->ring_bits <= 16))
     return nx_fail(err, NX_E_PROTOCOL, "M0: a narrow keystream (%u) in a ring of %u bits",
                    p->narrow_keystream, p->ring_bits);
+  if (p->mask_cipher > NX_MASK_AEGIS_256)
+    return nx_fail(err, NX_E_PROTOCOL, "M0: masks of an unknown cipher (%u)", p->mask_cipher);
   if (p->n_lanes && (r = nx_parameters_check_ring(p, (uint32_t)invite->n_members, err)) < 0)
     return nx_error_prefix(err, r, "M0: a sum over %zu members", invite->n_members);
   return 0;
@@ -283,8 +285,7 @@ int nx_check_opening(const struct nx_transcript_parameters *parameters, const st
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
   int r = check_b_seeds(t0, adverts, u3, b_seeds, n_b, err);
   if (r < 0 || (r = check_s_keys(adverts, u2, u3, s_keys, n_s, err)) < 0 ||
-      (r = nx_mask_create(n_b * (1 + n_s), nx_parameters_keystream_bits(parameters), &mask, err)) <
-          0)
+      (r = nx_mask_create(n_b * (1 + n_s), nx_parameters_mask_form(parameters), &mask, err)) < 0)
     return r;
   for (size_t i = 0; i < n_b; i++)
     if ((r = nx_mask_remove_self(mask, t2, b_seeds[i].id, &b_seeds[i].secret, err)) < 0)

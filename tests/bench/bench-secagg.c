@@ -19,13 +19,25 @@
 
 #define REPEAT_BELOW 0.3 /* seconds: shorter ones are measured again, the best counts */
 
-/* What a plan chooses: rings of 32 bits, or of 16 with half of the keystream. */
+/* What a plan chooses: rings of 32 bits, or of 16 with half of the keystream; a cipher. */
 struct widths {
   struct nx_quantize quantize;
-  uint32_t keystream_bits;
+  struct nx_mask_form form;
 };
-static const struct widths wide = {{32, 24, 0.5, 1e9, false, 0}, 32};
-static const struct widths narrow = {{16, 9, 0.5, 1e9, false, 0}, 16};
+#define N_CHOICES 4
+static const struct widths choices[N_CHOICES] = {
+    {{32, 24, 0.5, 1e9, false, 0}, {NX_MASK_AES_256_CTR, 32}},
+    {{16, 9, 0.5, 1e9, false, 0}, {NX_MASK_AES_256_CTR, 16}},
+    {{32, 24, 0.5, 1e9, false, 0}, {NX_MASK_AEGIS_256, 32}},
+    {{16, 9, 0.5, 1e9, false, 0}, {NX_MASK_AEGIS_256, 16}},
+};
+
+/* The same by AES-256-CTR, which OpenSSL has: what a choice is timed beside. */
+static struct widths by_aes(const struct widths *widths) {
+  struct widths aes = *widths;
+  aes.form.cipher = NX_MASK_AES_256_CTR;
+  return aes;
+}
 
 struct scenario {
   const struct widths *widths;
@@ -44,11 +56,13 @@ static void check(int r, const struct nx_error *err) {
     bench_fail("%s", err->text);
 }
 
+/* Zeros, where a page or at least a cache line begins, as the coordinator's mapped sum does. */
 static void *allocate(size_t n, size_t size) {
-  void *memory = calloc(n ? n : 1, size);
+  const size_t bytes = (n * size + 63) / 64 * 64;
+  void *memory = aligned_alloc(64, bytes ? bytes : 64);
   if (!memory)
     bench_fail("out of memory for %zu bytes", n * size);
-  return memory;
+  return memset(memory, 0, bytes);
 }
 
 /* Members 1..n with keys of their own; the first n - dropped of them upload. */
@@ -76,7 +90,7 @@ static struct nx_mask *mask_of(const struct federation *f, const struct widths *
                                uint32_t id) {
   struct nx_mask *mask = NULL;
   struct nx_error err = {0};
-  check(nx_mask_create(f->n, widths->keystream_bits, &mask, &err), &err);
+  check(nx_mask_create(f->n, widths->form, &mask, &err), &err);
   check(nx_mask_add_self(mask, &f->t2, id, &f->b[id - 1], &err), &err);
   for (uint32_t v = 1; v <= f->n; v++)
     if (v != id)
@@ -115,8 +129,7 @@ static struct nx_mask *recover(const struct federation *f, const struct dealt *d
   check(nx_share_weights_init(&weights, dealt->xs, f->t, &err), &err);
   for (uint32_t k = 0; k < f->n; k++)
     nx_shares_combine_weighted(&weights, &dealt->shares[(size_t)k * f->n], &secrets[k]);
-  check(nx_mask_create((size_t)survivors * (f->dropped + 1), widths->keystream_bits, &mask, &err),
-        &err);
+  check(nx_mask_create((size_t)survivors * (f->dropped + 1), widths->form, &mask, &err), &err);
   struct nx_mask_pair *pairs = allocate((size_t)survivors * f->dropped, sizeof *pairs);
   size_t n_pairs = 0;
   for (uint32_t u = 1; u <= survivors; u++) {
@@ -245,10 +258,11 @@ static void run_node(const struct scenario *s, struct figures *out) {
   struct node_work w = {&s->widths->quantize, &upload, values, s->d,
                         allocate((size_t)out->bytes, 1)};
   static const char *const kernels[] = {"auto", "evp"};
+  const struct widths aes = by_aes(s->widths);
   for (int k = 0; k < 2; k++) {
     check(nx_mask_kernel_select(kernels[k], &err), &err);
     double start = bench_seconds();
-    struct nx_mask *mask = mask_of(&f, s->widths, 1);
+    struct nx_mask *mask = mask_of(&f, k ? &aes : s->widths, 1);
     if (k == 0)
       out->other_seconds = bench_seconds() - start;
     upload.mask = mask;
@@ -297,8 +311,9 @@ static void run_add(const struct scenario *s, struct figures *out) {
   };
   struct nx_error err = {0};
   check(nx_pool_create(s->threads, &w.pool, &err), &err);
-  uint8_t *upload = allocate(nx_upload_bytes(&w.layout), 1);
-  memset(upload, 7, nx_upload_bytes(&w.layout));
+  const size_t size = NX_MAX(nx_upload_bytes(&w.layout), s->d * sizeof *w.sums);
+  uint8_t *upload = allocate(size, 1); /* as long as what is added plainly, too */
+  memset(upload, 7, size);
   w.upload = upload;
   w.sums = allocate(s->d, sizeof *w.sums);
   memset(w.sums, 1, s->d * sizeof *w.sums);
@@ -338,6 +353,8 @@ static void run_unmask(const struct scenario *s, struct figures *out) {
   struct nx_mask *mask = recover(&f, &dealt, w.widths, w.pool);
   out->limit_seconds = kernel_alone(mask, s->d, w.pool);
   nx_mask_destroy(mask);
+  const struct widths aes = by_aes(s->widths);
+  w.widths = &aes;
   check(nx_mask_kernel_select("evp", &err), &err);
   out->evp_seconds = best_of(coordinator_unmasks, &w);
 }
@@ -368,7 +385,8 @@ static double in_a_child(void (*run)(const struct scenario *, struct figures *),
   {                                                                                                \
     {"n", (s)->n, NULL}, {"d", (double)(s)->d, NULL}, {"drop", (s)->drop, NULL},                   \
         {"threads", (double)(s)->threads, NULL},                                                   \
-        {"ring_bits", (s)->widths->quantize.ring_bits, NULL}, {                                    \
+        {"ring_bits", (s)->widths->quantize.ring_bits, NULL},                                      \
+        {"cipher", 0, (s)->widths->form.cipher ? "aegis-256" : "aes-256-ctr"}, {                   \
       (role_name) ? "role" : NULL, 0, (role_name)                                                  \
     }                                                                                              \
   }
@@ -442,7 +460,8 @@ static void bench_case(struct bench *bench, struct scenario s, const struct flow
   add_flower(bench, &s, "node_mask_ms", f.seconds * 1e3, flower);
   add_row(bench, &s, NULL, "node_keys_ms", f.other_seconds * 1e3, "ms", 0, NULL, 0);
   add_row(bench, &s, NULL, "keystream_gb_per_s",
-          s.widths->keystream_bits / 8e9 * (double)s.d * s.n / f.limit_seconds, "GB/s", 0, NULL, 0);
+          s.widths->form.keystream_bits / 8e9 * (double)s.d * s.n / f.limit_seconds, "GB/s", 0,
+          NULL, 0);
   add_row(bench, &s, NULL, "upload_bytes_per_parameter", f.bytes / (double)s.d, "bytes", 0, NULL,
           0);
   add_row(bench, &s, "node", "peak_rss_mb", rss, "MB", 0, "values and upload", 8e-6 * (double)s.d);
@@ -484,11 +503,13 @@ int main(int argc, char **argv) {
   static struct flower flower;
   struct bench *bench = bench_begin("secagg", "[NODES:PARAMETERS…]", &argc, argv);
   check_arguments(argc, argv);
-  verify("evp", &wide);
-  verify("evp", &narrow);
-  verify("auto", &wide);
-  verify("auto", &narrow);
-  printf("masks by %s; verified: unmasked sums equal plain sums\n", nx_mask_kernel());
+  for (size_t c = 0; c < N_CHOICES; c++) {
+    if (choices[c].form.cipher == NX_MASK_AES_256_CTR)
+      verify("evp", &choices[c]);
+    verify("auto", &choices[c]);
+  }
+  printf("masks by %s and %s; verified: unmasked sums equal plain sums\n",
+         nx_mask_kernel(NX_MASK_AES_256_CTR), nx_mask_kernel(NX_MASK_AEGIS_256));
   if (!bench_is_quick(bench))
     run_flower(&flower);
   for (size_t threads = 1; threads <= 2; threads++)
@@ -498,9 +519,9 @@ int main(int argc, char **argv) {
           continue;
         if (!wanted(argc, argv, sizes[i], lengths[k]))
           continue;
-        bench_case(bench, (struct scenario){&wide, sizes[i], lengths[k], 0, threads}, &flower);
-        if (k < 2)
-          bench_case(bench, (struct scenario){&narrow, sizes[i], lengths[k], 0, threads}, &flower);
+        for (size_t c = 0; c < (k < 2 ? N_CHOICES : 1); c++)
+          bench_case(bench, (struct scenario){&choices[c], sizes[i], lengths[k], 0, threads},
+                     &flower);
       }
   return bench_end(bench);
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BENCH_KEYS_MAX 6
+#define BENCH_KEYS_MAX 8
 
 struct bench_key {
   const char *name; /* NULL ends the list */

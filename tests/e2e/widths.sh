@@ -1,14 +1,14 @@
 #!/bin/sh
-# Narrow rings and keystreams, rotation and error feedback as a plan's choice: a federation trains under each,
+# Narrow rings and keystreams, a cipher, rotation and error feedback as a plan's choice: a federation trains under each,
 # nodes and hub agree on every model, and every kept round adds up again from its uploads.
 . tests/e2e/lib.sh
 
-# RING VALUE RANGE ROTATION FEEDBACK NARROW > file; few parameters, so that a rotated block is padded
+# RING VALUE RANGE ROTATION FEEDBACK NARROW CIPHER > file; few parameters, so that a rotated block is padded
 width_plan() {
   small_plan 2 | sed -e "s/^  ring_bits: .*/  ring_bits: $1/" -e "s/^  value_bits: .*/  value_bits: $2/" \
     -e "s/^  value_range: .*/  value_range: $3/" -e 's/^  width: .*/  width: 16/' \
     -e 's/^  blocks: .*/  blocks: 1/' -e 's/^  feed_forward: .*/  feed_forward: 32/' \
-    -e "s/^  spot_checks: .*/  spot_checks: 4\n  rotation: $4\n  error_feedback: $5\n  narrow_keystream: $6/"
+    -e "s/^  spot_checks: .*/  spot_checks: 4\n  rotation: $4\n  error_feedback: $5\n  narrow_keystream: $6\n  mask_cipher: $7/"
 }
 
 start_hub
@@ -31,24 +31,28 @@ run() { # NAME ROUNDS-IN-ALL [COMMAND]: what is to be done meanwhile
       >>"$work/$1.replay" 2>&1 && good=$((good + 1))
   done
   check "$1: all $all kept rounds add up again ($good)" test "$good" = "$all" -a "$all" = "$2"
+  case $1 in medium | narrow) magic=NXREPLY3 ;; wide) magic=NXREPLY1 ;; *) magic=NXREPLY2 ;; esac
+  check "$1: masked by the cipher of the plan" test "$(head -qc 8 "$hub"/uploads/*-*/replay* | fold -w 8 | sort -u)" = $magic
   "$coordinator" status --json --home "$hub" >"$work/$1.json"
 }
-arm() { # NAME RING VALUE RANGE ROTATION FEEDBACK NARROW
-  width_plan "$2" "$3" "$4" "$5" "$6" "$7" >"$work/$1.yaml"
-  run "$1" 4
+arm() { # NAME RING VALUE RANGE ROTATION FEEDBACK NARROW CIPHER
+  arm=$1
+  shift
+  width_plan "$@" >"$work/$arm.yaml"
+  run "$arm" 4
 }
 bytes_of() { tr ',{}' '\n\n\n' <"$work/$1.json" | sed -n 's/.*"bytes_up_per_node": *//p'; }
 
-arm wide 32 24 0.125 false false false
-arm medium 24 16 0.125 false false false
-arm rotated 16 8 0.03125 true false true
+arm wide 32 24 0.125 false false false aes-256-ctr
+arm medium 24 16 0.125 false false false aegis-256
+arm rotated 16 8 0.03125 true false true aes-256-ctr
 # A site is killed among the rounds of error feedback; the next one waits for all four, so it
 # goes on from what it kept on disk.
 revive() {
   wait "$(pid_of site-3)" || true
   run_site site-3
 }
-width_plan 12 4 0.03125 true true true | sed -e 's/^  minimum_members: .*/  minimum_members: 4/' \
+width_plan 12 4 0.03125 true true true aegis-256 | sed -e 's/^  minimum_members: .*/  minimum_members: 4/' \
   -e 's/^  rounds: .*/  rounds: 3/' >"$work/narrow.yaml"
 run narrow 5 revive
 kept() { # every site's, of the same size, for its own eyes

@@ -85,6 +85,7 @@ static void plan_parameters(const struct sim *sim, struct nx_transcript_paramete
                                                   .ring_bits = widths[i],
                                                   .value_bits = values[i],
                                                   .narrow_keystream = narrow,
+                                                  .mask_cipher = sim->coordinator.round / 2 % 2,
                                                   .value_range = 1,
                                                   .clip_norm = 1};
 }

@@ -290,7 +290,8 @@ enum invitation {
   OTHER_FEDERATION,
   OTHER_MANIFEST,
   OVERFLOWING,
-  TOO_NARROW
+  TOO_NARROW,
+  OTHER_CIPHER
 };
 
 static bool bad_invite(struct sim *sim, struct sim_node *node, bool to_node,
@@ -329,6 +330,9 @@ static bool bad_invite(struct sim *sim, struct sim_node *node, bool to_node,
     invite.parameters.value_bits = 4;
     invite.parameters.narrow_keystream = 1;
     break;
+  case OTHER_CIPHER:
+    invite.parameters.mask_cipher = 2;
+    break;
   }
   assert_int_equal(nx_invite_encode(&invite, &f.body, NULL), 0);
   return forgery_end(sim, &f, message);
@@ -336,7 +340,7 @@ static bool bad_invite(struct sim *sim, struct sim_node *node, bool to_node,
 
 static void invitations_that_are_not_as_they_should_be_are_refused(void **state) {
   (void)state;
-  for (enum invitation i = OTHER_MODEL; i <= TOO_NARROW; i++) {
+  for (enum invitation i = OTHER_MODEL; i <= OTHER_CIPHER; i++) {
     struct sim_totals totals =
         attack(&(struct sim_villain){.message = bad_invite, .context = &i}, 40);
     assert_int_equal(totals.uploads, 0);

@@ -4,14 +4,83 @@ with hashlib, hmac and the "cryptography" package.
 
     python3 tests/vectors/crypto_vectors.py > tests/unit/crypto/vectors.h
 """
+import functools
 import hashlib
 import hmac
+import operator
 import struct
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+
+def aes_sbox():
+    inverse = [0] + [next(b for b in range(1, 256) if gmul(a, b) == 1) for a in range(1, 256)]
+    rotated = lambda v, by: (v << by | v >> (8 - by)) & 255
+    return [v ^ rotated(v, 1) ^ rotated(v, 2) ^ rotated(v, 3) ^ rotated(v, 4) ^ 0x63 for v in inverse]
+
+
+def gmul(a, b):
+    product = 0
+    for bit in range(8):
+        product ^= a * (b >> bit & 1)
+        a = a << 1 ^ (0x11b if a & 128 else 0)
+    return product
+
+
+SBOX = aes_sbox()
+TWICE = [gmul(2, v) for v in range(256)]
+
+
+def aes_round(block, key):
+    """FIPS 197: SubBytes, ShiftRows, MixColumns, AddRoundKey."""
+    out = bytearray(16)
+    for c in range(4):
+        a = [SBOX[block[(4 * (c + r) + r) % 16]] for r in range(4)]
+        for r in range(4):
+            one, two, three, four = a[r], a[(r + 1) % 4], a[(r + 2) % 4], a[(r + 3) % 4]
+            out[4 * c + r] = TWICE[one] ^ TWICE[two] ^ two ^ three ^ four ^ key[4 * c + r]
+    return bytes(out)
+
+
+def xor(*blocks):
+    return bytes(functools.reduce(operator.xor, column) for column in zip(*blocks))
+
+
+def aegis256_stream(key, nonce, n_blocks):
+    """RFC 10032: Stream(), AEGIS-256."""
+    c0 = bytes.fromhex("000101020305080d1522375990e97962")
+    c1 = bytes.fromhex("db3d18556dc22ff12011314273b528dd")
+    k0, k1, n0, n1 = key[:16], key[16:], nonce[:16], nonce[16:]
+    s = [xor(k0, n0), xor(k1, n1), c1, c0, xor(k0, c0), xor(k1, c1)]
+
+    def update(s, m):
+        return [aes_round(s[5], xor(s[0], m))] + [aes_round(s[i - 1], s[i]) for i in range(1, 6)]
+
+    for _ in range(4):
+        for m in (k0, k1, xor(k0, n0), xor(k1, n1)):
+            s = update(s, m)
+    blocks = []
+    for _ in range(n_blocks):
+        both = bytes(a & b for a, b in zip(s[2], s[3]))
+        blocks.append(xor(s[1], s[4], s[5], both))
+        s = update(s, bytes(16))
+    return blocks
+
+
+def aegis_mask(key, stream, begin, end):
+    """Bytes begin..end of a mask of AEGIS-256 (docs/wire.md), multiples of 16."""
+    out, made = b"", {}
+    for block in range(begin // 16, end // 16):
+        segment, at = divmod(block, 2048)
+        lane = (segment, at % 4)
+        if lane not in made:
+            nonce = struct.pack("<QQQQ", stream, segment, at % 4, 0)
+            made[lane] = aegis256_stream(key, nonce, 512)
+        out += made[lane][at // 4]
+    return out
 
 
 def H(*parts):
@@ -53,15 +122,6 @@ def emit(name, data):
     print(f'#define {name} "{data.hex()}"')
 
 
-def gmul(a, b):
-    r = 0
-    while b:
-        if b & 1:
-            r ^= a
-        a = a << 1 ^ (0x11B if a & 0x80 else 0)
-        b >>= 1
-    return r
-
 
 def merkle(leaves):
     n = len(leaves)
@@ -94,6 +154,9 @@ def main():
     box = ChaCha20Poly1305(fill(50)).encrypt(bytes(12), fill(9, 64), t + u32(3) + u32(200))
     emit("VECTOR_SEALED", box)
 
+    emit("VECTOR_AEGIS_0", aegis_mask(fill(77), 0, 5 * 32768 - 96, 5 * 32768 + 96))
+    emit("VECTOR_AEGIS_1", aegis_mask(fill(77), 1, 32, 96))
+
     # f(x) = secret + c1 x + c2 x^2 bytewise, at x = 1, 2, 255
     secret, c1, c2 = fill(1), fill(40), fill(90)
     shares = b""
@@ -108,6 +171,8 @@ def main():
     emit("VECTOR_PARAMETERS", parameters)
     numbers[4:6] = u32(16), u32(8)
     emit("VECTOR_PARAMETERS_NARROW", H(*numbers, u32(1)))
+    emit("VECTOR_PARAMETERS_NARROW_AEGIS", H(*numbers, u32(1), u32(1)))
+    emit("VECTOR_PARAMETERS_AEGIS", H(*numbers, u32(0), u32(1)))
     t0 = H(tag("SA1/ctx"), u32(1), fill(20, 16), fill(21), fill(22), fill(23), u64(5), u32(2),
            u32(3), *(u32(i) + s + p for i, s, p in members), u32(3), fill(24), parameters)
     emit("VECTOR_T0", t0)

@@ -276,7 +276,7 @@ static void masked_sum_opens_exactly(void **state) {
   uint32_t *plain[MEMBERS + 1];
   uint64_t plain_aux[MEMBERS + 1][N_AUX];
   assert_int_equal(nx_crypto_init(NULL), 0);
-  assert_int_equal(nx_mask_create(MEMBERS, 32, &off, NULL), 0);
+  assert_int_equal(nx_mask_create(MEMBERS, NX_MASK_USUAL, &off, NULL), 0);
   assert_int_equal(nx_ring_sum_create(&spool, NULL, &sum, NULL), 0);
   for (uint32_t u = 1; u <= 3; u++) {
     _cleanup_(nx_mask_destroyp) struct nx_mask *on = NULL;
@@ -285,7 +285,7 @@ static void masked_sum_opens_exactly(void **state) {
     memcpy(plain[u], lanes[u], N_LANES * sizeof **plain);
     memcpy(plain_aux[u], aux[u], sizeof aux[u]);
     assert_int_equal(nx_secret_random(&nx_entropy_system, &key, NULL), 0);
-    assert_int_equal(nx_mask_create(1, 32, &on, NULL), 0);
+    assert_int_equal(nx_mask_create(1, NX_MASK_USUAL, &on, NULL), 0);
     assert_int_equal(nx_mask_add_key(on, &key, false, NULL), 0);
     assert_int_equal(nx_mask_add_key(off, &key, true, NULL), 0);
     assert_int_equal(nx_mask_apply_u32(on, lanes[u], 0, N_LANES, NULL, NULL), 0);

@@ -227,6 +227,12 @@ static void optional_keys_of_the_aggregation(void **state) {
       NX_E_FORMAT);
   assert_non_null(
       strstr(err.text, ":59: aggregation.narrow_keystream is for rings of at most 16 bits"));
+  assert_int_equal(
+      parse_edited("spot_checks: 4", "spot_checks: 4\n  mask_cipher: aegis-256\n  #", &err), 0);
+  assert_int_equal(
+      parse_edited("spot_checks: 4", "spot_checks: 4\n  mask_cipher: rot13\n  #", &err),
+      NX_E_FORMAT);
+  assert_non_null(strstr(err.text, ":59: Invalid ENUM value: rot13"));
 }
 
 /* A key that older plans do not have; a word that is no switch is refused where it stands. */

@@ -3,22 +3,27 @@
 #include "tests/unit/crypto/support.h"
 #include "tests/unit/crypto/vectors.h"
 
-static struct nx_mask *mask_of_one_narrow_key(unsigned start, bool subtract,
-                                              uint32_t keystream_bits) {
+static struct nx_mask *mask_of_form(unsigned start, bool subtract, struct nx_mask_form form) {
   struct nx_mask *mask = NULL;
   struct nx_secret key;
   fill_bytes(&key, sizeof key, start);
-  assert_int_equal(nx_mask_create(1, keystream_bits, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(1, form, &mask, NULL), 0);
   assert_int_equal(nx_mask_add_key(mask, &key, subtract, NULL), 0);
   assert_int_equal(nx_mask_add_key(mask, &key, subtract, NULL), NX_E_LIMIT);
   return mask;
 }
 
 static struct nx_mask *mask_of_one_key(unsigned start, bool subtract) {
-  return mask_of_one_narrow_key(start, subtract, 32);
+  return mask_of_form(start, subtract, NX_MASK_USUAL);
 }
 
+/* The oracles first. */
 static const char *const kernels[] = {"evp", "vaes256", "vaes512"};
+static const char *const aegis_kernels[] = {"aegis-plain", "aegis-aesni", "aegis-vaes256"};
+static const struct nx_mask_form forms[] = {{NX_MASK_AES_256_CTR, 32},
+                                            {NX_MASK_AES_256_CTR, 16},
+                                            {NX_MASK_AEGIS_256, 32},
+                                            {NX_MASK_AEGIS_256, 16}};
 
 /* False and a word about it when this machine has no such kernel. */
 static bool select_kernel(const char *name) {
@@ -41,7 +46,7 @@ static void keystream_is_aes_256_ctr_at_its_place(void **state) {
     assert_hex(lanes, sizeof lanes, VECTOR_KEYSTREAM_0);
     assert_int_equal(nx_mask_apply_u64(mask, wide, UINT64_C(2) * 0xffffffff, 6, NULL, NULL), 0);
     assert_hex(wide, sizeof wide, VECTOR_KEYSTREAM_1);
-    _cleanup_(nx_mask_destroyp) struct nx_mask *narrow = mask_of_one_narrow_key(77, false, 16);
+    _cleanup_(nx_mask_destroyp) struct nx_mask *narrow = mask_of_form(77, false, forms[1]);
     uint32_t halves[24] = {0};
     uint8_t stream[48];
     assert_int_equal(nx_mask_apply_u32(narrow, halves, UINT64_C(8) * 0xffffffff, 24, NULL, NULL),
@@ -64,15 +69,27 @@ struct sample {
   uint64_t wide[SAMPLE / 2];
 };
 
-static void apply_with(const char *kernel, struct sample *sample, uint64_t first, size_t n,
-                       bool subtract) {
+static void apply_with(const char *kernel, enum nx_mask_cipher cipher, struct sample *sample,
+                       uint64_t first, size_t n, bool subtract) {
+  const struct nx_mask_form wide = {cipher, 32}, half = {cipher, 16};
   assert_int_equal(nx_mask_kernel_select(kernel, NULL), 0);
-  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key(n % 251, subtract);
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_form(n % 251, subtract, wide);
   assert_int_equal(nx_mask_apply_u32(mask, sample->lanes, first, n, NULL, NULL), 0);
   assert_int_equal(nx_mask_apply_u64(mask, sample->wide, first, n / 2, NULL, NULL), 0);
-  _cleanup_(nx_mask_destroyp) struct nx_mask *narrow =
-      mask_of_one_narrow_key(n % 251, subtract, 16);
+  _cleanup_(nx_mask_destroyp) struct nx_mask *narrow = mask_of_form(n % 251, subtract, half);
   assert_int_equal(nx_mask_apply_u32(narrow, sample->narrow, first, n, NULL, NULL), 0);
+}
+
+/* The same by an oracle and by a kernel, from the same lanes. */
+static void compare(const char *oracle, const char *kernel, enum nx_mask_cipher cipher,
+                    struct nx_rng *rng, uint64_t first, size_t n, bool subtract) {
+  static struct sample a, b;
+  for (size_t k = 0; k < n + 1 && k < SAMPLE; k++)
+    a.lanes[k] = a.narrow[k] = (uint32_t)nx_rng_u64(rng);
+  memcpy(&b, &a, sizeof a);
+  apply_with(oracle, cipher, &a, first, n, subtract);
+  apply_with(kernel, cipher, &b, first, n, subtract);
+  assert_memory_equal(&a, &b, sizeof a);
 }
 
 /* Where counters carry: into the last byte but one (every 1024 lanes), and into each byte above. */
@@ -86,19 +103,27 @@ static uint64_t place(struct nx_rng *rng, int i) {
 
 /* Every length to 600 lanes at every offset within a tile's first blocks, then at random. */
 static void kernel_agrees_with_evp(const char *kernel) {
-  static struct sample a, b;
   struct nx_rng rng;
   nx_rng_init(&rng, 5, 5);
   for (int i = 0; i < 600 * 8 + 4800; i++) {
     bool swept = i < 600 * 8;
     size_t n = swept ? (size_t)i / 8 : nx_rng_below(&rng, SAMPLE);
     uint64_t first = swept ? (uint64_t)i % 8 : place(&rng, i);
-    for (size_t k = 0; k < n + 1 && k < SAMPLE; k++)
-      a.lanes[k] = a.narrow[k] = (uint32_t)nx_rng_u64(&rng);
-    memcpy(&b, &a, sizeof a);
-    apply_with("evp", &a, first, n, i / 8 & 1);
-    apply_with(kernel, &b, first, n, i / 8 & 1);
-    assert_memory_equal(&a, &b, sizeof a);
+    compare("evp", kernel, NX_MASK_AES_256_CTR, &rng, first, n, i / 8 & 1);
+  }
+}
+
+/* Every length to 200 lanes at every offset within a segment's first blocks, then at random,
+ * mostly across the end of a segment (8192 lanes of 32 bits): plain arithmetic is slow. */
+static void kernel_agrees_with_plain_aegis(const char *kernel) {
+  struct nx_rng rng;
+  nx_rng_init(&rng, 5, 6);
+  for (int i = 0; i < 200 * 4 + 100; i++) {
+    bool swept = i < 200 * 4;
+    size_t n = swept ? (size_t)i / 4 : nx_rng_below(&rng, SAMPLE);
+    uint64_t first = swept ? (uint64_t)i % 4 : nx_rng_u64(&rng) >> 40 << 13;
+    first -= !swept && first ? nx_rng_below(&rng, SAMPLE) : 0;
+    compare("aegis-plain", kernel, NX_MASK_AEGIS_256, &rng, first, n, i / 4 & 1);
   }
 }
 
@@ -110,16 +135,20 @@ static void kernels_agree_on_every_length_and_offset(void **state) {
       kernel_agrees_with_evp(kernels[k]);
       n_tried++;
     }
+  for (size_t k = 1; k < 3; k++)
+    if (select_kernel(aegis_kernels[k])) {
+      kernel_agrees_with_plain_aegis(aegis_kernels[k]);
+      n_tried++;
+    }
   nx_mask_kernel_select("auto", NULL);
   if (!n_tried)
     skip();
 }
 
-static void pieces_equal_the_whole(uint32_t keystream_bits) {
+static void pieces_equal_the_whole(struct nx_mask_form form) {
   static uint32_t whole[100000], piece[100000];
   struct nx_rng rng;
-  _cleanup_(nx_mask_destroyp) struct nx_mask *mask =
-      mask_of_one_narrow_key(3, false, keystream_bits);
+  _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_form(3, false, form);
   memset(whole, 0, sizeof whole);
   memset(piece, 0, sizeof piece);
   _cleanup_(nx_pool_destroyp) struct nx_pool *pool = NULL;
@@ -139,15 +168,17 @@ static void pieces_equal_the_whole(uint32_t keystream_bits) {
 
 static void any_piece_equals_the_same_piece_of_the_whole(void **state) {
   (void)state;
-  pieces_equal_the_whole(32);
-  pieces_equal_the_whole(16);
+  for (size_t i = 0; i < 4; i++)
+    pieces_equal_the_whole(forms[i]);
 }
 
-static void only_two_widths_of_keystream_are_known(void **state) {
+static void only_two_widths_and_two_ciphers_are_known(void **state) {
   (void)state;
+  static const struct nx_mask_form bad[] = {
+      {NX_MASK_AES_256_CTR, 24}, {NX_MASK_AEGIS_256, 0}, {(enum nx_mask_cipher)2, 32}};
   struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(1, 24, &mask, NULL), NX_E_INVALID);
-  assert_int_equal(nx_mask_create(1, 0, &mask, NULL), NX_E_INVALID);
+  for (size_t i = 0; i < 3; i++)
+    assert_int_equal(nx_mask_create(1, bad[i], &mask, NULL), NX_E_INVALID);
   assert_null(mask);
 }
 
@@ -161,7 +192,8 @@ static void fetching_ahead_changes_nothing(void **state) {
   fill_bytes(next, sizeof next, 2);
   memcpy(before, next, sizeof next);
   for (int i = 0; i < 200; i++) {
-    _cleanup_(nx_mask_destroyp) struct nx_mask *mask = mask_of_one_key((uint8_t)i, i % 2);
+    _cleanup_(nx_mask_destroyp) struct nx_mask *mask =
+        mask_of_form((uint8_t)i, i % 2, forms[i / 2 % 4]);
     size_t first = nx_rng_below(&rng, 100000), n = nx_rng_below(&rng, NX_MASK_TILE + 1);
     struct nx_mask_ahead wanted = {{NULL, NULL}, {0, 0}};
     for (int k = 0; k < 2; k++) /* up to the array's very end */
@@ -179,14 +211,16 @@ static void fetching_ahead_changes_nothing(void **state) {
 static void subtracting_undoes_adding(void **state) {
   (void)state;
   uint32_t lanes[1000], before[1000];
-  _cleanup_(nx_mask_destroyp) struct nx_mask *on = mask_of_one_key(3, false);
-  _cleanup_(nx_mask_destroyp) struct nx_mask *off = mask_of_one_key(3, true);
-  fill_bytes(lanes, sizeof lanes, 1);
-  memcpy(before, lanes, sizeof lanes);
-  nx_mask_apply_u32(on, lanes, 7, 1000, NULL, NULL);
-  assert_memory_not_equal(before, lanes, sizeof lanes);
-  nx_mask_apply_u32(off, lanes, 7, 1000, NULL, NULL);
-  assert_memory_equal(before, lanes, sizeof lanes);
+  for (size_t i = 0; i < 4; i++) {
+    _cleanup_(nx_mask_destroyp) struct nx_mask *on = mask_of_form(3, false, forms[i]);
+    _cleanup_(nx_mask_destroyp) struct nx_mask *off = mask_of_form(3, true, forms[i]);
+    for (size_t k = 0; k < 1000; k++)
+      before[k] = lanes[k] = (uint16_t)(k * 40503);
+    nx_mask_apply_u32(on, lanes, 7, 1000, NULL, NULL);
+    assert_memory_not_equal(before, lanes, sizeof lanes);
+    nx_mask_apply_u32(off, lanes, 7, 1000, NULL, NULL);
+    assert_memory_equal(before, lanes, sizeof lanes);
+  }
 }
 
 #define LANES 300
@@ -214,10 +248,15 @@ static void make_parties(uint32_t n, struct nx_rng *rng) {
   }
 }
 
+/* Federations of an even size have masks of AEGIS. */
+static struct nx_mask_form form_of(uint32_t n) {
+  return forms[n % 2 ? 0 : 2];
+}
+
 static void mask_party(uint32_t u, uint32_t n, const struct nx_hash *t2) {
   struct party *p = &parties[u];
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(n, 32, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(n, form_of(n), &mask, NULL), 0);
   assert_int_equal(nx_mask_add_self(mask, t2, u, &p->b, NULL), 0);
   for (uint32_t v = 1; v <= n; v++)
     if (v != u)
@@ -237,7 +276,7 @@ static void check_sum(uint32_t n, uint32_t n_up, const struct nx_hash *t2) {
   struct nx_mask_pair pairs[MOST * MOST];
   size_t n_pairs = 0;
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(n_up * (n - n_up + 1), 32, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(n_up * (n - n_up + 1), form_of(n), &mask, NULL), 0);
   for (uint32_t u = 1; u <= n_up; u++) {
     for (int i = 0; i < LANES; i++)
       sum[i] += parties[u].y[i], want[i] += parties[u].x[i];
@@ -284,7 +323,7 @@ static void a_peer_of_low_order_is_refused(void **state) {
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
   nx_rng_init(&rng, 8, 8);
   make_parties(1, &rng);
-  assert_int_equal(nx_mask_create(2, 32, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(2, NX_MASK_USUAL, &mask, NULL), 0);
   assert_int_equal(nx_mask_add_pair(mask, &t2, 1, &parties[1].s, 2, &zero, &err), NX_E_CRYPTO);
   assert_non_null(strstr(err.text, "members 1 and 2"));
   const struct nx_mask_pair pairs[2] = {{1, &parties[1].s_public, 2, &parties[1].b},
@@ -300,7 +339,7 @@ int main(void) {
       cmocka_unit_test(keystream_is_aes_256_ctr_at_its_place),
       cmocka_unit_test(kernels_agree_on_every_length_and_offset),
       cmocka_unit_test(any_piece_equals_the_same_piece_of_the_whole),
-      cmocka_unit_test(only_two_widths_of_keystream_are_known),
+      cmocka_unit_test(only_two_widths_and_two_ciphers_are_known),
       cmocka_unit_test(fetching_ahead_changes_nothing),
       cmocka_unit_test(subtracting_undoes_adding),
       cmocka_unit_test(masks_cancel_in_the_sum_of_any_survivors),

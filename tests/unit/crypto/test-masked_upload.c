@@ -24,10 +24,10 @@ static void fill_normal(float *values, size_t n, struct nx_rng *rng) {
     values[i] = (float)nx_rng_normal(rng);
 }
 
-/* What a lane of these widths takes of a key's stream: 32 bits, or 16 where that is enough. */
-static uint32_t keystream_bits = 32;
+/* Any cipher; 32 bits of a key's stream a lane, or 16 where that is enough. */
+static struct nx_mask_form form = {NX_MASK_AES_256_CTR, 32};
 
-static void one_pass_equals_the_steps_with(uint32_t bits) {
+static void one_pass_equals_the_steps_with(enum nx_mask_cipher cipher, uint32_t bits) {
   enum { N = 200001, AUX = 518 };
   static float values[N];
   static uint32_t lanes[N + NX_QUANTIZE_BLOCK];
@@ -41,9 +41,9 @@ static void one_pass_equals_the_steps_with(uint32_t bits) {
   nx_rng_init(&rng, 1, 1);
   assert_int_equal(nx_pool_create(2, &pool, NULL), 0);
   fill_bytes(&key, sizeof key, 3);
-  assert_int_equal(nx_mask_create(1, bits, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(1, (struct nx_mask_form){cipher, bits}, &mask, NULL), 0);
   assert_int_equal(nx_mask_add_key(mask, &key, false, NULL), 0);
-  assert_int_equal(nx_mask_create(1, bits, &unmask, NULL), 0);
+  assert_int_equal(nx_mask_create(1, (struct nx_mask_form){cipher, bits}, &unmask, NULL), 0);
   assert_int_equal(nx_mask_add_key(unmask, &key, true, NULL), 0);
   fill_normal(values, N, &rng);
   for (size_t i = 0; i < AUX; i++)
@@ -77,8 +77,10 @@ static void one_pass_equals_the_steps_with(uint32_t bits) {
 
 static void one_pass_equals_the_steps(void **state) {
   (void)state;
-  one_pass_equals_the_steps_with(32);
-  one_pass_equals_the_steps_with(16);
+  for (unsigned cipher = NX_MASK_AES_256_CTR; cipher <= NX_MASK_AEGIS_256; cipher++) {
+    one_pass_equals_the_steps_with(cipher, 32);
+    one_pass_equals_the_steps_with(cipher, 16);
+  }
 }
 
 static void nothing_is_written_for_a_nan(void **state) {
@@ -90,7 +92,7 @@ static void nothing_is_written_for_a_nan(void **state) {
   const struct nx_quantize q = quantize_of(0, 1);
   nx_rng_init(&rng, 1, 1);
   _cleanup_(nx_mask_destroyp) struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(1, 32, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(1, NX_MASK_USUAL, &mask, NULL), 0);
   struct nx_masked_upload m = {nx_masked_upload_layout(&q, 100, 0), NULL, mask, NULL};
   memset(upload, 0xaa, sizeof upload);
   memcpy(before, upload, sizeof upload);
@@ -128,7 +130,7 @@ static void make_federation(struct federation *f, struct nx_rng *rng) {
 
 static struct nx_mask *mask_of(const struct federation *f, uint32_t u) {
   struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(f->n, keystream_bits, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(f->n, form, &mask, NULL), 0);
   nx_mask_add_key(mask, &f->self[u], false, NULL);
   for (uint32_t v = 0; v < f->n; v++)
     if (v != u)
@@ -138,7 +140,7 @@ static struct nx_mask *mask_of(const struct federation *f, uint32_t u) {
 
 static struct nx_mask *unmask_of(const struct federation *f) {
   struct nx_mask *mask = NULL;
-  assert_int_equal(nx_mask_create(f->n * f->n, keystream_bits, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(f->n * f->n, form, &mask, NULL), 0);
   for (uint32_t u = 0; u < f->n_up; u++) {
     nx_mask_add_key(mask, &f->self[u], true, NULL);
     for (uint32_t v = f->n_up; v < f->n; v++)
@@ -201,7 +203,8 @@ static void sums_are_exact_for_every_size_width_and_rotation(void **state) {
     float mean[VALUES];
     size_t n = 1 + nx_rng_below(&rng, VALUES), w = (size_t)round % N_WIDTHS;
     struct nx_quantize q = quantize_of(w, 16);
-    keystream_bits = q.ring_bits <= 16 && nx_rng_below(&rng, 2) ? 16 : 32;
+    form.keystream_bits = q.ring_bits <= 16 && nx_rng_below(&rng, 2) ? 16 : 32;
+    form.cipher = nx_rng_below(&rng, 2) ? NX_MASK_AEGIS_256 : NX_MASK_AES_256_CTR;
     q.value_bits -= (uint32_t)nx_rng_below(&rng, q.value_bits - 2); /* down to 3 */
     if (round % 100 == 0 || round % 3 == 0) /* new keys now and then: the same ones serve */
       make_federation(&f, &rng);

@@ -33,7 +33,7 @@ static struct nx_transcript_context context(void) {
   return c;
 }
 
-static void a_narrow_keystream_is_bound_behind_the_rest(void **state) {
+static void the_form_of_masks_is_bound_behind_the_rest(void **state) {
   (void)state;
   struct nx_transcript_parameters p = {.kind = 2,
                                        .n_lanes = 1000,
@@ -42,11 +42,18 @@ static void a_narrow_keystream_is_bound_behind_the_rest(void **state) {
                                        .value_bits = 8,
                                        .value_range = 0.5,
                                        .clip_norm = 1.25};
-  assert_int_equal(nx_parameters_keystream_bits(&p), 32);
+  assert_int_equal(nx_parameters_mask_form(&p).keystream_bits, 32);
   p.narrow_keystream = 1;
-  const struct nx_hash hash = nx_transcript_parameters(&p);
+  struct nx_hash hash = nx_transcript_parameters(&p);
   assert_hex(hash.bytes, 32, VECTOR_PARAMETERS_NARROW);
-  assert_int_equal(nx_parameters_keystream_bits(&p), 16);
+  assert_int_equal(nx_parameters_mask_form(&p).keystream_bits, 16);
+  p.mask_cipher = NX_MASK_AEGIS_256;
+  hash = nx_transcript_parameters(&p);
+  assert_hex(hash.bytes, 32, VECTOR_PARAMETERS_NARROW_AEGIS);
+  p.narrow_keystream = 0;
+  hash = nx_transcript_parameters(&p);
+  assert_hex(hash.bytes, 32, VECTOR_PARAMETERS_AEGIS);
+  assert_int_equal(nx_parameters_mask_form(&p).cipher, NX_MASK_AEGIS_256);
 }
 
 static struct nx_hash t0_of(const struct nx_transcript_context *c) {
@@ -134,7 +141,7 @@ static void unsorted_doubled_or_impossible_ids_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(transcripts_are_those_of_the_other_implementation),
-      cmocka_unit_test(a_narrow_keystream_is_bound_behind_the_rest),
+      cmocka_unit_test(the_form_of_masks_is_bound_behind_the_rest),
       cmocka_unit_test(every_field_of_the_context_changes_t0),
       cmocka_unit_test(unsorted_doubled_or_impossible_ids_are_refused),
   };

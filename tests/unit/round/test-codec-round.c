@@ -35,7 +35,8 @@ static struct nx_invite invite(void) {
                                            .value_bits = 24,
                                            .value_range = 0.5,
                                            .clip_norm = 1.25,
-                                           .narrow_keystream = 1},
+                                           .narrow_keystream = 1,
+                                           .mask_cipher = 1},
                             .phase_seconds = 30,
                             .training_seconds = 600};
 }

@@ -39,9 +39,9 @@ static void make_keys(struct fixture *f) {
 }
 
 static void make_masks(struct fixture *f) {
-  assert_int_equal(nx_mask_create(MEMBERS, 32, &f->removal, NULL), 0);
+  assert_int_equal(nx_mask_create(MEMBERS, NX_MASK_USUAL, &f->removal, NULL), 0);
   for (int u = 0; u < MEMBERS; u++) {
-    assert_int_equal(nx_mask_create(MEMBERS, 32, &f->masks[u], NULL), 0);
+    assert_int_equal(nx_mask_create(MEMBERS, NX_MASK_USUAL, &f->masks[u], NULL), 0);
     assert_int_equal(nx_mask_add_key(f->masks[u], &f->self[u], false, NULL), 0);
     assert_int_equal(nx_mask_add_key(f->removal, &f->self[u], true, NULL), 0);
     for (int v = 0; v < MEMBERS; v++)

@@ -51,7 +51,7 @@ static void make_member(struct round *r, uint32_t u, struct nx_secret keys[MEMBE
   _cleanup_free_ uint32_t *lanes = malloc(LANES * sizeof *lanes);
   char path[NX_PATH_SIZE], name[16];
   size_t bytes = nx_upload_bytes(&r->layout);
-  assert_int_equal(nx_mask_create(MEMBERS, 32, &mask, NULL), 0);
+  assert_int_equal(nx_mask_create(MEMBERS, NX_MASK_USUAL, &mask, NULL), 0);
   for (uint32_t v = 0; v < MEMBERS; v++)
     nx_mask_add_key(mask, u < v ? &keys[u][v] : &keys[v][u], v < u, NULL);
   nx_mask_add_key(r->removal, &keys[u][u], true, NULL);
@@ -86,7 +86,7 @@ static void make_round(struct round *r) {
   for (uint32_t u = 0; u < MEMBERS; u++)
     for (uint32_t v = u; v < MEMBERS; v++)
       nx_secret_random(&entropy, &keys[u][v], NULL);
-  assert_int_equal(nx_mask_create(MEMBERS, 32, &r->removal, NULL), 0);
+  assert_int_equal(nx_mask_create(MEMBERS, NX_MASK_USUAL, &r->removal, NULL), 0);
   for (uint32_t u = 0; u < MEMBERS; u++)
     make_member(r, u, keys, sums);
   r->sum_size = 4 * LANES;
