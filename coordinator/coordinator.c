@@ -22,6 +22,7 @@
 #define RETENTION_EVERY (3600 * NX_SECOND)
 #define SPARE_EVERY (5 * NX_SECOND) /* and how much libc may keep of what was freed */
 #define SPARE_MOST ((size_t)16 << 20)
+#define HELD_MOST ((size_t)64 << 20) /* memory of answers that nobody has read yet */
 #define DRAIN (3 * NX_SECOND) /* how long calls in progress may take when we stop */
 
 void nx_coordinator_fail(struct nx_coordinator *c, const struct nx_error *err) {
@@ -241,6 +242,20 @@ static void report_turned_away(void) {
   next = nx_clock_monotonic() + 10 * NX_SECOND;
 }
 
+/* Main thread alone. Who it was stands with its member.lost, or with its next call. */
+static void report_hung_up(void) {
+  static uint64_t reported;
+  static int64_t next;
+  uint64_t n = nx_rpc_hung_up();
+  if (n == reported || nx_clock_monotonic() < next)
+    return;
+  NX_LOG(NX_LOG_WARNING, "calls.hung_up", NX_U64("n", n - reported),
+         NX_STR("why", "more waited to be read than there is room for: these peers ask and do not "
+                       "read, or their lines are cut"));
+  reported = n;
+  next = nx_clock_monotonic() + 10 * NX_SECOND;
+}
+
 /* What cannot be deleted is told and tried again; the rounds go on. */
 static void keep_retention(struct nx_coordinator *c) {
   struct nx_error why;
@@ -302,6 +317,7 @@ static int tick(struct nx_coordinator *c, struct nx_error *err) {
   int64_t now = nx_clock_monotonic();
   watch_clock();
   report_turned_away();
+  report_hung_up();
   look_at_standing(c);
   keep_retention(c);
   give_back_memory();
@@ -373,6 +389,7 @@ static int open_main_port(struct nx_coordinator *c, struct nx_error *err) {
       .context = c,
       .message_cap = NX_MESSAGE_CAP_MAIN,
       .send_queue_cap = 4 * NX_MESSAGE_CAP_MAIN,
+      .held_most = HELD_MOST,
   };
   return nx_rpc_server_create(&config, &c->server, err);
 }

@@ -18,6 +18,9 @@
 #define NX_COORDINATOR_SOFTWARE "neurox-coordinator 0.1.0"
 #define NX_WATCHERS 16
 #define NX_STREAMS_MOST 64 /* calls of one member at once; of all without a certificate, too */
+#define NX_FETCHES_MOST                                                                            \
+  8 /* of those, fetches: an honest node has two or three, cut lines included */
+#define NX_FETCHES_OTHERS 32 /* of people, all together */
 #define NX_TASKS 8192      /* room of a mailbox; a call that finds none is cancelled */
 
 struct nx_coordinator;
@@ -88,6 +91,7 @@ struct nx_coordinator {
   atomic_uint n_streams[256]; /* calls in progress by member id; 0: people and enrolment */
   atomic_uint n_refusals;     /* enrolments refused since the port was opened */
   atomic_uint n_fetches;      /* blobs, logs and tiles being sent */
+  atomic_uint n_fetching[256];    /* the same, by member id; 0: people */
   atomic_int_fast64_t moved[256]; /* monotonic, by member id: when something of it last moved */
 
   /* Who may call: any thread, under the lock. */

@@ -9,6 +9,7 @@
 
 #define AHEAD ((size_t)1 << 20)     /* bytes that may wait in one call */
 #define AHEAD_ALL ((size_t)8 << 20) /* in all of them together, beyond one piece each */
+#define CHUNK_LEAST ((size_t)32 << 10)
 
 static void end(struct nx_stream *stream, const struct nx_error *err) {
   stream->sending = false;
@@ -18,9 +19,14 @@ static void end(struct nx_stream *stream, const struct nx_error *err) {
     nx_rpc_call_finish(stream->call, NX_RPC_OK, NULL);
 }
 
-static void begin(struct nx_coordinator *c, struct nx_stream *stream) {
+/* Nobody gets a piece on more calls than these: each piece may never be read. */
+static int begin(struct nx_coordinator *c, struct nx_stream *stream, struct nx_error *err) {
+  unsigned most = stream->member ? NX_FETCHES_MOST : NX_FETCHES_OTHERS;
   stream->sending = stream->fetches = true;
   atomic_fetch_add(&c->n_fetches, 1);
+  return atomic_fetch_add(&c->n_fetching[stream->member], 1) < most
+             ? 0
+             : nx_fail(err, NX_E_LIMIT, "too many fetches at once: " NX_RPC_TRY_LATER);
 }
 
 /* May another piece as large as the last one wait in this call? A thousand fetches at once get a
@@ -50,6 +56,12 @@ static void send_pieces(struct nx_stream *stream,
 
 /* --- blobs ---------------------------------------------------------------------------- */
 
+/* Smaller when many fetch at once. */
+static size_t chunk_size(const struct nx_coordinator *c) {
+  size_t n = NX_MAX(atomic_load(&c->n_fetches), 1u);
+  return NX_MAX(NX_MIN(NX_CHUNK_SIZE, AHEAD_ALL / n), CHUNK_LEAST);
+}
+
 /* 1: the next chunk is in out; 0: all were sent. */
 static int next_chunk(struct nx_stream *stream, struct nx_buffer *out, struct nx_error *err) {
   uint64_t rest = stream->blob.size - stream->offset;
@@ -57,7 +69,7 @@ static int next_chunk(struct nx_stream *stream, struct nx_buffer *out, struct nx
   if (!rest && stream->next_tile)
     return 0;
   stream->next_tile = 1; /* an empty rest is told once */
-  size_t n = (size_t)NX_MIN(rest, NX_CHUNK_SIZE);
+  size_t n = (size_t)NX_MIN(rest, (uint64_t)chunk_size(stream->coordinator));
   _cleanup_free_ uint8_t *data = malloc(n + 1);
   if (!data)
     return nx_fail(err, NX_E_NOMEM, "send a blob");
@@ -91,7 +103,8 @@ static void open_blob(struct nx_coordinator *c, struct nx_stream *stream, struct
     return;
   }
   stream->offset = request.offset;
-  begin(c, stream);
+  if (begin(c, stream, &err) < 0)
+    end(stream, &err);
   send_pieces(stream, next_chunk);
 }
 
@@ -168,7 +181,8 @@ static void open_log(struct nx_coordinator *c, struct nx_stream *stream, struct 
     end(stream, &err);
     return;
   }
-  begin(c, stream);
+  if (begin(c, stream, &err) < 0)
+    end(stream, &err);
   send_pieces(stream, next_chunk);
 }
 
@@ -243,7 +257,8 @@ static void open_tiles(struct nx_coordinator *c, struct nx_stream *stream, struc
     end(stream, &err);
     return;
   }
-  begin(c, stream);
+  if (begin(c, stream, &err) < 0)
+    end(stream, &err);
   nx_task_post(c->files_box, stream, nx_bytes(NULL, 0), send_tiles);
 }
 

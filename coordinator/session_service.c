@@ -294,7 +294,8 @@ static void hear(struct nx_coordinator *c, struct nx_stream *stream,
     hear_signed(c, stream->member, message->signed_message);
   } else if (message->kind == NX_SESSION_KIND_HEARTBEAT) {
     stream->heartbeat = message->heartbeat;
-    nx_session_send_down(stream, message);
+    if (!nx_session_is_busy(c, stream->member)) /* else it has enough to hear */
+      nx_session_send_down(stream, message);
   } else if (message->kind == NX_SESSION_KIND_NOTICE) {
     NX_LOG(NX_LOG_INFO, "member.notice", NX_U64("member", stream->member),
            NX_STR("text", message->notice.text));

@@ -32,15 +32,29 @@ struct nx_rpc_call *nx_rpc_call_ref(struct nx_rpc_call *call) {
   return call;
 }
 
+static void count_held(struct nx_rpc_call *call, size_t cost, bool more) {
+  call->held = more ? call->held + cost : call->held - cost;
+  if (call->crowd && more)
+    atomic_fetch_add(&call->crowd->held, cost);
+  else if (call->crowd)
+    atomic_fetch_sub(&call->crowd->held, cost);
+}
+
+/* Lock held, or nobody else's: the first message, sent or dropped. */
+static void drop_first(struct nx_rpc_call *call) {
+  struct nx_rpc_queued *done = call->first;
+  call->first = done->next;
+  if (!call->first)
+    call->last = &call->first;
+  call->queued -= done->size;
+  count_held(call, done->cost, false);
+  grpc_byte_buffer_destroy(done->bytes);
+  free(done);
+}
+
 static void drop_queue(struct nx_rpc_call *call) {
-  while (call->first) {
-    struct nx_rpc_queued *queued = call->first;
-    call->first = queued->next;
-    grpc_byte_buffer_destroy(queued->bytes);
-    free(queued);
-  }
-  call->last = &call->first;
-  call->queued = 0;
+  while (call->first)
+    drop_first(call);
 }
 
 void nx_rpc_call_unref(struct nx_rpc_call *call) {
@@ -181,15 +195,8 @@ static void on_received(struct nx_rpc_operation *operation, bool success) {
 static void on_sent(struct nx_rpc_operation *operation, bool success) {
   struct nx_rpc_call *call = CALL_OF(operation, sent);
   pthread_mutex_lock(&call->lock);
-  struct nx_rpc_queued *done = call->first;
-  if (done) { /* the queue is dropped when the call is over */
-    call->first = done->next;
-    if (!call->first)
-      call->last = &call->first;
-    call->queued -= done->size;
-    grpc_byte_buffer_destroy(done->bytes);
-    free(done);
-  }
+  if (call->first) /* the queue is dropped when the call is over */
+    drop_first(call);
   call->sending = false;
   pump(call);
   bool writable = success && call->queued <= NX_RPC_LOW_WATER && !call->over && !call->finishing;
@@ -297,6 +304,7 @@ static struct nx_rpc_queued *enqueue(struct nx_buffer *message) {
   if (!message->size)
     free(message->data);
   queued->size = message->size;
+  queued->cost = message->size + NX_RPC_QUEUED_COST;
   queued->bytes = grpc_raw_byte_buffer_create(&slice, 1);
   grpc_slice_unref(slice);
   *message = (struct nx_buffer){.cap = message->cap};
@@ -320,9 +328,13 @@ static int send_queued(struct nx_rpc_call *call, struct nx_rpc_queued *queued,
     *call->last = queued;
     call->last = &queued->next;
     call->queued += queued->size;
+    count_held(call, queued->cost, true);
     pump(call);
   }
+  struct nx_rpc_crowd *crowd = call->crowd;
   pthread_mutex_unlock(&call->lock);
+  if (!r && crowd && crowd->most && atomic_load(&crowd->held) > crowd->most)
+    nx_rpc_crowd_thin(crowd);
   if (!r)
     return 0;
   grpc_byte_buffer_destroy(queued->bytes);
@@ -361,6 +373,7 @@ int nx_rpc_call_send_shared(struct nx_rpc_call *call, struct nx_bytes head,
                                                       let_go_shared, nx_shared_ref(middle)),
                         grpc_slice_from_copied_buffer((const char *)tail.data, tail.size)};
   queued->size = head.size + shared.size + tail.size;
+  queued->cost = head.size + tail.size + NX_RPC_QUEUED_COST;
   queued->bytes = grpc_raw_byte_buffer_create(parts, NX_ARRAY_LENGTH(parts));
   for (size_t i = 0; i < NX_ARRAY_LENGTH(parts); i++)
     grpc_slice_unref(parts[i]);
@@ -369,7 +382,7 @@ int nx_rpc_call_send_shared(struct nx_rpc_call *call, struct nx_bytes head,
 
 size_t nx_rpc_call_queued(struct nx_rpc_call *call) {
   pthread_mutex_lock(&call->lock);
-  size_t queued = call->queued;
+  size_t queued = NX_MAX(call->queued, call->held);
   pthread_mutex_unlock(&call->lock);
   return queued;
 }
@@ -387,6 +400,15 @@ void nx_rpc_call_finish(struct nx_rpc_call *call, enum nx_rpc_status status, con
 
 void nx_rpc_call_cancel(struct nx_rpc_call *call) {
   grpc_call_cancel(call->call, NULL);
+}
+
+void nx_rpc_call_hang_up(struct nx_rpc_call *call) {
+  pthread_mutex_lock(&call->lock);
+  call->finishing = call->finish_sent = true; /* nothing is sent any more, no status either */
+  drop_queue(call);
+  pthread_mutex_unlock(&call->lock);
+  grpc_call_cancel_with_status(call->call, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                               "too much waits to be read on this call: " NX_RPC_TRY_LATER, NULL);
 }
 
 void *nx_rpc_queue_run(void *completion_queue) {

@@ -89,7 +89,7 @@ int nx_rpc_call_send(struct nx_rpc_call *call, struct nx_buffer *message, struct
 /* A message of three parts, on a server; the shared one is referenced, not copied. The same returns. */
 int nx_rpc_call_send_shared(struct nx_rpc_call *call, struct nx_bytes head,
                             struct nx_shared *middle, struct nx_bytes tail, struct nx_error *err);
-/* Bytes that wait to be sent. */
+/* Bytes that wait to be sent; of many small messages, the memory that they take. */
 size_t nx_rpc_call_queued(struct nx_rpc_call *call);
 /* After what is queued: a server ends the call with status and text (may be NULL); a client
  * says that it sends no more and status and text mean nothing. Idempotent. */

@@ -18,10 +18,22 @@ struct nx_rpc_operation {
   void (*on_done)(struct nx_rpc_operation *operation, bool success);
 };
 
+/* Besides its bytes, a waiting message takes about so much: ours, gRPC's and the allocator's. */
+#define NX_RPC_QUEUED_COST ((size_t)256)
+
 struct nx_rpc_queued {
   struct nx_rpc_queued *next;
   grpc_byte_buffer *bytes;
   size_t size;
+  size_t cost; /* memory that goes with it: what it shares with others is not counted */
+};
+
+/* What waits in all calls of one server together, and which calls those are. */
+struct nx_rpc_crowd {
+  atomic_size_t held;   /* bytes, as struct nx_rpc_queued counts them */
+  size_t most;          /* 0: no limit */
+  pthread_mutex_t lock; /* guards the list; taken before a call's lock */
+  struct nx_rpc_call *first;
 };
 
 /* A client's connection, shared by the calls on it and by the client while it is the newest. */
@@ -46,7 +58,9 @@ struct nx_rpc_call {
   bool receiving, half_closed;
 
   struct nx_rpc_queued *first, **last;
-  size_t queued, queue_cap;
+  size_t queued, queue_cap, held;
+  struct nx_rpc_crowd *crowd; /* server: until on_gone; else NULL */
+  struct nx_rpc_call *crowd_next, **crowd_at;
   bool sending, finishing, finish_sent;
   enum nx_rpc_status finish_status;
   char *finish_text;
@@ -73,6 +87,14 @@ struct nx_rpc_message *nx_rpc_message_wrap(grpc_byte_buffer *bytes);
 
 /* Wraps a call; starts nothing. Takes over the grpc_call. */
 struct nx_rpc_call *nx_rpc_call_wrap(grpc_call *call, bool is_server, size_t queue_cap);
+/* Hangs up at once: what waits is dropped, and the peer is told that it may come again. */
+void nx_rpc_call_hang_up(struct nx_rpc_call *call);
+
+/* rpc_crowd.c: a call enters when it comes, and leaves when it is gone. */
+void nx_rpc_crowd_enter(struct nx_rpc_crowd *crowd, struct nx_rpc_call *call);
+void nx_rpc_crowd_leave(struct nx_rpc_call *call);
+/* Hangs up on whoever has most waiting, until enough is free again. No lock held. */
+void nx_rpc_crowd_thin(struct nx_rpc_crowd *crowd);
 /* Starts it: initial metadata and the operation that ends it. */
 void nx_rpc_call_start(struct nx_rpc_call *call);
 /* Runs until the queue is shut down and empty. */

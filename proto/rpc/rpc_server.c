@@ -29,6 +29,7 @@ struct nx_rpc_server {
   pthread_cond_t changed;
   size_t open_calls;
   bool stopping, shut_down;
+  struct nx_rpc_crowd crowd;
   grpc_ssl_server_certificate_config *certificates; /* for the next handshake; NULL: as before */
 };
 
@@ -46,7 +47,7 @@ static void wait_for_call(struct nx_rpc_server *server) {
 
 static void forget_call(void *owner, struct nx_rpc_call *call) {
   struct nx_rpc_server *server = owner;
-  (void)call;
+  nx_rpc_crowd_leave(call);
   pthread_mutex_lock(&server->lock);
   server->open_calls--;
   pthread_cond_broadcast(&server->changed);
@@ -74,6 +75,7 @@ static void accept_call(struct nx_rpc_server *server) {
   const char *text = NULL;
   call->on_gone = forget_call;
   call->owner = server;
+  nx_rpc_crowd_enter(&server->crowd, call);
   pthread_mutex_lock(&server->lock);
   server->open_calls++;
   pthread_mutex_unlock(&server->lock);
@@ -215,6 +217,8 @@ int nx_rpc_server_create(const struct nx_rpc_server_config *config,
   nx_rpc_library_start();
   nx_rpc_accept_prepare();
   pthread_mutex_init(&server->lock, NULL);
+  pthread_mutex_init(&server->crowd.lock, NULL);
+  server->crowd.most = config->held_most;
   pthread_condattr_init(&attributes);
   pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the wall clock may jump */
   pthread_cond_init(&server->changed, &attributes);
@@ -291,6 +295,7 @@ void nx_rpc_server_stop(struct nx_rpc_server *server, int64_t deadline) {
     grpc_ssl_server_certificate_config_destroy(server->certificates);
   pthread_cond_destroy(&server->changed);
   pthread_mutex_destroy(&server->lock);
+  pthread_mutex_destroy(&server->crowd.lock);
   free(server);
   nx_rpc_library_stop();
 }

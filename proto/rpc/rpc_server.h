@@ -26,6 +26,8 @@ struct nx_rpc_server_config {
   void *context;                 /* of every on_open */
   size_t message_cap;            /* bytes of one received message; 0: 4 MiB */
   size_t send_queue_cap;         /* bytes waiting in one call; 0: 16 MiB */
+  size_t held_most; /* memory of what waits in all calls together, beyond which those that
+                       let most wait are hung up on; 0: no limit */
   size_t streams_per_connection; /* 0: 32 */
 };
 
@@ -52,6 +54,8 @@ void nx_rpc_on_refused_handshake(void (*told)(void *context, const char *why), v
 /* Connections that this process hung up on at once, so far, because it had no descriptors (or
  * memory) to spare: an eighth of its descriptors, 256 at most, are for files. */
 uint64_t nx_rpc_turned_away(void);
+/* Calls that were hung up on so far because their peers did not read (held_most). */
+uint64_t nx_rpc_hung_up(void);
 
 /* Before anything else of this folder, after every fork: starts gRPC, pins TLS 1.3, keeps
  * its logging quiet. Counted: stop as often as started. */

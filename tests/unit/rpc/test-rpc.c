@@ -136,6 +136,25 @@ static enum nx_rpc_status open_shared(void *context, struct nx_rpc_call *call,
   return open_with(call, out, NULL);
 }
 
+/* Half a MiB at once, whether it is read or not. */
+#define POURS 8
+#define POUR ((size_t)64 << 10)
+
+static enum nx_rpc_status open_pour(void *context, struct nx_rpc_call *call,
+                                    struct nx_rpc_handlers *out, void **call_context,
+                                    const char **text) {
+  (void)context, (void)call_context, (void)text;
+  enum nx_rpc_status status = open_with(call, out, NULL);
+  for (int i = 0; i < POURS; i++) {
+    struct nx_buffer message = {0};
+    nx_buffer_reserve(&message, POUR, NULL);
+    memset(message.data, 'p', POUR);
+    message.size = POUR;
+    nx_rpc_call_send(call, &message, NULL);
+  }
+  return status;
+}
+
 static enum nx_rpc_status refuse(void *context, struct nx_rpc_call *call,
                                  struct nx_rpc_handlers *out, void **call_context,
                                  const char **text) {
@@ -144,11 +163,11 @@ static enum nx_rpc_status refuse(void *context, struct nx_rpc_call *call,
   return NX_RPC_PERMISSION_DENIED;
 }
 
-static const struct nx_rpc_method methods[] = {{"/test/Echo", open_echo},
-                                               {"/test/Count", open_count},
-                                               {"/test/Stall", open_stall},
-                                               {"/test/Shared", open_shared},
-                                               {"/test/Refuse", refuse}};
+static const struct nx_rpc_method methods[] = {
+    {"/test/Echo", open_echo},     {"/test/Count", open_count}, {"/test/Stall", open_stall},
+    {"/test/Shared", open_shared}, {"/test/Pour", open_pour},   {"/test/Refuse", refuse}};
+
+static size_t held_most; /* of the servers that are started; 0: no limit */
 
 static struct nx_rpc_server *start_server(const char *address) {
   const struct nx_rpc_server_config config = {.address = address,
@@ -159,7 +178,8 @@ static struct nx_rpc_server *start_server(const char *address) {
                                               .require_client_certificate = true,
                                               .methods = methods,
                                               .n_methods = NX_ARRAY_LENGTH(methods),
-                                              .message_cap = 1 << 20};
+                                              .message_cap = 1 << 20,
+                                              .held_most = held_most};
   struct nx_rpc_server *server = NULL;
   struct nx_error err = {0};
   must(nx_rpc_server_create(&config, &server, &err), &err);
@@ -421,6 +441,45 @@ static void reader_that_stalls_stops_the_sender(void **state) {
   assert_int_equal(stream.status, NX_RPC_CANCELLED);
 }
 
+static void those_who_do_not_read_are_hung_up_on_beyond_a_budget(void **state) {
+  (void)state;
+  enum { DEAF = 32, BUDGET = 2 << 20, SOME = DEAF / 4 };
+  struct stream streams[DEAF];
+  struct nx_rpc_call *calls[DEAF];
+  struct nx_error err = {0};
+  held_most = BUDGET;
+  _cleanup_(nx_rpc_server_destroyp) struct nx_rpc_server *server = start_server("127.0.0.1:0");
+  held_most = 0;
+  _cleanup_(nx_rpc_client_destroyp) struct nx_rpc_client *deaf =
+      connect_to(nx_rpc_server_port(server), &ours.client, &ours);
+  _cleanup_(nx_rpc_client_destroyp) struct nx_rpc_client *reader =
+      connect_to(nx_rpc_server_port(server), &ours.client, &ours);
+  uint64_t before = nx_rpc_hung_up();
+  unsigned closed_before = closed;
+  for (int i = 0; i < DEAF; i++) { /* 16 MiB in all */
+    streams[i].status = -1;
+    must(nx_rpc_client_open(deaf, "/test/Pour", &stream_handlers, &streams[i], NX_NEVER, &calls[i],
+                            &err),
+         &err);
+  }
+  int64_t deadline = in_seconds(20);
+  while (nx_rpc_hung_up() < before + SOME && nx_clock_monotonic() < deadline)
+    nx_clock_sleep(NX_MILLISECOND);
+  assert_true(nx_rpc_hung_up() >= before + SOME);
+  _cleanup_(nx_buffer_finish) struct nx_buffer answer = {0};
+  must(ask(reader, "/test/Echo", 1000, &answer, &err), &err); /* who reads is answered */
+  assert_int_equal(answer.size, 1000);
+  while (closed < closed_before + SOME && nx_clock_monotonic() < deadline)
+    nx_clock_sleep(NX_MILLISECOND);
+  assert_true(closed >= closed_before + SOME); /* their calls are over here */
+  assert_true(closed < closed_before + DEAF);  /* there is room for some */
+  for (int i = 0; i < DEAF; i++) {
+    nx_rpc_call_cancel(calls[i]);
+    wait_closed(&streams[i]);
+    nx_rpc_call_unref(calls[i]);
+  }
+}
+
 static void shared_bytes_arrive_whole_and_are_let_go(void **state) {
   (void)state;
   struct nx_buffer bytes = {0};
@@ -580,6 +639,7 @@ int main(void) {
       cmocka_unit_test(port_that_is_taken_is_named),
       cmocka_unit_test(stream_of_many_messages_arrives_whole),
       cmocka_unit_test(reader_that_stalls_stops_the_sender),
+      cmocka_unit_test(those_who_do_not_read_are_hung_up_on_beyond_a_budget),
       cmocka_unit_test(shared_bytes_arrive_whole_and_are_let_go),
       cmocka_unit_test(server_that_stops_ends_every_stream),
       cmocka_unit_test(server_without_descriptors_turns_away_and_recovers),
