@@ -20,6 +20,9 @@
  *   and in a statistics round, for F features (a regression's are its targets):
  *        518        spectral observations   519  channel-statistic observations
  *        520..      F sums, x 2^24, then F sums of squares, x 2^24
+ *   and in a training round of a plan with prototypes (common/plan_prototypes.h), for class c:
+ *        518 + 129 c   windows of the class   then 128 sums of their unit vectors, x 2^24
+ *   How many there are in all: common/plan_aux.h.
  */
 #pragma once
 
@@ -42,7 +45,8 @@ enum nx_aux_lane {
   NX_AUX_BALANCE = NX_AUX_COMMON - 1,
   NX_AUX_SPECTRAL_COUNT = NX_AUX_COMMON,
   NX_AUX_CHANNEL_COUNT = NX_AUX_COMMON + 1,
-  NX_AUX_FEATURE_SUMS = NX_AUX_COMMON + 2
+  NX_AUX_FEATURE_SUMS = NX_AUX_COMMON + 2,
+  NX_AUX_PROTOTYPES = NX_AUX_COMMON
 };
 
 #define NX_AUX_WEIGHT_SCALE 65536.0     /* 2^16 */
@@ -58,7 +62,7 @@ enum nx_round_kind {
   NX_ROUND_EVALUATE = 3 /* held-out histograms of the final model */
 };
 
-/* Lanes of a round of that kind over n_features features. */
+/* Lanes of a round of that kind over n_features features; a plan may add to them. */
 static inline size_t nx_aux_lanes(enum nx_round_kind kind, size_t n_features) {
   return kind == NX_ROUND_STATISTICS ? NX_AUX_FEATURE_SUMS + 2 * n_features : NX_AUX_COMMON;
 }

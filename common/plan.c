@@ -8,6 +8,7 @@
 #include "common/plan_initial_model.h"
 #include "common/plan_labels.h"
 #include "common/plan_pipelines.h"
+#include "common/plan_prototypes.h"
 #include "common/plan_regression.h"
 #include "common/size.h"
 
@@ -131,6 +132,7 @@ static const cyaml_schema_field_t plan_fields[] = {
     EXTRA(cleaning),
     EXTRA(pipelines),
     EXTRA(regression),
+    EXTRA(prototypes),
     EXTRA(initial_model),
     EXTRA(adapters),
     CYAML_FIELD_END};
@@ -228,6 +230,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
     r = nx_plan_cleaning_check(plan, &key, err);
   if (!r)
     r = nx_plan_pipelines_check(plan, &key, err);
+  if (!r)
+    r = nx_plan_prototypes_check(plan, &key, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s:%d", name, nx_config_line_of(text, key));
   r = check_shapes(plan, err);

@@ -85,6 +85,7 @@ struct nx_plan_pipelines; /* common/plan_pipelines.h */
 struct nx_plan_initial_model;
 struct nx_plan_adapters;
 struct nx_plan_regression;
+struct nx_plan_prototypes;
 
 struct nx_plan {
   uint32_t neurox_plan; /* NX_PLAN_VERSION */
@@ -108,6 +109,7 @@ struct nx_plan {
   struct nx_plan_cleaning *cleaning;
   struct nx_plan_pipelines *pipelines;
   struct nx_plan_regression *regression; /* common/plan_regression.h */
+  struct nx_plan_prototypes *prototypes; /* common/plan_prototypes.h */
   struct nx_plan_initial_model *initial_model; /* common/plan_initial_model.h */
 };
 

@@ -4,6 +4,7 @@
 
 #include "common/aux_lanes.h"
 #include "common/plan_initial_model.h"
+#include "common/plan_prototypes.h"
 #include "crypto/plan_numbers.h"
 #include "crypto/threshold.h"
 #include "models/optim/server_apply.h"
@@ -69,6 +70,11 @@ int nx_model_advance(struct nx_model *model, const struct nx_hash *from, const s
                                     err);
   if (kind == NX_ROUND_STATISTICS)
     return nx_server_apply_statistics(model, aux, layout->n_aux, err);
+  if (kind == NX_ROUND_TRAIN && plan->prototypes) {
+    int r = nx_server_apply_sums(model, plan->prototypes->minimum_count, aux, layout->n_aux, err);
+    if (r < 0)
+      return r;
+  }
   if (kind == NX_ROUND_TRAIN && plan->aggregation.rotation)
     return advance_rotated(model, from, plan, layout, lanes, aux, err);
   if (kind == NX_ROUND_TRAIN)

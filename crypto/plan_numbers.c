@@ -66,7 +66,7 @@ struct nx_transcript_parameters nx_plan_round_parameters(const struct nx_plan *p
   return (struct nx_transcript_parameters){
       .kind = kind,
       .n_lanes = kind == NX_ROUND_TRAIN ? nx_quantize_lanes(&q, n_params) : 0,
-      .n_aux = nx_aux_lanes(kind, n_features),
+      .n_aux = nx_plan_aux_lanes(plan, kind, n_features),
       .ring_bits = q.ring_bits,
       .value_bits = q.value_bits,
       .value_range = q.value_range,

@@ -10,8 +10,8 @@
  * Pure; any thread. */
 #pragma once
 
-#include "common/aux_lanes.h"
 #include "common/plan.h"
+#include "common/plan_aux.h"
 #include "crypto/hash.h"
 #include "crypto/privacy_mechanism.h"
 #include "crypto/quantize.h"

@@ -7,6 +7,10 @@ x [B,C,S,n_in], stats [C,8], positions [C,3] (100 mm), placed [C] bool, visible 
 None: node/dataset/signal.h says what they hold. The result is [B,C,S,n]: for every (channel,
 patch) the samples it would have (log counts for a Poisson tokeniser); a classifier's is [B], a
 regression's [B,S,targets], in the plan's regression.unit (SDs where it says standardise: site).
+
+net.latent(…the same…) is what the last block says, [B,S*Q,width]; net.direction(latent) a window's unit
+vector [B,128], in a model with prototypes, whose rows (net.w["prototypes.mean"]; 0: not known) are of
+net.classes. Cosines between the two say which behaviour a window is like.
 """
 import math
 
@@ -34,6 +38,7 @@ class General(torch.nn.Module):
         self.tokenisers = {k[0]: (int(k[1]), float(k[2]), k[3]) for k in kinds}
         self.H, self.Q, self.S = (int(self.meta[k]) for k in ("heads", "queries", "patches"))
         self.causal = self.meta["objective"] == "next-patch"
+        self.classes = self.meta.get("classes", "").split()
 
     def linear(self, x, name):
         return F.linear(x, self.w[name + ".weight"], self.w.get(name + ".bias"))
@@ -79,9 +84,16 @@ class General(torch.nn.Module):
     def periods(self, n, dtype):
         return torch.exp(torch.linspace(math.log(0.02), math.log(300), n, dtype=dtype))
 
-    def forward(self, x, stats, positions, placed, tokeniser, modality, species, reference, visible=None):
-        w, (B, C, S, _), Q = self.w, x.shape, self.Q
-        n, patch_seconds, loss = self.tokenisers[tokeniser]
+    def direction(self, latent):
+        return F.normalize(self.linear(rms(latent).mean(1), "prototypes"), dim=-1)
+
+    def turns(self, tokeniser, dtype):
+        seconds = torch.arange(self.S, dtype=dtype) * self.tokenisers[tokeniser][1]
+        half = self.w["unifier.queries"].shape[1] // self.H // 2
+        return seconds, 2 * math.pi * seconds[:, None] / self.periods(half, dtype)
+
+    def latent(self, x, stats, positions, placed, tokeniser, modality, species, reference, visible=None):
+        w, S, Q = self.w, self.S, self.Q
         code = self.code(stats, positions, placed, modality, species, reference)
         h = rms(self.linear(x, "tokens." + tokeniser) + code[:, None], w["unifier.attention.norm"])
         q = self.heads(self.linear(w["unifier.queries"], "unifier.attention.query"))
@@ -89,9 +101,8 @@ class General(torch.nn.Module):
         seen = None if visible is None or self.causal else visible.transpose(1, 2)[:, :, None, None]
         z = self.linear(self.attend(q, k, v, seen), "unifier.attention.output") + w["unifier.queries"]
         z = self.feed_forward(z, "unifier", modality).flatten(1, 2)
-        seconds = torch.arange(S, dtype=x.dtype) * patch_seconds
-        turn = 2 * math.pi * seconds[:, None] / self.periods(q.shape[-1] // 2, x.dtype)
-        turns, patch = turn.repeat_interleave(Q, 0), torch.arange(S).repeat_interleave(Q)
+        turns = self.turns(tokeniser, x.dtype)[1].repeat_interleave(Q, 0)
+        patch = torch.arange(S).repeat_interleave(Q)
         seen = patch[None] <= patch[:, None] if self.causal else None
         for i in range(int(self.meta["blocks"])):
             part = f"block.{i}"
@@ -100,14 +111,27 @@ class General(torch.nn.Module):
                        for m, t in (("query", turns), ("key", turns), ("value", None)))
             z = z + self.linear(self.attend(q, k, v, seen), part + ".attention.output")
             z = self.feed_forward(z, part, modality)
+        return z
+
+    def forward(self, x, stats, positions, placed, tokeniser, modality, species, reference, visible=None):
+        w, S, Q = self.w, self.S, self.Q
+        z = self.latent(x, stats, positions, placed, tokeniser, modality, species, reference, visible)
         if "head.query" in w:
             together = Q if self.scale else S * Q  # a value for each patch, or one for the window
             z = rms(z).unflatten(1, (-1, together))
             a = torch.softmax(z @ w["head.query"] / z.shape[-1] ** 0.5, 2)
             y = self.linear(rms((a[..., None] * z).sum(2), w["head.norm"]), "head")
             return y * self.scale[1] + self.scale[0] if self.scale else y[:, 0, 0]
+        return self.decode(z, stats, positions, placed, tokeniser, modality, species, reference)
+
+    def decode(self, z, stats, positions, placed, tokeniser, modality, species, reference):
+        w, C, S, Q = self.w, len(stats), self.S, self.Q
+        n, _, loss = self.tokenisers[tokeniser]
+        code = self.code(stats, positions, placed, modality, species, reference)
+        seconds, turn = self.turns(tokeniser, z.dtype)
+        turns, patch = turn.repeat_interleave(Q, 0), torch.arange(S).repeat_interleave(Q)
         z = rms(z, w["decoder.latent.norm"])
-        angles = 2 * math.pi * seconds[:, None] / self.periods(16, x.dtype)
+        angles = 2 * math.pi * seconds[:, None] / self.periods(16, z.dtype)
         times = self.linear(torch.cat([angles.sin(), angles.cos()], -1), "decoder.time")
         ask = self.linear(code, "decoder.ask.code")[:, None] + self.linear(times, "decoder.ask.time")
         ask = self.linear(F.silu(ask), "decoder.ask.output").flatten(0, 1)
@@ -117,5 +141,5 @@ class General(torch.nn.Module):
         seen = patch[None] < torch.arange(S).repeat(C)[:, None] if self.causal else None
         a = ask + self.linear(self.attend(q, k, v, seen), "decoder.attention.output")
         a = rms(self.feed_forward(a, "decoder", modality), w["samples.norm"])
-        y = self.linear(a, "samples." + tokeniser).reshape(B, C, S, n)
+        y = self.linear(a, "samples." + tokeniser).reshape(-1, C, S, n)
         return y + stats[None, :, None, 1:2] if loss == "poisson" else y

@@ -1,6 +1,7 @@
 #include "models/model.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,16 @@ static void put_tokenisers(const struct nx_plan *plan, struct nx_model_shape *sh
   }
 }
 
+static void put_prototypes(const struct nx_plan_prototypes *p, struct nx_model_shape *shape) {
+  size_t at = 0;
+  shape->n_classes = p->n_classes;
+  shape->contrast_weight = p->weight;
+  shape->temperature = p->temperature;
+  for (uint32_t i = 0; i < p->n_classes; i++)
+    at += (size_t)snprintf(shape->classes + at, sizeof shape->classes - at, "%s%s", i ? " " : "",
+                           p->classes[i]);
+}
+
 int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *shape_out,
                              struct nx_error *err) {
   double patches = round(plan->window.seconds / plan->window.patch_seconds);
@@ -78,6 +89,8 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
   };
   if (plan->model.network == NX_NETWORK_GENERAL)
     put_tokenisers(plan, shape_out);
+  if (plan->prototypes)
+    put_prototypes(plan->prototypes, shape_out);
   if (plan->regression)
     shape_out->n_targets = plan->regression->n_targets;
   if (plan->adapters)
@@ -85,6 +98,10 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
         plan->adapters->rank,         plan->adapters->alpha, plan->adapters->attention,
         plan->adapters->feed_forward, plan->adapters->head,  plan->adapters->base};
   return 0;
+}
+
+size_t nx_model_standing(const struct nx_model_shape *shape) {
+  return shape->adapters.rank ? 0 : (size_t)shape->n_classes * NX_PROTOTYPE_WIDTH;
 }
 
 static size_t aligned(size_t bytes) {

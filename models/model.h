@@ -22,6 +22,7 @@
 #include "common/error.h"
 #include "common/plan.h"
 #include "common/plan_adapters.h"
+#include "common/plan_prototypes.h"
 
 #define NX_MODEL_TENSORS 1024                 /* most tensors of one model */
 #define NX_MODEL_TENSOR_NAME 64               /* with the terminator */
@@ -68,6 +69,9 @@ struct nx_model_shape {
   struct nx_model_tokeniser tokenisers[NX_TOKENISERS];
   double mask_fraction, mask_correlation, mask_radius_mm;
   uint32_t n_targets; /* K of a regression's head; else 0 */
+  uint32_t n_classes; /* prototypes of behaviour; 0: none */
+  double contrast_weight, temperature;
+  char classes[NX_PROTOTYPE_NAMES];  /* their names, in order, a space between */
   struct nx_model_adapters adapters; /* rank 0: none */
 };
 
@@ -104,6 +108,10 @@ struct nx_model {
 /* Shape of the plan's model; NX_E_INVALID names the keys that do not fit each other. */
 int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *shape_out,
                              struct nx_error *err);
+
+/* How many of the last parameters are not trained but set after every training round from its sums
+ * (nx_server_apply_sums()): "prototypes.mean". */
+size_t nx_model_standing(const struct nx_model_shape *shape);
 
 /* Model 0 of a plan: weights drawn from plan->seed as design/recipe-eegmat says. */
 int nx_model_create(const struct nx_plan *plan, struct nx_model **model_out, struct nx_error *err);

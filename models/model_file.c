@@ -53,6 +53,17 @@ static int append_tokenisers(struct nx_buffer *out, const struct nx_model_shape 
   return r;
 }
 
+/* What a window may be of; weight and temperature of the loss. */
+static int append_prototypes(struct nx_buffer *out, const struct nx_model_shape *s,
+                             struct nx_error *err) {
+  int r = append_format(out, err, "\"classes\":");
+  if (!r)
+    r = nx_json_append_string(out, s->classes, err);
+  return r ? r
+           : append_format(out, err, ",\"contrast\":\"%.9g:%.9g\",", s->contrast_weight,
+                           s->temperature);
+}
+
 static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
                            struct nx_error *err) {
   const struct nx_model_shape *s = &model->shape;
@@ -65,6 +76,8 @@ static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
                       "\"blocks\":\"%u\",\"queries\":\"%u\",\"heads\":\"%u\",",
                       s->network == NX_NETWORK_GENERAL ? "general" : "nano",
                       objective_name(s->objective), s->width, s->blocks, s->queries, s->heads);
+  if (!r && s->n_classes)
+    r = append_prototypes(out, s, err);
   if (!r && s->adapters.rank)
     r = append_format(out, err, "\"adapters\":\"%u:%.9g%s%s%s\",", s->adapters.rank,
                       s->adapters.alpha, s->adapters.attention ? ":attention" : "",

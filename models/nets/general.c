@@ -357,13 +357,83 @@ struct nx_tensor *nx_general_regress(struct nx_general *general, struct nx_tape 
   return head(&p, general->shape.queries);
 }
 
+/* The mean over a window's rows of the latent, normalised. */
+static struct nx_tensor *mean_of(const struct pass *p, struct nx_tensor *latent) {
+  const struct nx_model_shape *s = &p->g->shape;
+  struct nx_tensor *z = nx_op_rms_norm(p->tape, latent, NULL);
+  /* a pool that looks at nothing weighs all alike */
+  return nx_op_pool(p->tape, z, nx_op_zeros(p->tape, 1, s->width), (size_t)s->patches * s->queries);
+}
+
 struct nx_tensor *nx_general_embed(struct nx_general *general, struct nx_tape *tape,
                                    const struct nx_general_pass *pass) {
   struct pass p = begin(general, tape, pass);
-  const struct nx_model_shape *s = &general->shape;
-  struct nx_tensor *z = nx_op_rms_norm(tape, encode(&p), NULL);
-  /* a pool that looks at nothing weighs all alike */
-  return nx_op_pool(tape, z, nx_op_zeros(tape, 1, s->width), (size_t)s->patches * s->queries);
+  return mean_of(&p, encode(&p));
+}
+
+/* ---- Prototypes ---- */
+
+static struct nx_tensor *direction(const struct pass *p, struct nx_tensor *latent) {
+  struct nx_tensor *u =
+      nx_op_linear(p->tape, mean_of(p, latent), named(p, "prototypes.weight"), NULL);
+  return nx_op_unit_norm(p->tape, u);
+}
+
+struct nx_tensor *nx_general_direction(struct nx_general *general, struct nx_tape *tape,
+                                       const struct nx_general_pass *pass) {
+  struct pass p = begin(general, tape, pass);
+  return direction(&p, encode(&p));
+}
+
+/* Rows of mu that are known, over the temperature: a constant. places[class]: its row, or
+ * UINT32_MAX. */
+static struct nx_tensor *known_prototypes(const struct pass *p, uint32_t *places) {
+  const struct nx_model_shape *s = &p->g->shape;
+  const struct nx_tensor *mu = named(p, "prototypes.mean");
+  struct nx_tensor *known = nx_op_zeros(p->tape, s->n_classes, NX_PROTOTYPE_WIDTH);
+  size_t n = 0;
+  if (!mu || !known)
+    return NULL;
+  for (uint32_t c = 0; c < s->n_classes; c++) {
+    const nx_real *from = mu->value + c * NX_PROTOTYPE_WIDTH;
+    bool is_known = false;
+    for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++) {
+      known->value[n * NX_PROTOTYPE_WIDTH + i] = from[i] / (nx_real)s->temperature;
+      is_known |= from[i] != 0;
+    }
+    places[c] = is_known ? (uint32_t)n++ : UINT32_MAX;
+  }
+  known->rows = n;
+  return known;
+}
+
+struct nx_tensor *nx_general_contrast(struct nx_general *general, struct nx_tape *tape,
+                                      const struct nx_general_pass *pass, struct nx_tensor *latent,
+                                      nx_real scale) {
+  struct pass p = begin(general, tape, pass);
+  size_t B = pass->input->n_windows, n = 0;
+  uint32_t places[NX_PROTOTYPES];
+  struct nx_tensor *mu = known_prototypes(&p, places);
+  uint32_t *rows = nx_tape_memory(tape, B, sizeof *rows, "contrast");
+  uint32_t *labels = nx_tape_memory(tape, B, sizeof *labels, "contrast");
+  if (!mu || !rows || !labels)
+    return NULL;
+  for (size_t w = 0; pass->input->classes && w < B; w++) {
+    uint8_t class = pass->input->classes[w];
+    if (class == NX_PROTOTYPE_NO_CLASS || places[class] == UINT32_MAX)
+      continue;
+    rows[n] = (uint32_t)w;
+    labels[n++] = places[class];
+  }
+  if (!n)
+    return NULL;
+  struct nx_tensor *u = nx_op_gather(tape, direction(&p, latent), rows, n);
+  struct nx_tensor *loss = nx_op_class_entropy(tape, nx_op_linear(tape, u, mu, NULL), labels);
+  struct nx_tensor *factor = nx_op_zeros(tape, 1, 1);
+  if (!factor)
+    return NULL;
+  *factor->value = scale * (nx_real)n; /* the op has the mean */
+  return nx_op_linear(tape, loss, factor, NULL);
 }
 
 /* ---- Decoder ---- */
@@ -474,7 +544,8 @@ bool nx_general_decode(struct nx_general *general, struct nx_tape *tape,
   bool counts = p.tokeniser->loss == NX_TOKEN_LOSS_POISSON;
   if (!ask(&p, out))
     return nx_tape_fail(tape, NX_E_INVALID, "questions");
-  struct nx_tensor *z = norm(&p, encode(&p), "decoder", "latent.norm");
+  out->latent = encode(&p);
+  struct nx_tensor *z = norm(&p, out->latent, "decoder", "latent.norm");
   size_t rows = batch * out->n_questions, n = p.tokeniser->patch_samples;
   size_t head_width = general->shape.width / heads, S = general->shape.patches;
   struct nx_tensor *asked = questions(&p);

@@ -15,6 +15,9 @@
  *   classification: attention pool, RMSNorm, linear                     [B]
  *   regression:     the same over the queries of each patch             [B*S,K]
  *
+ * With prototypes a window has a direction u = unit(W mean(z)), z of unit mean square, and beside a
+ * reconstruction the loss that common/plan_prototypes.h says.
+ *
  * A question is MLP(code, Fourier(time)); the decoder is one block of cross-attention, rotary on
  * seconds too (nothing else would tell a latent row's time), and SwiGLU, then W_out[tokeniser]
  * to n samples. Its losses, by tokeniser:
@@ -49,6 +52,8 @@ struct nx_general_input {
   /* [B][S][K] of a regression, in their unit; NaN where one is not known; NULL where no loss is
    * asked for */
   const float *targets;
+  /* [B]: which of the shape's classes a window is of, or NX_PROTOTYPE_NO_CLASS; NULL: none is */
+  const uint8_t *classes;
 };
 
 /* The parameters of a shape, in canonical order. A tensor of a tokeniser, modality, species or
@@ -86,6 +91,7 @@ struct nx_general_decoded {
   size_t n_wanted;              /* in all windows */
   struct nx_tensor *prediction; /* [B * n_questions, n]: samples, or log counts */
   struct nx_tensor *target;     /* the same size */
+  struct nx_tensor *latent;     /* [B * S * Q, d]: what the last block said */
 };
 
 /* Masked reconstruction or next patch, as the shape's objective says. False on failure (check
@@ -96,6 +102,15 @@ bool nx_general_decode(struct nx_general *general, struct nx_tape *tape,
 struct nx_tensor *nx_general_loss(struct nx_general *general, struct nx_tape *tape,
                                   const struct nx_general_pass *pass,
                                   const struct nx_general_decoded *decoded, nx_real scale);
+/* The contrast beside it: scale * sum over windows whose class has a prototype of the cross-entropy
+ * of softmax(u . mu / temperature) over the prototypes that are known (not all 0), [1, 1]; NULL,
+ * without an error, where there is no such window. */
+struct nx_tensor *nx_general_contrast(struct nx_general *general, struct nx_tape *tape,
+                                      const struct nx_general_pass *pass, struct nx_tensor *latent,
+                                      nx_real scale);
+/* Unit vectors u of windows, [B, NX_PROTOTYPE_WIDTH]. */
+struct nx_tensor *nx_general_direction(struct nx_general *general, struct nx_tape *tape,
+                                       const struct nx_general_pass *pass);
 /* Logits [B, 1]. */
 struct nx_tensor *nx_general_classify(struct nx_general *general, struct nx_tape *tape,
                                       const struct nx_general_pass *pass);

@@ -107,6 +107,18 @@ static void add_decoder(struct nx_layout *layout, const struct nx_model_shape *s
   }
 }
 
+/* From the mean of the latent to a unit vector. */
+static void add_direction(struct nx_layout *layout, const struct nx_model_shape *s) {
+  if (s->n_classes)
+    nx_layout_add(layout, fan_in(s->width), NX_PROTOTYPE_WIDTH, s->width, "prototypes.weight");
+}
+
+/* What nx_model_standing() counts: nobody trains it. */
+static void add_standing(struct nx_layout *layout, const struct nx_model_shape *s) {
+  if (s->n_classes)
+    nx_layout_add(layout, constant(0), s->n_classes, NX_PROTOTYPE_WIDTH, "prototypes.mean");
+}
+
 static void add_head(struct nx_layout *layout, const struct nx_model_shape *s) {
   uint32_t outputs = NX_MAX(s->n_targets, 1u);
   nx_layout_add(layout, normal(0.5), s->width, 0, "head.query");
@@ -133,6 +145,8 @@ int nx_general_layout(const struct nx_model_shape *s, struct nx_layout *layout,
     add_head(layout, s);
   else
     add_decoder(layout, s);
+  add_direction(layout, s);
+  add_standing(layout, s);
   if (layout->failed)
     return nx_fail(err, layout->failed,
                    "the model has more than %d tensors or %zu parameters: lower the plan's "
@@ -149,6 +163,13 @@ static bool is_own(const char *name, const char *prefix, const char *own) {
   return !strncmp(name + n, own, m) && (name[n + m] == '.' || name[n + m] == 0);
 }
 
+static bool has_class(const struct nx_general_input *input) {
+  for (size_t i = 0; input->classes && i < input->n_windows; i++)
+    if (input->classes[i] != NX_PROTOTYPE_NO_CLASS)
+      return true;
+  return false;
+}
+
 bool nx_general_touches(const struct nx_model_shape *shape, const char *tensor,
                         const struct nx_general_input *input) {
   const char *tokeniser = nx_tokeniser_name(shape->tokenisers[input->tokeniser].kind);
@@ -156,6 +177,10 @@ bool nx_general_touches(const struct nx_model_shape *shape, const char *tensor,
   const char *bias = strstr(tensor, ".experts.bias.");
   if (!strcmp(tensor, "samples.norm"))
     return true;
+  if (!strcmp(tensor, "prototypes.mean"))
+    return false;
+  if (!strcmp(tensor, "prototypes.weight"))
+    return has_class(input);
   return is_own(tensor, "tokens.", tokeniser) && is_own(tensor, "samples.", tokeniser) &&
          is_own(tensor, "modality.", modality) &&
          is_own(tensor, "species.", nx_species_name(input->species)) &&

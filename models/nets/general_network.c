@@ -39,7 +39,15 @@ struct slice {
   const uint8_t *visible;
 };
 
-enum work { WORK_LOGITS, WORK_VALUES, WORK_EMBED, WORK_CLASSIFY, WORK_REGRESS, WORK_ASK };
+enum work {
+  WORK_LOGITS,
+  WORK_VALUES,
+  WORK_EMBED,
+  WORK_DIRECTIONS,
+  WORK_CLASSIFY,
+  WORK_REGRESS,
+  WORK_ASK
+};
 
 struct batch {
   enum work work;
@@ -49,6 +57,7 @@ struct batch {
   const struct nx_general_input *groups;
   size_t n_groups, n_windows, n_slices;
   double smoothing;
+  double contrast; /* weight of a window that has a prototype; 0: no such loss */
   uint64_t dropout_seed;
   float *out; /* logits, values or embeddings */
   nx_general_answer_fn *answer;
@@ -154,6 +163,10 @@ static int check_group(const struct nx_model_shape *s, const struct nx_general_i
       !nx_size_mul(tokens, s->patches, &tokens) || tokens > UINT32_MAX ||
       !nx_size_mul(tokens, k->inputs, &tokens))
     return nx_fail(err, NX_E_INVALID, "a batch of absurd size");
+  for (size_t i = 0; in->classes && i < in->n_windows; i++)
+    if (in->classes[i] >= s->n_classes && in->classes[i] != NX_PROTOTYPE_NO_CLASS)
+      return nx_fail(err, NX_E_INVALID, "a window of class %u: the model has %u", in->classes[i],
+                     s->n_classes);
   return 0;
 }
 
@@ -285,6 +298,24 @@ static void set_scales(const struct batch *b) {
   }
 }
 
+static bool has_prototype(const struct nx_model *model, uint8_t class) {
+  const struct nx_model_tensor *t = nx_model_find(model, "prototypes.mean");
+  for (size_t i = 0; class != NX_PROTOTYPE_NO_CLASS && i < NX_PROTOTYPE_WIDTH; i++)
+    if (model->params[t->offset + class * (size_t)NX_PROTOTYPE_WIDTH + i] != 0)
+      return true;
+  return false;
+}
+
+/* The contrast is a mean over the batch's windows that have a prototype. */
+static void set_contrast(struct batch *b) {
+  const struct nx_model_shape *s = &b->network->shape;
+  size_t n = 0;
+  for (size_t i = 0; s->n_classes && i < b->n_groups; i++)
+    for (size_t w = 0; b->groups[i].classes && w < b->groups[i].n_windows; w++)
+      n += has_prototype(b->model, b->groups[i].classes[w]);
+  b->contrast = n ? s->contrast_weight / (double)n : 0;
+}
+
 /* ---- Slices ---- */
 
 static int cut(struct batch *b, struct nx_error *err) {
@@ -321,6 +352,8 @@ static struct nx_general_input part_of(const struct batch *b, const struct slice
     part.labels += slice->first;
   if (part.targets)
     part.targets += slice->first * s->patches * s->n_targets;
+  if (part.classes)
+    part.classes += slice->first;
   return part;
 }
 
@@ -353,11 +386,26 @@ static struct nx_tensor *regress(const struct batch *b, struct nx_lane *lane,
   return nx_op_square_error(&lane->tape, values, targets, skip, (float)scale);
 }
 
+/* The same of what is hidden or comes next, and of the contrast beside it. */
+static struct nx_tensor *reconstruct(const struct batch *b, struct nx_lane *lane,
+                                     const struct nx_general_pass *pass, double scale,
+                                     struct nx_general_decoded *decoded) {
+  struct nx_tape *tape = &lane->tape;
+  if (!nx_general_decode(lane->net, tape, pass, decoded))
+    return NULL;
+  struct nx_tensor *contrast = NULL;
+  if (b->contrast > 0)
+    contrast = nx_general_contrast(lane->net, tape, pass, decoded->latent, (float)b->contrast);
+  struct nx_tensor *loss = nx_general_loss(lane->net, tape, pass, decoded, (float)scale);
+  return contrast ? nx_op_residual(tape, loss, contrast, 0) : loss;
+}
+
 static struct nx_tensor *rows_of(const struct batch *b, struct nx_lane *lane,
                                  const struct nx_general_pass *pass) {
-  return b->work == WORK_EMBED    ? nx_general_embed(lane->net, &lane->tape, pass)
-         : b->work == WORK_VALUES ? nx_general_regress(lane->net, &lane->tape, pass)
-                                  : nx_general_classify(lane->net, &lane->tape, pass);
+  return b->work == WORK_EMBED        ? nx_general_embed(lane->net, &lane->tape, pass)
+         : b->work == WORK_VALUES     ? nx_general_regress(lane->net, &lane->tape, pass)
+         : b->work == WORK_DIRECTIONS ? nx_general_direction(lane->net, &lane->tape, pass)
+                                      : nx_general_classify(lane->net, &lane->tape, pass);
 }
 
 static int put_rows(const struct batch *b, struct nx_lane *lane, const struct nx_general_pass *pass,
@@ -403,9 +451,8 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
     part_loss = classify(b, lane, &pass, &weight);
   else if (b->work == WORK_REGRESS)
     part_loss = regress(b, lane, &pass, b->network->scales[slice->group]);
-  else if (nx_general_decode(lane->net, &lane->tape, &pass, &decoded))
-    part_loss = nx_general_loss(lane->net, &lane->tape, &pass, &decoded,
-                                (float)b->network->scales[slice->group]);
+  else
+    part_loss = reconstruct(b, lane, &pass, b->network->scales[slice->group], &decoded);
   if (part_loss && b->answer)
     show_answers(b, slice, &decoded);
   if (gradients)
@@ -429,6 +476,8 @@ static int run(struct batch *b, struct nx_rng *rng, double *loss_out, struct nx_
     r = draw_masks(b, rng, err);
   if (!r && (asks || b->work == WORK_REGRESS))
     set_scales(b);
+  if (!r && asks && b->train)
+    set_contrast(b);
   if (!r)
     r = cut(b, err);
   if (r < 0)
@@ -505,6 +554,20 @@ int nx_general_network_embed(struct nx_general_network *network, const struct nx
                     .groups = groups,
                     .n_groups = n,
                     .out = embeddings_out};
+  return run(&b, NULL, NULL, err);
+}
+
+int nx_general_network_directions(struct nx_general_network *network, const struct nx_model *model,
+                                  const struct nx_general_input *groups, size_t n,
+                                  float *directions_out, struct nx_error *err) {
+  struct batch b = {.work = WORK_DIRECTIONS,
+                    .network = network,
+                    .model = model,
+                    .groups = groups,
+                    .n_groups = n,
+                    .out = directions_out};
+  if (!model->shape.n_classes)
+    return nx_fail(err, NX_E_INVALID, "a model without prototypes has no directions");
   return run(&b, NULL, NULL, err);
 }
 

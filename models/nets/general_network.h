@@ -24,7 +24,8 @@ void nx_general_network_use_checkpoints(struct nx_general_network *network, bool
  * mean loss are in nx_general_network_gradients() until the next call. The loss is the mean
  * over what is asked for in each group, groups weighing as many as they have windows; for
  * classification cross-entropy, labels smoothed by label_smoothing; for regression the mean square
- * of standardised errors over patches whose targets are all known.
+ * of standardised errors over patches whose targets are all known. Of a model with prototypes
+ * weight times the mean over windows that have one is added to what hidden and next patches cost.
  * NX_E_INVALID: an input that does not fit the model; NX_E_STATE: the loss is not finite. */
 int nx_general_network_train_step(struct nx_general_network *network, const struct nx_model *model,
                                   const struct nx_general_input *groups, size_t n,
@@ -49,7 +50,14 @@ int nx_general_network_embed(struct nx_general_network *network, const struct nx
                              const struct nx_general_input *groups, size_t n, float *embeddings_out,
                              struct nx_error *err);
 
-/* The mean loss without gradients or dropout: masked, next patch or regression. Each answer of a masked or
+/* directions_out[windows of all groups][NX_PROTOTYPE_WIDTH]: nx_general_direction(), of all that is
+ * there to see. For a model with prototypes. */
+int nx_general_network_directions(struct nx_general_network *network, const struct nx_model *model,
+                                  const struct nx_general_input *groups, size_t n,
+                                  float *directions_out, struct nx_error *err);
+
+/* The mean loss without gradients or dropout: masked, next patch or regression, and
+ * never of prototypes. Each answer of a masked or
  * next-patch model is shown to `answer` (NULL: nobody): n samples, or log counts. Answers come
  * group by group, window by window. */
 typedef void nx_general_answer_fn(void *context, size_t group, size_t window, uint32_t token,

@@ -1,6 +1,7 @@
 #include "models/optim/server_apply.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A feature is a standardised log power or amplitude: far below this, or not real. */
 #define FEATURE_BOUND 1e6
@@ -70,8 +71,9 @@ int nx_server_apply_average(struct nx_model *model, const uint32_t *lanes, size_
   if (r < 0)
     return r;
   double unit = weight * scale;
+  size_t n_trained = n_lanes - nx_model_standing(&model->shape);
   for (int write = 0; write < 2; write++)
-    for (size_t i = 0; i < n_lanes; i++) {
+    for (size_t i = 0; i < n_trained; i++) {
       float next = (float)((double)model->params[i] + (double)lift(lanes[i], ring_bits) / unit);
       if (!isfinite(next))
         return nx_fail(err, NX_E_PROTOCOL, "parameter %zu would not be finite", i);
@@ -85,13 +87,52 @@ int nx_server_apply_values(struct nx_model *model, const float *values, size_t n
                            struct nx_error *err) {
   if (n_values != model->n_params)
     return nx_fail(err, NX_E_PROTOCOL, "%zu values for %zu parameters", n_values, model->n_params);
+  size_t n_trained = n_values - nx_model_standing(&model->shape);
   for (int write = 0; write < 2; write++)
-    for (size_t i = 0; i < n_values; i++) {
+    for (size_t i = 0; i < n_trained; i++) {
       float next = (float)((double)model->params[i] + (double)values[i]);
       if (!isfinite(next))
         return nx_fail(err, NX_E_PROTOCOL, "parameter %zu would not be finite", i);
       if (write)
         model->params[i] = next;
+    }
+  return 0;
+}
+
+/* lanes: the count of a class, then its sums. 1: mu was found; 0: it stays. */
+static int find_prototype(uint64_t minimum_count, const uint64_t *lanes, float *mu,
+                          struct nx_error *err) {
+  double sum[NX_PROTOTYPE_WIDTH], squares = 0, n = (double)lanes[0];
+  for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++) {
+    sum[i] = nx_aux_decode(lanes[1 + i], NX_AUX_FEATURE_SCALE);
+    squares += sum[i] * sum[i];
+  }
+  double length = sqrt(squares);
+  if (!(n < 0x1p53) || !(length <= n * (1 + 1e-3)))
+    return nx_fail(err, NX_E_PROTOCOL, "%g unit vectors cannot have a sum of length %g", n, length);
+  if (lanes[0] < minimum_count || !(length > 1e-6 * n))
+    return 0;
+  for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++)
+    mu[i] = (float)(sum[i] / length);
+  return 1;
+}
+
+int nx_server_apply_sums(struct nx_model *model, uint64_t minimum_count, const uint64_t *aux,
+                         size_t n_aux, struct nx_error *err) {
+  size_t each = 1 + NX_PROTOTYPE_WIDTH, n = model->shape.n_classes;
+  if (!nx_model_standing(&model->shape))
+    return 0;
+  if (n_aux != NX_AUX_COMMON + n * each)
+    return nx_fail(err, NX_E_PROTOCOL, "%zu aux lanes for %zu prototypes", n_aux, n);
+  float *mu = model->params + model->n_params - nx_model_standing(&model->shape);
+  for (int write = 0; write < 2; write++)
+    for (size_t c = 0; c < n; c++) {
+      float found[NX_PROTOTYPE_WIDTH];
+      int r = find_prototype(minimum_count, aux + NX_AUX_PROTOTYPES + c * each, found, err);
+      if (r < 0)
+        return nx_error_prefix(err, r, "prototype %zu", c);
+      if (r && write)
+        memcpy(mu + c * NX_PROTOTYPE_WIDTH, found, sizeof found);
     }
   return 0;
 }

@@ -7,6 +7,7 @@
  *               least NX_FEATURE_SD_FLOOR; parameters unchanged
  *   statistics of a plan under differential privacy: the plan's own numbers
  *   train       p_i = float(p_i + sum_i / (weight_sum * scale)); weight_sum = aux / 2^16
+ *               but what nx_model_standing() counts: prototypes, see nx_server_apply_sums()
  *   evaluate    the model is unchanged
  *
  * where sum_i is lane i lifted from Z mod 2^w to -2^(w-1) .. 2^(w-1) - 1. */
@@ -42,6 +43,14 @@ int nx_server_weight(const uint64_t *aux, size_t n_aux, double *weight_out, stru
 /* p_i = float(p_i + values_i): for sums that were decoded before (rotated ones). As above. */
 int nx_server_apply_values(struct nx_model *model, const float *values, size_t n_values,
                            struct nx_error *err);
+
+/* The standing parameters from a training round's aux lanes (common/aux_lanes.h): of each class
+ * with minimum_count windows or more, mu = S / |S|; others stay, and so does one whose sum has no
+ * direction
+ * (|S| below a millionth of its windows). NX_E_PROTOCOL when a sum is longer than that many unit
+ * vectors can be: the model is unchanged. Nothing to do for a model without. */
+int nx_server_apply_sums(struct nx_model *model, uint64_t minimum_count, const uint64_t *aux,
+                         size_t n_aux, struct nx_error *err);
 
 /* Instead of a statistics round: means and SDs [n] that a plan states, or n = 0 for 0 and 1.
  * NX_E_INVALID when n is neither 0 nor model->n_features: the model is unchanged. */

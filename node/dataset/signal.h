@@ -18,6 +18,7 @@
 #include "common/error.h"
 #include "common/modality.h"
 #include "common/plan.h"
+#include "common/plan_prototypes.h"
 #include "node/dataset/dataset.h"
 
 #define NX_SIGNAL_STATS 8 /* = NX_MODEL_STATS of the models */
@@ -33,6 +34,9 @@ struct nx_signal {
   const uint8_t *placed;  /* [n_channels]: 0 where there is no position */
   const float *stats;     /* [n_channels][NX_SIGNAL_STATS], by nx_signal_stats() */
   const float *targets;   /* [K][n_samples] of a regression; NaN: not known. NULL: none is */
+  /* [n_samples]: which of the plan's prototypes.classes a sample is of, or NX_PROTOTYPE_NO_CLASS;
+   * NULL: none is */
+  const uint8_t *classes;
   enum nx_split split;
   uint8_t label;    /* 0 or 1; read by classification only */
   bool unlabelled;  /* there is none: label says nothing */

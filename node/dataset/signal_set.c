@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/plan_pipelines.h"
+#include "common/plan_prototypes.h"
 #include "common/size.h"
 #include "node/dataset/behaviour.h"
 #include "node/dataset/clean.h"
@@ -116,6 +117,16 @@ static int label_of(const struct job *job, const char *word) {
   return nx_signal_label(job->plan, job->behaviour, word);
 }
 
+uint8_t nx_signal_class(const struct nx_plan_prototypes *prototypes,
+                        const struct nx_behaviour *behaviour, const char *word) {
+  int state = behaviour && *word ? nx_behaviour_state(behaviour, word) : -1;
+  for (uint32_t i = 0; *word && i < prototypes->n_classes; i++)
+    if (!strcasecmp(word, prototypes->classes[i]) ||
+        (state >= 0 && nx_behaviour_state(behaviour, prototypes->classes[i]) == state))
+      return (uint8_t)i;
+  return NX_PROTOTYPE_NO_CLASS;
+}
+
 /* Who has the position or velocity of a recording: its own channels, or a file of the same clock,
  * which is loaded into other. */
 static int behaviour_of(const struct job *job, size_t index, struct nx_loaded_signal *other,
@@ -163,8 +174,15 @@ static int grow(void **list, size_t n, size_t size, struct nx_error *err) {
   return 0;
 }
 
-static int add_signal(struct job *job, size_t index, size_t k, const float *x, const float *targets,
-                      size_t n, double from_s, int label, struct nx_error *err) {
+/* What is known beside a stream's samples. */
+struct beside {
+  int label;              /* -1: none */
+  const float *targets;   /* [n_targets][n_samples], or NULL */
+  const uint8_t *classes; /* [n_samples], or NULL */
+};
+
+static int add_signal(struct job *job, size_t index, size_t k, const float *x, size_t n,
+                      double from_s, const struct beside *beside, struct nx_error *err) {
   struct nx_signal_set *set = job->set;
   const struct nx_loaded_signal *loaded = &set->loaded[index];
   const struct nx_signal_file *file = &job->files->files[index];
@@ -186,12 +204,13 @@ static int add_signal(struct job *job, size_t index, size_t k, const float *x, c
       .positions = loaded->positions,
       .placed = loaded->placed,
       .stats = loaded->streams[k].stats,
-      .targets = targets,
+      .targets = beside->targets,
+      .classes = beside->classes,
       .split = nx_subject_in(file->subject, job->options->held_out, job->options->n_held_out)
                    ? NX_SPLIT_HELD_OUT
                    : NX_SPLIT_TRAIN,
-      .label = label > 0,
-      .unlabelled = label < 0,
+      .label = beside->label > 0,
+      .unlabelled = beside->label < 0,
       .recording = job->recording,
       .from_s = from_s,
   };
@@ -217,33 +236,42 @@ static void copy_rows(const float *from, size_t rows, size_t all, size_t first, 
     memcpy(to + c * n, from + c * all + first, n * sizeof *to);
 }
 
-/* Samples first .. first + n - 1 of every channel of a stream as a signal of its own, and of its
- * targets, where there are any. */
-static int cut(struct job *job, size_t index, size_t k, size_t first, size_t n, int label,
-               const float *targets, struct nx_error *err) {
+/* n bytes in memory that the set owns. */
+static uint8_t *keep_bytes(struct nx_signal_set *set, size_t n, struct nx_error *err) {
+  return (uint8_t *)keep(set, 1, n / sizeof(float) + 1, err);
+}
+
+/* Samples first .. first + n - 1 of every channel of a stream as a signal of its own, and of what
+ * is beside it. */
+static int cut(struct job *job, size_t index, size_t k, size_t first, size_t n,
+               const struct beside *whole, struct nx_error *err) {
   struct nx_signal_set *set = job->set;
   const struct nx_loaded_signal *loaded = &set->loaded[index];
   const struct nx_loaded_stream *stream = &loaded->streams[k];
-  uint32_t n_targets = targets ? job->plan->regression->n_targets : 0;
+  uint32_t n_targets = whole->targets ? job->plan->regression->n_targets : 0;
   float *x = keep(set, loaded->n_channels, n, err);
-  float *y = x && targets ? keep(set, n_targets, n, err) : NULL;
-  if (!x || (targets && !y))
+  float *y = x && whole->targets ? keep(set, n_targets, n, err) : NULL;
+  uint8_t *classes = x && whole->classes ? keep_bytes(set, n, err) : NULL;
+  if (!x || (whole->targets && !y) || (whole->classes && !classes))
     return NX_E_NOMEM;
   copy_rows(stream->x, loaded->n_channels, stream->n_samples, first, n, x);
-  copy_rows(targets, n_targets, stream->n_samples, first, n, y);
-  return add_signal(job, index, k, x, y, n, (double)first / stream->rate_hz, label, err);
+  copy_rows(whole->targets, n_targets, stream->n_samples, first, n, y);
+  if (classes)
+    memcpy(classes, whole->classes + first, n);
+  const struct beside own = {whole->label, y, classes};
+  return add_signal(job, index, k, x, n, (double)first / stream->rate_hz, &own, err);
 }
 
 /* What of samples first .. end - 1 is free of artefacts and as long as a window. */
-static int cut_clean(struct job *job, size_t index, size_t k, size_t first, size_t end, int label,
-                     const float *targets, struct nx_error *err) {
+static int cut_clean(struct job *job, size_t index, size_t k, size_t first, size_t end,
+                     const struct beside *beside, struct nx_error *err) {
   const struct nx_plan_modalities *m = job->plan->modalities;
   const struct nx_loaded_stream *stream = &job->set->loaded[index].streams[k];
   size_t window = (size_t)m->patches * m->tokenisers[stream->tokeniser].patch_samples, n;
   int r = 0;
   for (; !r && nx_clean_next_stretch(stream->bad_window, stream->n_windows, window, end, &first, &n);
        first += n)
-    r = cut(job, index, k, first, n, label, targets, err);
+    r = cut(job, index, k, first, n, beside, err);
   return r;
 }
 
@@ -260,18 +288,19 @@ static int cut_runs(struct job *job, size_t index, struct nx_error *err) {
       double from = fmax(ceil(runs.runs[i].from_s * stream->rate_hz), 0);
       double to = fmin(floor(runs.runs[i].to_s * stream->rate_hz), (double)stream->n_samples);
       if (label >= 0 && to - from >= (double)window)
-        r = cut_clean(job, index, k, (size_t)from, (size_t)to, label, NULL, err);
+        r = cut_clean(job, index, k, (size_t)from, (size_t)to, &(struct beside){.label = label},
+                      err);
     }
   }
   return r;
 }
 
-static int add_stream(struct job *job, size_t index, size_t k, int label, const float *targets,
+static int add_stream(struct job *job, size_t index, size_t k, const struct beside *beside,
                       struct nx_error *err) {
   const struct nx_loaded_stream *stream = &job->set->loaded[index].streams[k];
   return stream->bad_window
-             ? cut_clean(job, index, k, 0, stream->n_samples, label, targets, err)
-             : add_signal(job, index, k, stream->x, targets, stream->n_samples, 0, label, err);
+             ? cut_clean(job, index, k, 0, stream->n_samples, beside, err)
+             : add_signal(job, index, k, stream->x, stream->n_samples, 0, beside, err);
 }
 
 /* A recording for regression: left out when it has no behaviour, unless any will do. */
@@ -293,9 +322,42 @@ static int take_targets(struct job *job, size_t index, struct nx_error *err) {
                           from == own ? 0 : from->origin_s - own->origin_s, stream->rate_hz,
                           stream->n_samples, targets, err);
     if (!r)
-      r = add_stream(job, index, k, -1, targets, err);
+      r = add_stream(job, index, k, &(struct beside){-1, targets, NULL}, err);
   }
   return r < 0 ? nx_error_prefix(err, r, "%s", job->files->files[index].file) : 0;
+}
+
+/* Where runs of behaviour are, classes has theirs. */
+static void put_classes(const struct job *job, const struct nx_behaviour_runs *runs, double rate_hz,
+                        size_t n, uint8_t *classes) {
+  for (size_t i = 0; i < runs->n; i++) {
+    const struct nx_behaviour_run *run = &runs->runs[i];
+    uint8_t class = nx_signal_class(job->plan->prototypes, job->behaviour,
+                                    nx_behaviour_name(job->behaviour, run->state));
+    double from = fmax(ceil(run->from_s * rate_hz), 0),
+           to = fmin(floor(run->to_s * rate_hz), (double)n);
+    for (double at = from; at < to; at++)
+      classes[(size_t)at] = class;
+  }
+}
+
+/* A recording for prototypes: of one class by its word, else of those that its behaviour shows. */
+static int take_classes(struct job *job, size_t index, struct nx_error *err) {
+  _cleanup_(nx_behaviour_runs_finish) struct nx_behaviour_runs runs = {0};
+  const struct nx_loaded_signal *loaded = &job->set->loaded[index];
+  uint8_t class =
+      nx_signal_class(job->plan->prototypes, job->behaviour, job->files->files[index].label);
+  int r = job->behaviour && class == NX_PROTOTYPE_NO_CLASS ? runs_of(job, index, &runs, err) : 0;
+  for (size_t k = 0; !r && k < loaded->n_streams; k++) {
+    const struct nx_loaded_stream *stream = &loaded->streams[k];
+    uint8_t *classes = keep_bytes(job->set, stream->n_samples, err);
+    if (!classes)
+      return NX_E_NOMEM;
+    memset(classes, class, stream->n_samples);
+    put_classes(job, &runs, stream->rate_hz, stream->n_samples, classes);
+    r = add_stream(job, index, k, &(struct beside){-1, NULL, classes}, err);
+  }
+  return r;
 }
 
 static int take(struct job *job, size_t index, struct nx_error *err) {
@@ -304,10 +366,12 @@ static int take(struct job *job, size_t index, struct nx_error *err) {
   int label = label_of(job, job->files->files[index].label), r = 0;
   if (job->plan->regression)
     return take_targets(job, index, err);
+  if (job->plan->prototypes && !job->options->any_label)
+    return take_classes(job, index, err);
   if (classes && label < 0 && !job->options->any_label)
     return cut_runs(job, index, err);
   for (size_t k = 0; !r && k < loaded->n_streams; k++)
-    r = add_stream(job, index, k, label, NULL, err);
+    r = add_stream(job, index, k, &(struct beside){.label = label}, err);
   return r;
 }
 

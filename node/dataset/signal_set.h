@@ -5,7 +5,9 @@
  * With training.objective: classification, recordings are cut into stretches of one of the plan's
  * two labels: a word of the file's name or labels.tsv, translated by the site's vocabulary
  * (behaviour.h), or the state that position or velocity shows. What has neither is left out.
- * With regression, signals have targets (targets.h); recordings without behaviour are left out. */
+ * With prototypes, signals have the class of every sample, by the same words and states; what has
+ * none is taken too, and so is everything where options->any_label asks for no labels. With
+ * regression, signals have targets (targets.h); recordings without behaviour are left out. */
 #pragma once
 
 #include "node/dataset/signal.h"
@@ -27,5 +29,8 @@ struct nx_behaviour;
  * -1. */
 int nx_signal_label(const struct nx_plan *plan, const struct nx_behaviour *behaviour,
                     const char *word);
+/* The plan's class that a word means, so; or NX_PROTOTYPE_NO_CLASS. */
+uint8_t nx_signal_class(const struct nx_plan_prototypes *prototypes,
+                        const struct nx_behaviour *behaviour, const char *word);
 void nx_signal_set_destroy(struct nx_signal_set *set); /* NULL is fine */
 NX_DEFINE_CLEANUP(struct nx_signal_set *, nx_signal_set_destroy)

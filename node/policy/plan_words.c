@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/plan_prototypes.h"
 #include "common/plan_regression.h"
 #include "common/size.h"
 
@@ -18,6 +19,17 @@ static void tell_targets(const struct nx_plan *plan, FILE *out) {
             r->unit);
 }
 
+static void tell_prototypes(const struct nx_plan *plan, FILE *out) {
+  const struct nx_plan_prototypes *p = plan->prototypes;
+  fprintf(out, ",\n           and where windows of");
+  for (uint32_t i = 0; i < p->n_classes; i++)
+    fprintf(out, "%s %s", i ? "," : "", p->classes[i]);
+  fprintf(out,
+          " lie: of each class the sum\n           of its windows' directions and their number "
+          "leave, masked, every round. A class\n           that this site alone has is told by the "
+          "opened sum (docs/threat-model.md)");
+}
+
 static void tell_task(const struct nx_plan *plan, FILE *out) {
   fprintf(out, "task       ");
   if (plan->training.objective == NX_OBJECTIVE_CLASSIFICATION)
@@ -26,8 +38,10 @@ static void tell_task(const struct nx_plan *plan, FILE *out) {
   else if (plan->regression)
     tell_targets(plan, out);
   else
-    fprintf(out, "learns to fill in hidden pieces of %s %s (no labels are learnt)",
-            plan->data.species, plan->data.modality);
+    fprintf(out, "learns to fill in hidden pieces of %s %s%s", plan->data.species,
+            plan->data.modality, plan->prototypes ? "" : " (no labels are learnt)");
+  if (plan->prototypes)
+    tell_prototypes(plan, out);
   fprintf(out, ",\n           from windows of %g s at %g Hz\n", plan->window.seconds,
           plan->preprocessing.rate_hz);
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "common/plan_prototypes.h"
 #include "common/size.h"
 #include "crypto/plan_numbers.h"
 #include "models/optim/server_apply.h"
@@ -49,6 +50,11 @@ static int apply(struct nx_model *next, const struct nx_hash *hash, const struct
                                     err);
   if (kind == NX_ROUND_STATISTICS)
     return nx_server_apply_statistics(next, sum->aux, sum->n_aux, err);
+  if (kind == NX_ROUND_TRAIN && plan->prototypes) {
+    int r = nx_server_apply_sums(next, plan->prototypes->minimum_count, sum->aux, sum->n_aux, err);
+    if (r < 0)
+      return r;
+  }
   if (kind == NX_ROUND_TRAIN && plan->aggregation.rotation)
     return apply_rotated(next, hash, plan, sum, err);
   if (kind == NX_ROUND_TRAIN)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/plan_prototypes.h"
 #include "common/size.h"
 
 #define AMPLITUDE_FLOOR 0.02
@@ -75,6 +76,7 @@ void nx_signal_batch_finish(struct nx_signal_batch *batch) {
   free(batch->first_windows);
   free(batch->x);
   free(batch->labels);
+  free(batch->classes);
   free(batch->targets);
   free(batch->transform);
   free(batch->wanted);
@@ -122,6 +124,18 @@ static void put_targets(const struct nx_signal_batch *batch, const struct nx_sig
     }
 }
 
+/* The class of three quarters of a window's samples, or none. */
+static uint8_t class_of(const struct nx_signal *signal, size_t start, size_t n) {
+  const uint8_t *classes = signal->classes ? signal->classes + start : NULL;
+  size_t counts[NX_PROTOTYPE_NO_CLASS + 1] = {0};
+  for (size_t i = 0; classes && i < n; i++)
+    counts[classes[i]]++;
+  for (uint8_t c = 0; c < NX_PROTOTYPES; c++)
+    if (4 * counts[c] >= 3 * n)
+      return c;
+  return NX_PROTOTYPE_NO_CLASS;
+}
+
 static int reserve(struct nx_signal_batch *batch, size_t windows, size_t values, size_t starts,
                    struct nx_error *err) {
   if (!windows) /* an empty split: nothing to fill, and no room is no failure */
@@ -133,8 +147,10 @@ static int reserve(struct nx_signal_batch *batch, size_t windows, size_t values,
   }
   if (batch->labels_room < windows) {
     free(batch->labels);
+    free(batch->classes);
     batch->labels = malloc(windows);
-    batch->labels_room = batch->labels ? windows : 0;
+    batch->classes = malloc(windows);
+    batch->labels_room = batch->labels && batch->classes ? windows : 0;
   }
   size_t targets = windows * batch->patches * batch->n_targets;
   if (batch->targets_room < targets) {
@@ -147,7 +163,8 @@ static int reserve(struct nx_signal_batch *batch, size_t windows, size_t values,
     batch->starts = malloc(starts * sizeof *batch->starts);
     batch->starts_room = batch->starts ? starts : 0;
   }
-  return batch->x && batch->labels && batch->starts && batch->targets_room >= targets
+  return batch->x && batch->labels_room >= windows && batch->starts &&
+                 batch->targets_room >= targets
              ? 0
              : nx_fail(err, NX_E_NOMEM, "out of memory for a batch of %zu windows", windows);
 }
@@ -175,7 +192,7 @@ static int reserve_for_wanted(struct nx_signal_batch *batch, struct nx_error *er
 /* Windows batch->wanted[] of each recording at batch->starts[], in that order. */
 static void fill(struct nx_signal_batch *batch) {
   float *x = batch->x, *targets = batch->targets;
-  uint8_t *labels = batch->labels;
+  uint8_t *labels = batch->labels, *classes = batch->classes;
   const size_t *start = batch->starts;
   batch->n_groups = batch->n_windows = 0;
   for (size_t i = 0; i < batch->signals->n; i++) {
@@ -196,9 +213,11 @@ static void fill(struct nx_signal_batch *batch) {
         .placed = signal->placed,
         .labels = labels,
         .targets = targets,
+        .classes = classes,
     };
     for (size_t w = 0; w < batch->wanted[i]; w++, x += values_of(batch, i), start++) {
       put_window(batch, signal, *start, x);
+      *classes++ = class_of(signal, *start, window_samples(batch));
       if (batch->n_targets) {
         put_targets(batch, signal, *start, targets);
         targets += batch->patches * batch->n_targets;
@@ -278,6 +297,47 @@ int nx_signal_batch_grid(struct nx_signal_batch *batch, enum nx_split split, siz
   }
   fill(batch);
   return 0;
+}
+
+/* Of a recording's grid: class of window w. */
+static uint8_t grid_class(const struct nx_signal *signal, size_t window, size_t w) {
+  return class_of(signal, w * window, window);
+}
+
+int nx_signal_batch_classed(struct nx_signal_batch *batch, enum nx_split split,
+                            const struct nx_signal_thinning *thinning, size_t first, size_t n,
+                            struct nx_error *err) {
+  size_t window = window_samples(batch), seen = 0, number = 0, at = 0;
+  memset(batch->wanted, 0, batch->signals->n * sizeof *batch->wanted);
+  for (int put = 0; put < 2; put++, seen = number = 0) { /* counts, then starts */
+    for (size_t i = 0; i < batch->signals->n && number < first + n; i++) {
+      const struct nx_signal *s = &batch->signals->signals[i];
+      for (size_t w = 0; s->split == split && w < s->n_samples / window && number < first + n;
+           w++) {
+        if (grid_class(s, window, w) == NX_PROTOTYPE_NO_CLASS ||
+            seen++ % thinning->stride != thinning->offset % thinning->stride || number++ < first)
+          continue;
+        if (put)
+          batch->starts[at++] = w * window;
+        else
+          batch->wanted[i]++;
+      }
+    }
+    int r = put ? 0 : reserve_for_wanted(batch, err);
+    if (r < 0)
+      return r;
+  }
+  fill(batch);
+  return 0;
+}
+
+size_t nx_signals_classed(const struct nx_signals *signals, enum nx_split split, size_t patches) {
+  size_t total = 0, window = patches * signals->tokeniser->patch_samples;
+  for (size_t i = 0; i < signals->n; i++)
+    for (size_t w = 0;
+         signals->signals[i].split == split && w < signals->signals[i].n_samples / window; w++)
+      total += grid_class(&signals->signals[i], window, w) != NX_PROTOTYPE_NO_CLASS;
+  return total;
 }
 
 size_t nx_signals_windows(const struct nx_signals *signals, enum nx_split split, size_t patches) {

@@ -18,8 +18,8 @@ struct nx_signal_batch {
   size_t patches, inputs, groups_room;
   float *x;
   size_t x_room;
-  uint8_t *labels;
-  size_t labels_room;
+  uint8_t *labels, *classes;
+  size_t labels_room; /* of both */
   size_t n_targets;
   float *targets; /* [n_windows][patches][n_targets] */
   size_t targets_room;
@@ -44,6 +44,18 @@ int nx_signal_batch_draw(struct nx_signal_batch *batch, size_t n, size_t recordi
  * at most n. n_windows is 0 at the end. */
 int nx_signal_batch_grid(struct nx_signal_batch *batch, enum nx_split split, size_t first, size_t n,
                          struct nx_error *err);
+
+/* Of the same windows those that are of one class (three quarters of their samples), every
+ * `stride`-th from the (offset mod stride)-th on: numbers first .. first + n - 1 of these, at most.
+ */
+struct nx_signal_thinning {
+  size_t stride, offset;
+};
+int nx_signal_batch_classed(struct nx_signal_batch *batch, enum nx_split split,
+                            const struct nx_signal_thinning *thinning, size_t first, size_t n,
+                            struct nx_error *err);
+/* How many there are in all. */
+size_t nx_signals_classed(const struct nx_signals *signals, enum nx_split split, size_t patches);
 
 /* How many windows the grid of a split has. */
 size_t nx_signals_windows(const struct nx_signals *signals, enum nx_split split, size_t patches);

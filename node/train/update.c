@@ -4,14 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/plan_aux.h"
 #include "common/size.h"
 #include "node/dataset/targets.h"
+#include "node/train/prototype_sums.h"
 
 #define ALIGNMENT 64
 
-static int allocate(enum nx_round_kind kind, const struct nx_model *model, struct nx_update *update,
-                    struct nx_error *err) {
-  update->n_aux = nx_aux_lanes(kind, model->n_features);
+static int allocate(enum nx_round_kind kind, const struct nx_model *model,
+                    const struct nx_plan *plan, struct nx_update *update, struct nx_error *err) {
+  update->n_aux = nx_plan_aux_lanes(plan, kind, model->n_features);
   update->aux = calloc(update->n_aux, sizeof *update->aux);
   if (!update->aux)
     return nx_fail(err, NX_E_NOMEM, "update: out of memory");
@@ -155,7 +157,7 @@ int nx_update_compute(enum nx_round_kind kind, const struct nx_model *model,
                       uint64_t training_round, uint32_t member_id, bool (*cancelled)(void *context),
                       void *context, struct nx_update *update_out, struct nx_error *err) {
   memset(update_out, 0, sizeof *update_out);
-  int r = allocate(kind, model, update_out, err);
+  int r = allocate(kind, model, plan, update_out, err);
   if (!r)
     put_common((double)nx_dataset_summary(dataset)->n_train_windows, plan, update_out);
   if (!r && kind == NX_ROUND_STATISTICS)
@@ -225,7 +227,7 @@ int nx_update_compute_general(enum nx_round_kind kind, const struct nx_model *mo
   memset(update_out, 0, sizeof *update_out);
   int r = nx_site_signals_check(site, &model->shape, err);
   if (!r)
-    r = allocate(kind, model, update_out, err);
+    r = allocate(kind, model, plan, update_out, err);
   if (r < 0)
     return r;
   size_t windows = nx_signals_windows(&site->sets[0], NX_SPLIT_TRAIN, model->shape.patches);
@@ -239,6 +241,9 @@ int nx_update_compute_general(enum nx_round_kind kind, const struct nx_model *mo
   const struct site who = {.signals = site, .pool = pool};
   const struct nx_train_options options =
       options_of(plan, training_round, member_id, cancelled, context);
+  if (!r && kind == NX_ROUND_TRAIN && plan->prototypes)
+    r = nx_prototype_sums(model, site, plan->aggregation.weight_cap, training_round, pool,
+                          update_out->aux, err);
   if (!r && kind == NX_ROUND_TRAIN)
     r = put_training(model, &who, plan, &options, update_out, err);
   if (r < 0)

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/aux_lanes.h"
 #include "common/config.h"
 #include "common/file.h"
+#include "common/plan_aux.h"
 #include "crypto/upload.h"
 #include "models/model.h"
 
@@ -74,9 +74,10 @@ int nx_plan_choice_facts(const struct nx_plan_choice *choice, struct nx_plan_fac
   int r = nx_model_create(choice->plan, &model, err);
   if (r < 0)
     return r;
-  const struct nx_upload_layout layout = {.n_lanes = model->n_params,
-                                          .ring_bits = choice->plan->aggregation.ring_bits,
-                                          .n_aux = nx_aux_lanes(NX_ROUND_TRAIN, model->n_features)};
+  const struct nx_upload_layout layout = {
+      .n_lanes = model->n_params,
+      .ring_bits = choice->plan->aggregation.ring_bits,
+      .n_aux = nx_plan_aux_lanes(choice->plan, NX_ROUND_TRAIN, model->n_features)};
   r = nx_upload_layout_check(&layout, err);
   if (r == 0)
     *out = (struct nx_plan_facts){model->n_params, nx_upload_bytes(&layout)};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/plan_aux.h"
 #include "models/model.h"
 #include "node/node_config.h"
 #include "node/node_home.h"
@@ -72,7 +73,7 @@ static int show_round(struct preview_verb *verb, const struct nx_model *model,
       .spot_checks = plan->aggregation.spot_checks,
       .layout = {.n_lanes = kind == NX_ROUND_TRAIN ? model->n_params : 0,
                  .ring_bits = plan->aggregation.ring_bits,
-                 .n_aux = nx_aux_lanes(kind, model->n_features)}};
+                 .n_aux = nx_plan_aux_lanes(plan, kind, model->n_features)}};
   uint64_t sum = 0;
   size_t n;
   int r = nx_preview(&round, rows, &n, err);

@@ -2,6 +2,7 @@
 # Two monkeys (motor cortex) and a mouse (hippocampus), each at an institution of its own, train one head
 # that says from their cells how fast they move. The hub sees sums; what it says of the held-out part is
 # what the sites' own predictions say together. Beside it the same by ridge regression at one site.
+# Then the same sites train a reconstruction whose prototypes of still and moving are of all of them.
 # Real recordings, real processes. --long: trained longer, for docs/models.md.
 . tests/e2e/lib.sh
 
@@ -80,3 +81,35 @@ else
   check "the sums say what the predictions say, and speeds are right" sh -c "cat '$work/oracle'; exit $status"
 fi
 sed 's/^/# /' "$work/oracle"
+
+# ---- prototypes of behaviour, of two species ----------------------------------------------------
+
+# Nobody sleeps here: that class has no windows. Windows of two patches: 0.4 s of a monkey, 1 s of a mouse.
+{
+  cut_down <configs/plan-regression.yaml |
+    sed -e '/^regression:/,$ { /^regression:/d; /^  /d; }' -e 's/^  objective: .*/  objective: reconstruction/' \
+      -e 's/^name: .*/name: behaviour/' -e 's/^  patches: .*/  patches: 2/' -e 's/^  seconds: .*/  seconds: 1/'
+  echo 'prototypes: {classes: [sleep, still, moving], weight: 0.1, temperature: 0.1, minimum_count: 64}'
+} >"$work/behaviour.yaml"
+check "the steward is told what of a class leaves" sh -c \
+  "'$node' plan show '$work/behaviour.yaml' --home '$work/mouse' | grep -q 'windows of sleep, still, moving lie'"
+check "a plan with prototypes starts" "$coordinator" start "$work/behaviour.yaml" --home "$hub"
+check "and finishes" timeout 300 "$coordinator" watch --home "$hub"
+check "its model can be exported" "$coordinator" export --home "$hub" --out "$work/behaviour.safetensors"
+cat >"$work/prototypes" <<'EOF'
+import json, struct, sys
+raw = open(sys.argv[1], "rb").read()
+end = 8 + struct.unpack("<Q", raw[:8])[0]
+header = json.loads(raw[8:end])
+assert header["__metadata__"]["classes"] == "sleep still moving", header["__metadata__"]
+first, last = header["prototypes.mean"]["data_offsets"]
+mu = struct.unpack(f"<{(last - first) // 4}f", raw[end + first:end + last])
+length = [sum(x * x for x in mu[128 * c:128 * (c + 1)]) for c in range(3)]
+print("squared lengths:", length)
+sys.exit(not (length[0] == 0 and all(abs(x - 1) < 1e-5 for x in length[1:])))
+EOF
+check "still and moving have prototypes of length 1, sleep has none" \
+  /usr/bin/python3 "$work/prototypes" "$work/behaviour.safetensors"
+for site in chewie mihi mouse; do
+  check "the audit log of $site verifies" "$audit" verify "$work/$site/audit"
+done

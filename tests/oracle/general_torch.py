@@ -32,6 +32,18 @@ placed, visible = read("placed", "u1", (C,)).bool(), read("visible", "u1", (B, C
 names = [case[k] for k in ("tokeniser", "modality", "species", "reference")]
 masked = None if net.meta["objective"] != "reconstruction" else visible
 
+
+
+def contrast(latent):
+    # Windows and their classes as in test-general-parity.c; prototypes are constants, some unknown.
+    weight, temperature = (float(v) for v in net.meta["contrast"].split(":"))
+    mu, classes = net.w["prototypes.mean"].detach(), torch.tensor([2, 0])
+    known = mu.abs().sum(1) > 0
+    classes, kept = classes[known[classes]], known[classes]
+    logits = net.direction(latent)[kept] @ mu[known].T / temperature
+    return weight * torch.nn.functional.cross_entropy(logits, known.cumsum(0)[classes] - 1)
+
+
 with torch.no_grad():
     net(x, stats, positions, placed, *names, visible=masked).double().numpy().tofile(f"{folder}/answers.f64")
 
@@ -59,6 +71,8 @@ else:
         spectrum = torch.fft.rfft(r, norm="ortho").abs() ** 2
         each = (r.pow(2).sum(-1) + weight * (spectrum * d * both).sum(-1)) / n
     loss = each[wanted].mean()
+    if net.classes:
+        loss = loss + contrast(net.latent(x, stats, positions, placed, *names, visible=masked))
 loss.backward()
 np.array([loss.item()]).tofile(f"{folder}/loss.f64")
 flat = [w.grad if w.grad is not None else torch.zeros_like(w) for w in net.w.values()]

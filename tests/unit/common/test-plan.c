@@ -117,6 +117,56 @@ static void modalities_that_do_not_fit_are_refused(void **state) {
                    NX_E_FORMAT);
 }
 
+static void prototypes_say_of_which_classes(void **state) {
+  (void)state;
+  static const char section[] = "\nprivacy: none\nprototypes:\n  classes: [still, moving]\n"
+                                "  weight: 0.1\n  temperature: 0.1\n  minimum_count: 64\n";
+  static const struct {
+    const char *from, *to, *says;
+  } cases[] = {
+      {"weight: 0.1", "weight: 0.2", NULL},
+      {"weight: 0.1", "weight: 0", ":82: prototypes.weight is 0: use"},
+      {"temperature: 0.1", "temperature: 0", ":83: prototypes.temperature is 0"},
+      {"minimum_count: 64", "minimum_count: 3", ":84: prototypes.minimum_count is 3"},
+      {"moving]", "still]", ":81: prototypes.classes names 'still' twice"},
+      {"moving]", "Moving]", "small letters"},
+      {", moving]", "]", "Insufficient entries"},
+      {"minimum_count", "minimum_counts", "minimum_counts"},
+      {"  weight: 0.1\n", "", "weight"},
+      {"privacy: none",
+       "privacy: none\nadapters: {rank: 4, alpha: 8, attention: true, feed_forward: "
+       "true, head: false}",
+       ":81: prototypes do not go together with adapters"},
+      {"privacy: none",
+       "privacy: site-local-gaussian\ndifferential_privacy: {sampling_rate: 0.5, clip_norm: 1, "
+       "noise_multiplier: 1, delta: 0.00001, subjects_per_step: 4}",
+       "model.network must be nano with a privacy mechanism"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    _cleanup_(nx_buffer_finish) struct nx_buffer edited = {0};
+    struct nx_error err = {0};
+    const char *at = strstr(section, cases[i].from);
+    assert_non_null(at);
+    nx_buffer_append(&edited, section, (size_t)(at - section), NULL);
+    nx_buffer_append(&edited, cases[i].to, strlen(cases[i].to), NULL);
+    nx_buffer_append(&edited, at + strlen(cases[i].from), strlen(at + strlen(cases[i].from)) + 1,
+                     NULL);
+    example_path = "configs/plan-general.yaml";
+    int r = parse_edited("\nprivacy: none\n", (const char *)edited.data, &err);
+    if (r != (cases[i].says ? NX_E_FORMAT : 0) ||
+        (cases[i].says && !strstr(err.text, cases[i].says)))
+      fail_msg("\"%s\" says: %s", cases[i].to, err.text);
+    if (i)
+      continue;
+    assert_int_equal(parse_edited("objective: reconstruction", "objective: classification", &err),
+                     0);
+    example_path = "configs/plan-eegmat.yaml"; /* nano */
+    assert_int_equal(parse_edited("\nprivacy: none\n", (const char *)edited.data, &err),
+                     NX_E_FORMAT);
+    assert_non_null(strstr(err.text, "prototypes is for model.network: general"));
+  }
+  example_path = "configs/plan-eegmat.yaml";
+}
+
 static void a_regression_says_of_what(void **state) {
   (void)state;
   static const struct {
@@ -262,6 +312,7 @@ int main(void) {
       cmocka_unit_test(out_of_range_and_wrong_words_are_refused),
       cmocka_unit_test(mechanism_and_its_numbers_are_checked),
       cmocka_unit_test(a_regression_says_of_what),
+      cmocka_unit_test(prototypes_say_of_which_classes),
       cmocka_unit_test(frozen_weights_are_kept_as_said),
       cmocka_unit_test(optional_keys_of_the_aggregation),
   };

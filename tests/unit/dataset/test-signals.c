@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/modality.h"
+#include "common/plan_prototypes.h"
 #include "common/size.h"
 #include "node/dataset/behaviour.h"
 #include "node/dataset/rates.h"
@@ -248,6 +249,42 @@ static void a_rats_speed_labels_its_spikes(void **state) {
   remove_folder(folder);
 }
 
+/* For prototypes nothing is cut out: every sample has its class beside it. */
+static void a_rats_speed_gives_its_samples_classes(void **state) {
+  (void)state;
+  static char task[] = "task", moving[] = "moving", still[] = "still",
+              *names[] = {task, moving, still};
+  struct nx_plan_prototypes prototypes = {names, 3, 0.1, 0.1, 64};
+  char folder[] = FOLDER;
+  struct nx_plan *plan = plan_of(8, NX_OBJECTIVE_RECONSTRUCTION);
+  plan->prototypes = &prototypes;
+  make_folder(folder);
+  link_to(folder, "rat_hpc_spikes_nelpy/linear-track/spikes.mat", "rat_spikes.mat");
+  link_to(folder, "rat_hpc_spikes_nelpy/linear-track/trajectory.videoPositionTracking",
+          "rat.videoPositionTracking");
+  put(folder, "labels.tsv",
+      "file\tsubject\tlabel\tbehaviour\nrat_spikes.mat\trat\tn/a\trat.videoPositionTracking\n");
+  struct nx_dataset *dataset = open_site(folder, plan, "rat", "spikes");
+  size_t n, counts[NX_PROTOTYPE_NO_CLASS + 1] = {0};
+  const struct nx_signals *sets = nx_dataset_signals(dataset, &n);
+  assert_int_equal(sets[0].n, 1);
+  for (size_t k = 0; k < sets[0].signals[0].n_samples; k++)
+    counts[sets[0].signals[0].classes[k]]++;
+  assert_int_equal(counts[0], 0);
+  assert_true(counts[1] > 50 * 100 && counts[2] > 50 * 200 && counts[NX_PROTOTYPE_NO_CLASS] > 50);
+  nx_dataset_destroy(dataset);
+  /* a word of its own is a whole recording's */
+  put(folder, "labels.tsv", "file\tsubject\tlabel\nrat_spikes.mat\trat\tresting\n");
+  dataset = open_site(folder, plan, "rat", "spikes");
+  sets = nx_dataset_signals(dataset, &n);
+  for (size_t k = 0; k < sets[0].signals[0].n_samples; k++)
+    assert_int_equal(sets[0].signals[0].classes[k], 2);
+  nx_dataset_destroy(dataset);
+  plan->prototypes = NULL; /* not the parser's */
+  nx_plan_destroy(plan);
+  remove_folder(folder);
+}
+
 static void a_monkeys_hand_labels_its_counts(void **state) {
   (void)state;
   char folder[] = FOLDER;
@@ -339,6 +376,7 @@ int main(void) {
       cmocka_unit_test(targets_lie_on_the_signals_clock),
       cmocka_unit_test(sessions_with_different_cells_are_signals_of_one_site),
       cmocka_unit_test(a_rats_speed_labels_its_spikes),
+      cmocka_unit_test(a_rats_speed_gives_its_samples_classes),
       cmocka_unit_test(a_monkeys_hand_labels_its_counts),
       cmocka_unit_test(every_modality_reaches_its_tokenisers),
       cmocka_unit_test(a_broken_file_stops_a_site_or_is_passed_over_as_it_says),

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "common/plan_prototypes.h"
 #include "common/plan_regression.h"
 #include "common/rng.h"
 #include "models/nets/general.h"
@@ -25,6 +26,7 @@
 #define WINDOWS 2
 #define CHANNELS 5
 #define TARGETS 2
+#define KNOWN 3 /* classes of four that have a prototype: 0, 2 and 3 */
 
 struct size {
   uint32_t width, blocks, queries, heads, feed_forward, experts;
@@ -36,6 +38,8 @@ struct parity {
   char folder[64];
   struct nx_plan *plan;
   struct nx_plan_regression regression;
+  struct nx_plan_prototypes prototypes;
+  bool contrast;
   struct nx_model *model;
   struct nx_general_input input;
   float *x, stats[CHANNELS * NX_MODEL_STATS], positions[CHANNELS * 3];
@@ -87,6 +91,8 @@ static void fill_input(struct parity *p, uint32_t tokeniser, enum nx_modality mo
   p->input = (struct nx_general_input){tokeniser,    modality, NX_SPECIES_RAT, NX_SIGNAL_BIPOLAR,
                                        WINDOWS,      CHANNELS, p->x,           p->stats,
                                        p->positions, placed,   labels};
+  static const uint8_t classes[WINDOWS] = {2, 0}; /* and so in general_torch.py */
+  p->input.classes = p->contrast ? classes : NULL;
   write_file(p, "x", p->x, n * sizeof *p->x);
   write_file(p, "stats", p->stats, sizeof p->stats);
   write_file(p, "positions", p->positions, sizeof p->positions);
@@ -94,10 +100,29 @@ static void fill_input(struct parity *p, uint32_t tokeniser, enum nx_modality mo
   write_file(p, "visible", p->visible, sizeof p->visible);
 }
 
+/* Unit vectors; class 1 has none. */
+static void put_prototypes(struct nx_model *model, struct nx_rng *rng) {
+  float *mu = model->params + nx_model_find(model, "prototypes.mean")->offset;
+  for (size_t c = 0; c < KNOWN + 1; c++, mu += NX_PROTOTYPE_WIDTH) {
+    double squares = 0;
+    for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++) {
+      mu[i] = (float)nx_rng_normal(rng);
+      squares += mu[i] * mu[i];
+    }
+    for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++)
+      mu[i] = c == 1 ? 0 : (float)(mu[i] / sqrt(squares));
+  }
+}
+
 static void parity_create(struct parity *p, enum nx_plan_objective objective,
-                          const struct size *size, uint32_t tokeniser, enum nx_modality modality) {
+                          const struct size *size, uint32_t tokeniser, enum nx_modality modality,
+                          bool contrast) {
+  static char still[] = "still", moving[] = "moving", task[] = "task", sleep[] = "sleep";
+  static char *classes[] = {still, moving, task, sleep};
   _cleanup_(nx_buffer_finish) struct nx_buffer text = {0};
-  *p = (struct parity){.folder = "/tmp/nx-general-parity-XXXXXX"};
+  *p = (struct parity){.folder = "/tmp/nx-general-parity-XXXXXX",
+                       .prototypes = {classes, KNOWN + 1, 0.7, 0.2, 16},
+                       .contrast = contrast};
   assert_non_null(mkdtemp(p->folder));
   assert_int_equal(nx_file_read("configs/plan-general.yaml", 1 << 16, &text, NULL), 0);
   assert_int_equal(nx_plan_parse("plan.yaml", nx_buffer_view(&text), &p->plan, NULL), 0);
@@ -105,6 +130,8 @@ static void parity_create(struct parity *p, enum nx_plan_objective objective,
   if (objective == NX_OBJECTIVE_REGRESSION)
     p->plan->regression = &p->regression;
   p->regression.n_targets = TARGETS;
+  if (contrast)
+    p->plan->prototypes = &p->prototypes;
   p->plan->model.width = size->width;
   p->plan->model.blocks = size->blocks;
   p->plan->model.queries = size->queries;
@@ -117,6 +144,8 @@ static void parity_create(struct parity *p, enum nx_plan_objective objective,
   const struct nx_model_tensor *head = nx_model_find(p->model, "head.weight");
   for (size_t i = 0; i < p->model->n_params; i++)
     p->model->params[i] += (float)((head && i >= head->offset ? 1 : 0.02) * nx_rng_normal(&rng));
+  if (contrast)
+    put_prototypes(p->model, &rng);
   fill_input(p, tokeniser, modality);
   write_case(p);
 }
@@ -133,6 +162,7 @@ static void parity_destroy(struct parity *p) {
   free(p->x);
   nx_model_destroy(p->model);
   p->plan->regression = NULL; /* not the parser's */
+  p->plan->prototypes = NULL;
   nx_plan_destroy(p->plan);
 }
 
@@ -225,6 +255,11 @@ static void check_gradients(const struct parity *p, struct nx_general *net, stru
     assert_true(nx_general_decode(net, tape, &pass, &d));
     check_answers(p, d.prediction, &d);
     loss = nx_general_loss(net, tape, &pass, &d, 1.0f / (float)d.n_wanted);
+    if (p->contrast)
+      loss = nx_op_residual(
+          tape, loss,
+          nx_general_contrast(net, tape, &pass, d.latent, (float)(p->prototypes.weight / WINDOWS)),
+          0);
   }
   nx_tape_backward(tape, loss, 1);
   assert_int_equal(nx_tape_check(tape, NULL), 0);
@@ -261,12 +296,12 @@ static void check_step(const struct parity *p, const float *gradients) {
   free(right);
 }
 
-static void compare(enum nx_plan_objective objective, const struct size *size, uint32_t tokeniser,
-                    enum nx_modality modality) {
+static void compare_with(enum nx_plan_objective objective, const struct size *size,
+                         uint32_t tokeniser, enum nx_modality modality, bool contrast) {
   struct parity p;
   struct nx_tape tape;
   _cleanup_(nx_general_destroyp) struct nx_general *net = NULL;
-  parity_create(&p, objective, size, tokeniser, modality);
+  parity_create(&p, objective, size, tokeniser, modality, contrast);
   float *gradients = calloc(p.model->n_params, sizeof *gradients);
   assert_int_equal(nx_tape_init(&tape, nx_backend_cpu(), NULL), 0);
   assert_int_equal(
@@ -286,6 +321,16 @@ static void compare(enum nx_plan_objective objective, const struct size *size, u
   assert_int_equal(code, 0);
 }
 
+static void compare(enum nx_plan_objective objective, const struct size *size, uint32_t tokeniser,
+                    enum nx_modality modality) {
+  compare_with(objective, size, tokeniser, modality, false);
+}
+
+static void prototypes_agree_with_pytorch(void **state) {
+  (void)state;
+  compare_with(NX_OBJECTIVE_RECONSTRUCTION, &mixed, 0, NX_MODALITY_MEG, true);
+  compare_with(NX_OBJECTIVE_NEXT_PATCH, &nano, 3, NX_MODALITY_SPIKES, true);
+}
 static void masked_eeg_agrees_with_pytorch(void **state) {
   (void)state;
   compare(NX_OBJECTIVE_RECONSTRUCTION, &nano, 0, NX_MODALITY_EEG);
@@ -319,6 +364,7 @@ int main(void) {
       cmocka_unit_test(classifier_agrees_with_pytorch),
       cmocka_unit_test(regression_agrees_with_pytorch),
       cmocka_unit_test(small_agrees_with_pytorch),
+      cmocka_unit_test(prototypes_agree_with_pytorch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

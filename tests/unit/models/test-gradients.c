@@ -440,12 +440,15 @@ static struct nx_model_shape general_shape(enum nx_plan_objective objective) {
                      {NX_TOKENISER_SPIKES, NX_TOKEN_LOSS_POISSON, 4, 7, 0.2, 0, 0}},
       .mask_fraction = 0.5,
       .mask_correlation = 0.8,
-      .n_targets = objective == NX_OBJECTIVE_REGRESSION ? 3 : 0};
+      .n_targets = objective == NX_OBJECTIVE_REGRESSION ? 3 : 0,
+      .n_classes = objective == NX_OBJECTIVE_RECONSTRUCTION ? 3 : 0,
+      .contrast_weight = 0.7,
+      .temperature = 0.4};
 }
 
 static void general_create(struct general *w, enum nx_plan_objective objective,
                            uint32_t tokeniser) {
-  static const uint8_t placed[5] = {1, 0, 1, 1, 0};
+  static const uint8_t placed[5] = {1, 0, 1, 1, 0}, classes[2] = {1, 2};
   struct nx_model_shape shape = general_shape(objective);
   struct nx_rng rng;
   nx_rng_init(&rng, 12, tokeniser);
@@ -458,6 +461,8 @@ static void general_create(struct general *w, enum nx_plan_objective objective,
   w->gradients = calloc(n, sizeof(nx_real));
   for (size_t i = 0; i < n; i++)
     w->params[i] = nx_rng_normal(&rng) * 0.3;
+  if (shape.n_classes) /* one class has no prototype yet */
+    memset(w->params + n - NX_PROTOTYPE_WIDTH, 0, NX_PROTOTYPE_WIDTH * sizeof(nx_real));
   assert_int_equal(
       nx_general_create(&shape, w->layout->tensors, w->layout->n_tensors, &w->net, NULL), 0);
   assert_int_equal(nx_tape_init(&w->tape, nx_backend_cpu(), NULL), 0);
@@ -475,6 +480,7 @@ static void general_create(struct general *w, enum nx_plan_objective objective,
       .stats = random_floats(&rng, 5 * NX_MODEL_STATS),
       .positions = random_floats(&rng, 5 * 3),
       .placed = placed,
+      .classes = shape.n_classes ? classes : NULL,
   };
   for (size_t i = 0; i < sizeof w->visible; i++)
     w->visible[i] = i % 3 != 1 && i != 22 && i != 38; /* unlike numbers in the two windows */
@@ -516,6 +522,9 @@ static double general_loss(struct general *w, int backward) {
   } else {
     assert_true(nx_general_decode(w->net, &w->tape, &pass, &d));
     loss = nx_general_loss(w->net, &w->tape, &pass, &d, 0.01);
+    if (w->input.classes)
+      loss = nx_op_residual(&w->tape, loss,
+                            nx_general_contrast(w->net, &w->tape, &pass, d.latent, 0.7), 0);
   }
   nx_tape_backward(&w->tape, loss, 1);
   assert_int_equal(nx_tape_check(&w->tape, NULL), 0);
@@ -533,6 +542,11 @@ static void check_general(enum nx_plan_objective objective, uint32_t tokeniser) 
     const struct nx_model_tensor *tensor = &w.layout->tensors[t];
     bool touched = nx_general_touches(&shape, tensor->name, &w.input);
     untouched += !touched;
+    if (!strcmp(tensor->name, "prototypes.mean")) { /* the loss depends on it, nobody trains it */
+      for (size_t i = 0; i < tensor->size; i++)
+        assert_true(w.gradients[tensor->offset + i] == 0);
+      continue;
+    }
     for (size_t i = tensor->offset; i < tensor->offset + tensor->size; i += 5 + i % 4) {
       nx_real keep = w.params[i];
       w.params[i] = keep + STEP;

@@ -2,6 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/plan_aux.h"
+#include "common/plan_prototypes.h"
 #include "common/rng.h"
 #include "models/optim/adamw.h"
 #include "models/optim/server_apply.h"
@@ -103,6 +105,58 @@ static void average_divides_by_the_weights_and_signs_the_ring(void **state) {
   assert_true(o.model->params[3] == (float)((double)before[3] + 5.0 / (2.5 * 4000)));
   free(lanes);
   close_round(&o);
+}
+
+/* Two classes of 128 sums; the third would not fit a unit vector's length. */
+static void prototypes_are_directions_of_sums(void **state) {
+  (void)state;
+  static char still[] = "still", moving[] = "moving", task[] = "task";
+  static char *names[] = {still, moving, task};
+  static struct nx_plan_prototypes prototypes = {names, 3, 0.1, 0.1, 20};
+  _cleanup_(nx_buffer_finish) struct nx_buffer text = {0}, bytes = {0};
+  _cleanup_(nx_plan_destroyp) struct nx_plan *plan = NULL;
+  _cleanup_(nx_model_destroyp) struct nx_model *model = NULL, *loaded = NULL;
+  assert_int_equal(nx_file_read("configs/plan-general.yaml", 1 << 16, &text, NULL), 0);
+  assert_int_equal(nx_plan_parse("plan", nx_buffer_view(&text), &plan, NULL), 0);
+  plan->prototypes = &prototypes;
+  assert_int_equal(nx_model_create(plan, &model, NULL), 0);
+  size_t n_aux = nx_plan_aux_lanes(plan, NX_ROUND_TRAIN, 0);
+  assert_int_equal(n_aux, NX_AUX_COMMON + 3 * 129);
+  uint64_t *aux = calloc(n_aux, sizeof *aux), *second = aux + NX_AUX_PROTOTYPES + 129;
+  float *mu = model->params + nx_model_find(model, "prototypes.mean")->offset;
+  assert_ptr_equal(mu + 3 * 128, model->params + model->n_params); /* the last of the vector */
+  aux[NX_AUX_PROTOTYPES] = 25;                                     /* along (3, 0, -4) */
+  aux[NX_AUX_PROTOTYPES + 1] = nx_aux_encode(6, NX_AUX_FEATURE_SCALE);
+  aux[NX_AUX_PROTOTYPES + 3] = nx_aux_encode(-8, NX_AUX_FEATURE_SCALE);
+  second[0] = 19; /* too few */
+  second[7] = nx_aux_encode(15, NX_AUX_FEATURE_SCALE);
+  second[129] = 40; /* enough, without a direction */
+  mu[128 + 5] = 0.75f;
+  assert_int_equal(nx_server_apply_sums(model, 20, aux, n_aux, NULL), 0);
+  assert_true(mu[0] == 0.6f && mu[1] == 0 && mu[2] == -0.8f);
+  assert_true(mu[128 + 5] == 0.75f && mu[128 + 6] == 0);
+  second[7] = nx_aux_encode(19.5, NX_AUX_FEATURE_SCALE); /* 19 unit vectors are not that long */
+  aux[NX_AUX_PROTOTYPES + 1] = 0;
+  assert_int_equal(nx_server_apply_sums(model, 20, aux, n_aux, NULL), NX_E_PROTOCOL);
+  assert_int_equal(nx_server_apply_sums(model, 20, aux, n_aux - 1, NULL), NX_E_PROTOCOL);
+  assert_true(mu[0] == 0.6f);
+  /* a sum of updates, which rotation blurs, does not move them; files keep them */
+  float *values = calloc(model->n_params, sizeof *values);
+  for (size_t i = 0; i < model->n_params; i++)
+    values[i] = 0.125f;
+  float first = model->params[0];
+  assert_int_equal(nx_server_apply_values(model, values, model->n_params, NULL), 0);
+  assert_true(mu[0] == 0.6f && model->params[0] == first + 0.125f && mu[-1] != 0);
+  assert_int_equal(nx_model_save(model, &bytes, NULL), 0);
+  assert_int_equal(nx_model_load(plan, nx_buffer_view(&bytes), &loaded, NULL), 0);
+  assert_memory_equal(loaded->params, model->params, model->n_params * sizeof(float));
+  names[1] = task; /* other classes are another model */
+  names[2] = moving;
+  nx_model_destroy(nx_steal(&loaded));
+  assert_int_equal(nx_model_load(plan, nx_buffer_view(&bytes), &loaded, NULL), NX_E_FORMAT);
+  plan->prototypes = NULL;
+  free(values);
+  free(aux);
 }
 
 static void full_ring_lifts_to_int32(void **state) {
@@ -225,6 +279,7 @@ int main(void) {
       cmocka_unit_test(impossible_statistics_change_nothing),
       cmocka_unit_test(average_divides_by_the_weights_and_signs_the_ring),
       cmocka_unit_test(full_ring_lifts_to_int32),
+      cmocka_unit_test(prototypes_are_directions_of_sums),
       cmocka_unit_test(impossible_average_changes_nothing),
       cmocka_unit_test(adamw_follows_the_recipe),
       cmocka_unit_test(reset_forgets_the_moments),

@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "common/file.h"
+#include "common/plan_aux.h"
+#include "common/plan_prototypes.h"
 #include "common/plan_regression.h"
 #include "models/optim/server_apply.h"
+#include "node/train/prototype_sums.h"
 #include "node/train/update.h"
 #include "tests/unit/cmocka_shim.h"
 
@@ -200,6 +203,205 @@ static void a_regression_learns_and_its_sums_say_how_well(void **state) {
   nx_plan_destroy(plan);
 }
 
+/* ---- Prototypes ---- */
+
+static char still_word[] = "still", moving_word[] = "moving", *both[] = {still_word, moving_word};
+static struct nx_plan_prototypes prototypes = {both, 2, 0.5, 0.1, 8};
+
+/* Windows of a slow wave and of a fast one in turn, on every channel; the last 2 of 6 are of none.
+ */
+static uint8_t *take_turns(struct made *m, size_t r) {
+  struct nx_signal *s = &m->signals[r];
+  size_t window = 16 * m->set.tokeniser->patch_samples;
+  bool counts = m->set.tokeniser->loss == NX_TOKEN_LOSS_POISSON;
+  uint8_t *classes = malloc(s->n_samples);
+  struct nx_rng rng;
+  nx_rng_init(&rng, 9, r);
+  for (size_t i = 0; i < s->n_samples; i++) {
+    size_t w = i / window;
+    double turn = (w % 2 ? 25 : 3) * 2 * M_PI * (double)i / (double)window;
+    classes[i] = w < 4 ? (uint8_t)(w % 2) : NX_PROTOTYPE_NO_CLASS;
+    for (size_t k = 0; k < s->n_channels; k++) {
+      double x = sin(turn + (double)k) + 0.3 * nx_rng_normal(&rng);
+      m->x[r][k * s->n_samples + i] = (float)(counts ? floor(fmax(2 + 2 * x, 0)) : 1.4 * x);
+    }
+  }
+  s->classes = classes;
+  return classes;
+}
+
+struct two { /* species with nothing in common but their behaviour */
+  struct nx_plan *plan;
+  struct made *sites[2];
+  uint8_t *classes[2][3];
+  struct nx_model *model;
+};
+
+static struct two two_species(void) {
+  struct two t = {.plan = plan_of(NX_OBJECTIVE_RECONSTRUCTION, 0)};
+  t.plan->prototypes = &prototypes;
+  t.sites[0] = make(t.plan, NX_MODALITY_MEG, 4);
+  t.sites[1] = make(t.plan, NX_MODALITY_SPIKES, 6);
+  for (size_t i = 0; i < 6; i++)
+    t.classes[i / 3][i % 3] = take_turns(t.sites[i / 3], i % 3);
+  t.model = model_of(t.plan);
+  return t;
+}
+
+static void two_species_end(struct two *t) {
+  for (size_t i = 0; i < 6; i++)
+    free(t->classes[i / 3][i % 3]);
+  unmake(t->sites[0]);
+  unmake(t->sites[1]);
+  nx_model_destroy(t->model);
+  t->plan->prototypes = NULL; /* not the parser's */
+  nx_plan_destroy(t->plan);
+}
+
+static const float *prototype(const struct nx_model *model, size_t class) {
+  return model->params + nx_model_find(model, "prototypes.mean")->offset +
+         class * NX_PROTOTYPE_WIDTH;
+}
+
+/* One round: both sites' lanes added up, as masks would; their updates averaged. */
+static void round_of_two(struct two *t, uint64_t number) {
+  size_t n_aux = nx_plan_aux_lanes(t->plan, NX_ROUND_TRAIN, 0), n = t->model->n_params;
+  uint64_t *aux = calloc(n_aux, sizeof *aux);
+  float *mean = calloc(n, sizeof *mean);
+  struct nx_error err = {0};
+  for (uint32_t i = 0; i < 2; i++) {
+    const struct nx_site_signals site = {1, &t->sites[i]->set};
+    struct nx_update update;
+    if (nx_update_compute_general(NX_ROUND_TRAIN, t->model, &site, t->plan, number, i, NULL, NULL,
+                                  NULL, &update, &err) < 0)
+      fail_msg("%s", err.text);
+    assert_int_equal(update.n_aux, n_aux);
+    for (size_t k = 0; k < n_aux; k++)
+      aux[k] += update.aux[k];
+    for (size_t k = 0; k < n; k++)
+      mean[k] += update.delta[k] / (float)(2 * update.weight);
+    const float *still_there = update.delta + (prototype(t->model, 0) - t->model->params);
+    for (size_t k = 0; k < 2 * NX_PROTOTYPE_WIDTH; k++)
+      assert_true(still_there[k] == 0); /* nobody trains them */
+    nx_update_finish(&update);
+  }
+  if (nx_server_apply_sums(t->model, t->plan->prototypes->minimum_count, aux, n_aux, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(nx_server_apply_values(t->model, mean, n, NULL), 0);
+  free(aux);
+  free(mean);
+}
+
+static void prototypes_of_a_federation_are_those_of_pooled_windows(void **state) {
+  (void)state;
+  struct two t = two_species();
+  struct nx_model *pooled = NULL;
+  size_t n_aux = nx_plan_aux_lanes(t.plan, NX_ROUND_TRAIN, 0);
+  uint64_t *aux = calloc(2 * n_aux, sizeof *aux), *threads = aux + n_aux;
+  const struct nx_signals sets[2] = {t.sites[0]->set, t.sites[1]->set};
+  const struct nx_site_signals everything = {2, sets};
+  struct nx_pool *pool = NULL;
+  /* 8 windows of each class, one of the moving ones not known: below what the plan asks for */
+  size_t window = 16 * sets[0].tokeniser->patch_samples;
+  memset(t.classes[0][0] + window + window / 2, NX_PROTOTYPE_NO_CLASS, window / 4 + 1);
+  assert_int_equal(nx_pool_create(3, &pool, NULL), 0);
+  assert_int_equal(nx_model_clone(t.model, &pooled, NULL), 0);
+  assert_int_equal(nx_prototype_sums(pooled, &everything, 1000, 0, NULL, aux, NULL), 0);
+  assert_int_equal(nx_prototype_sums(pooled, &everything, 1000, 0, pool, threads, NULL), 0);
+  assert_memory_equal(aux, threads, n_aux * sizeof *aux);
+  assert_int_equal(aux[NX_AUX_PROTOTYPES], 8);
+  assert_int_equal(aux[NX_AUX_PROTOTYPES + 1 + NX_PROTOTYPE_WIDTH], 7);
+  assert_int_equal(nx_server_apply_sums(pooled, 8, aux, n_aux, NULL), 0);
+  round_of_two(&t, 0);
+  double length = 0;
+  for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++) {
+    length += (double)prototype(t.model, 0)[i] * (double)prototype(t.model, 0)[i];
+    assert_float_equal(prototype(t.model, 0)[i], prototype(pooled, 0)[i], 1e-6);
+    assert_true(prototype(t.model, 1)[i] == 0); /* too few: as it was */
+  }
+  assert_float_equal(length, 1, 1e-6);
+  /* a site's windows are thinned out to at most what the plan lets it weigh, in turns */
+  memset(aux, 0, n_aux * sizeof *aux);
+  assert_int_equal(nx_prototype_sums(pooled, &everything, 6, 3, NULL, aux, NULL), 0);
+  assert_true(aux[NX_AUX_PROTOTYPES] + aux[NX_AUX_PROTOTYPES + 1 + NX_PROTOTYPE_WIDTH] <= 6);
+  assert_true(aux[NX_AUX_PROTOTYPES] + aux[NX_AUX_PROTOTYPES + 1 + NX_PROTOTYPE_WIDTH] >= 4);
+  nx_pool_destroy(pool);
+  nx_model_destroy(pooled);
+  free(aux);
+  two_species_end(&t);
+}
+
+/* Mean cosine of held-out windows of one species with those of the other: of the same class, minus
+ * of the other class. */
+static double alignment(const struct two *t) {
+  double sums[2][2][NX_PROTOTYPE_WIDTH] = {0}, gap = 0;
+  for (size_t s = 0; s < 2; s++) {
+    const struct nx_signal_thinning all = {1, 0};
+    float u[4 * NX_PROTOTYPE_WIDTH];
+    _cleanup_(nx_general_network_destroyp) struct nx_general_network *network = NULL;
+    struct nx_signal_batch batch;
+    assert_int_equal(nx_general_network_create(t->model, &network, NULL), 0);
+    assert_int_equal(nx_signal_batch_init(&batch, &t->sites[s]->set, &t->model->shape, NULL), 0);
+    assert_int_equal(nx_signal_batch_classed(&batch, NX_SPLIT_HELD_OUT, &all, 0, 8, NULL), 0);
+    assert_int_equal(batch.n_windows, 4);
+    assert_int_equal(
+        nx_general_network_directions(network, t->model, batch.groups, batch.n_groups, u, NULL), 0);
+    for (size_t w = 0; w < 4; w++)
+      for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++)
+        sums[s][batch.groups[0].classes[w]][i] += (double)u[w * NX_PROTOTYPE_WIDTH + i] / 2;
+    nx_signal_batch_finish(&batch);
+  }
+  for (size_t a = 0; a < 2; a++)
+    for (size_t b = 0; b < 2; b++)
+      for (size_t i = 0; i < NX_PROTOTYPE_WIDTH; i++)
+        gap += (a == b ? 0.5 : -0.5) * sums[0][a][i] * sums[1][b][i];
+  return gap;
+}
+
+static void species_that_share_behaviour_come_to_share_directions(void **state) {
+  (void)state;
+  struct two t = two_species();
+  t.plan->training.learning_rate = 0.006;
+  size_t rounds = test_times(8);
+  double before = alignment(&t), after;
+  for (size_t i = 0; i < rounds; i++)
+    round_of_two(&t, i);
+  after = alignment(&t);
+  print_message("alignment %.3f before, %.3f after\n", before, after);
+  if (rounds == 8 && !(before < 0.3 && after > 0.7))
+    fail_msg("same behaviour of two species lies %.3f nearer than other, before %.3f", after,
+             before);
+  two_species_end(&t);
+}
+
+/* Windows without a class, or whose class has no prototype yet, train as if there were none. */
+static void what_has_no_prototype_learns_nothing_of_them(void **state) {
+  (void)state;
+  struct two t = two_species();
+  struct nx_model *models[4] = {0};
+  for (size_t i = 0; i < 4; i++)
+    assert_int_equal(nx_model_clone(t.model, &models[i], NULL), 0);
+  size_t at = (size_t)(prototype(t.model, 0) - t.model->params);
+  for (size_t k = 0; k < 4; k++)
+    for (size_t i = 0; k != 1 && i < 2 * NX_PROTOTYPE_WIDTH; i++)
+      models[k]->params[at + i] = (i + i / NX_PROTOTYPE_WIDTH) % 2 ? 0.125f : 0;
+  train(models[0], t.sites[1], t.plan, 2, NULL); /* labelled */
+  train(models[1], t.sites[1], t.plan, 2, NULL); /* labelled, no prototype */
+  for (size_t r = 0; r < 3; r++)
+    memset(t.classes[1][r], NX_PROTOTYPE_NO_CLASS, t.sites[1]->signals[r].n_samples);
+  train(models[2], t.sites[1], t.plan, 2, NULL);
+  for (size_t r = 0; r < 3; r++)
+    t.sites[1]->signals[r].classes = NULL;
+  train(models[3], t.sites[1], t.plan, 2, NULL);
+  size_t trained = (size_t)(nx_model_find(t.model, "prototypes.weight")->offset) * sizeof(float);
+  assert_memory_equal(models[3]->params, models[2]->params, trained);
+  assert_memory_equal(models[3]->params, models[1]->params, trained);
+  assert_memory_not_equal(models[3]->params, models[0]->params, trained);
+  for (size_t i = 0; i < 4; i++)
+    nx_model_destroy(models[i]);
+  two_species_end(&t);
+}
+
 /* A site moves its own modality's tensors and the shared ones; others keep every bit. */
 static void other_modalities_keep_their_bits(void **state) {
   (void)state;
@@ -344,6 +546,9 @@ int main(int argc, char **argv) {
       cmocka_unit_test(next_patch_objective_learns),
       cmocka_unit_test(counts_learn),
       cmocka_unit_test(a_regression_learns_and_its_sums_say_how_well),
+      cmocka_unit_test(prototypes_of_a_federation_are_those_of_pooled_windows),
+      cmocka_unit_test(species_that_share_behaviour_come_to_share_directions),
+      cmocka_unit_test(what_has_no_prototype_learns_nothing_of_them),
       cmocka_unit_test(other_modalities_keep_their_bits),
       cmocka_unit_test(same_bits_on_one_thread_or_three),
       cmocka_unit_test(files_round_trip),
