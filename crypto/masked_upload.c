@@ -5,16 +5,15 @@
 
 #include "common/size.h"
 #include "crypto/lane_kernels.h"
-#include "crypto/quantize_block.h"
+
+#define PIECE NX_MASK_TILE
+#define BLOCK (4 * PIECE) /* one task of the pool */
 
 struct job {
   const struct nx_masked_upload *upload;
   uint8_t *out;
-  const uint32_t *encoded;                 /* either these lanes */
-  const struct nx_quantize_blocks *blocks; /* or these values */
-  uint32_t *lanes;                         /* a piece for every worker */
-  float *floats;                           /* a block for every worker, only for the rotation */
-  _Atomic size_t n_clamped;
+  const uint32_t *encoded;
+  uint32_t *lanes; /* a piece for every worker */
   _Atomic int failure;
 };
 
@@ -38,38 +37,26 @@ static uint32_t *in_place(const struct job *job, size_t at) {
   return NULL;
 }
 
-/* What the piece after this one reads and writes, as far as it is in memory and not in scratch. */
+/* What the piece after this one reads and writes. */
 static struct nx_mask_ahead next_piece(const struct job *job, size_t at) {
   const struct nx_upload_layout *layout = &job->upload->layout;
-  struct nx_mask_ahead next = {0};
-  at += NX_QUANTIZE_PIECE;
+  at += PIECE;
   if (at >= layout->n_lanes)
-    return next;
-  size_t n = NX_MIN(NX_QUANTIZE_PIECE, layout->n_lanes - at);
-  next.at[1] = job->out + at / 8 * layout->ring_bits;
-  next.size[1] = n / 8 * layout->ring_bits;
-  if (!job->blocks) {
-    next.at[0] = job->encoded + at;
-    next.size[0] = n * sizeof *job->encoded;
-  } else if (!job->floats && at < job->blocks->n) {
-    next.at[0] = job->blocks->values + at;
-    next.size[0] = NX_MIN(n, job->blocks->n - at) * sizeof *job->blocks->values;
-  }
-  return next;
+    return (struct nx_mask_ahead){0};
+  size_t n = NX_MIN(PIECE, layout->n_lanes - at);
+  return (struct nx_mask_ahead){
+      {job->encoded + at, job->out + at / 8 * layout->ring_bits},
+      {n * sizeof *job->encoded, n / 8 * layout->ring_bits},
+  };
 }
 
-/* One piece, lanes at..at+n of the upload, while it is in the cache. */
-static void mask_piece(struct job *job, size_t index, size_t piece, const float *floats,
-                       size_t worker) {
+/* One piece, lanes at.. of the upload, while it is in the cache. */
+static void mask_piece(struct job *job, size_t at, size_t worker) {
   const struct nx_upload_layout *layout = &job->upload->layout;
-  size_t at = index * NX_QUANTIZE_BLOCK + piece * NX_QUANTIZE_PIECE;
-  size_t n = NX_MIN(NX_QUANTIZE_PIECE, layout->n_lanes - at);
+  size_t n = NX_MIN(PIECE, layout->n_lanes - at);
   uint32_t *direct = in_place(job, at);
-  uint32_t *lanes = direct ? direct : job->lanes + worker * NX_QUANTIZE_PIECE;
-  if (job->blocks)
-    job->n_clamped += nx_quantize_piece(job->blocks, index, piece, floats, lanes);
-  else
-    memcpy(lanes, job->encoded + at, n * sizeof *lanes);
+  uint32_t *lanes = direct ? direct : job->lanes + worker * PIECE;
+  memcpy(lanes, job->encoded + at, n * sizeof *lanes);
   const struct nx_mask_ahead next = next_piece(job, at);
   int r = nx_mask_apply_u32_ahead(job->upload->mask, lanes, at, n, &next, NULL);
   if (r < 0)
@@ -80,33 +67,25 @@ static void mask_piece(struct job *job, size_t index, size_t piece, const float 
 
 static void mask_block(void *context, size_t index, size_t worker) {
   struct job *job = context;
-  size_t n_left = job->upload->layout.n_lanes - index * NX_QUANTIZE_BLOCK;
-  float *scratch = job->floats ? job->floats + worker * NX_QUANTIZE_BLOCK : NULL;
-  const float *floats = job->blocks ? nx_quantize_block_floats(job->blocks, index, scratch) : NULL;
-  for (size_t at = 0; at < NX_MIN(NX_QUANTIZE_BLOCK, n_left); at += NX_QUANTIZE_PIECE)
-    mask_piece(job, index, at / NX_QUANTIZE_PIECE, floats, worker);
+  size_t end = NX_MIN((index + 1) * BLOCK, job->upload->layout.n_lanes);
+  for (size_t at = index * BLOCK; at < end; at += PIECE)
+    mask_piece(job, at, worker);
 }
 
 static int mask_blocks(struct job *job, struct nx_error *err) {
   struct nx_pool *pool = job->upload->pool;
-  size_t n_blocks = (job->upload->layout.n_lanes + NX_QUANTIZE_BLOCK - 1) / NX_QUANTIZE_BLOCK;
-  size_t n_workers = pool ? nx_pool_threads(pool) : 1, n = n_workers * NX_QUANTIZE_PIECE;
-  bool rotate = job->blocks && job->blocks->q->rotate;
-  _cleanup_free_ uint32_t *lanes = malloc(n * sizeof *lanes);
-  _cleanup_free_ float *floats =
-      rotate ? malloc(n_workers * NX_QUANTIZE_BLOCK * sizeof *floats) : NULL;
-  if (!lanes || (rotate && !floats))
+  size_t n_blocks = (job->upload->layout.n_lanes + BLOCK - 1) / BLOCK;
+  size_t n = (pool ? nx_pool_threads(pool) : 1) * PIECE;
+  job->lanes = malloc(n * sizeof *job->lanes);
+  if (!job->lanes)
     return nx_fail(err, NX_E_NOMEM, "out of memory to mask an update");
-  job->lanes = lanes;
-  job->floats = floats;
   if (pool && n_blocks > 1)
     nx_pool_run(pool, n_blocks, mask_block, job);
   else
     for (size_t i = 0; i < n_blocks; i++)
       mask_block(job, i, 0);
-  explicit_bzero(lanes, n * sizeof *lanes);
-  if (floats)
-    explicit_bzero(floats, n_workers * NX_QUANTIZE_BLOCK * sizeof *floats);
+  explicit_bzero(job->lanes, n * sizeof *job->lanes);
+  free(job->lanes);
   return job->failure ? nx_fail(err, job->failure, "a mask could not be applied") : 0;
 }
 
@@ -133,41 +112,18 @@ static void clear_padding(const struct job *job) {
   memset(job->out + (end < 8 ? 0 : end - 8), 0, NX_MIN(end, (size_t)8));
 }
 
-static int run(struct job *job, struct nx_error *err) {
-  clear_padding(job);
-  int r = mask_blocks(job, err);
-  if (r == 0)
-    r = mask_aux(job, err);
-  if (r == 0)
-    return 0;
-  explicit_bzero(job->out, nx_upload_bytes(&job->upload->layout)); /* may be in clear */
-  return nx_error_prefix(err, r, "mask the update");
-}
-
 int nx_masked_upload_from_lanes(const struct nx_masked_upload *upload, const uint32_t *lanes,
                                 uint8_t *out, struct nx_error *err) {
   struct job job = {.upload = upload, .encoded = lanes, .out = out};
   int r = nx_upload_layout_check(&upload->layout, err);
-  return r < 0 ? r : run(&job, err);
-}
-
-int nx_masked_upload_from_values(const struct nx_masked_upload *upload,
-                                 const struct nx_quantize *quantize, const float *values, size_t n,
-                                 double weight, struct nx_rng *rng, uint8_t *out,
-                                 struct nx_quantize_report *report, struct nx_error *err) {
-  struct nx_quantize_blocks blocks;
-  struct job job = {.upload = upload, .blocks = &blocks, .out = out};
-  double norm = 0;
-  int r = nx_upload_layout_check(&upload->layout, err);
-  if (r == 0 && (upload->layout.n_lanes != nx_quantize_lanes(quantize, n) ||
-                 upload->layout.ring_bits != quantize->ring_bits))
-    r = nx_fail(err, NX_E_INVALID, "%zu values do not make this upload", n);
+  if (r < 0)
+    return r;
+  clear_padding(&job);
+  r = mask_blocks(&job, err);
   if (r == 0)
-    r = nx_quantize_blocks_init(&blocks, quantize, values, n, weight, rng, upload->pool, &norm,
-                                err);
+    r = mask_aux(&job, err);
   if (r == 0)
-    r = run(&job, err);
-  if (r == 0 && report)
-    *report = (struct nx_quantize_report){norm, job.n_clamped};
-  return r;
+    return 0;
+  explicit_bzero(out, nx_upload_bytes(&upload->layout)); /* may be in clear */
+  return nx_error_prefix(err, r, "mask the update");
 }

@@ -7,7 +7,6 @@
 #include "common/cleanup.h"
 #include "common/size.h"
 #include "crypto/lane_kernels.h"
-#include "crypto/quantize_block.h"
 #include "crypto/rotate.h"
 
 static int ceil_log2(double x) {
@@ -64,42 +63,12 @@ size_t nx_quantize_lanes(const struct nx_quantize *q, size_t n) {
   return q->rotate && rest ? n - rest + power_of_two_from(rest) : n;
 }
 
-struct norm_job {
-  const float *values;
-  size_t n;
-  double *squares; /* one sum a block, added up in order afterwards */
-};
-
-static void square_block(void *context, size_t index, size_t worker) {
-  const struct norm_job *job = context;
-  size_t at = index * NX_QUANTIZE_BLOCK;
-  (void)worker;
-  job->squares[index] =
-      nx_lane_kernels()->sum_of_squares(job->values + at, NX_MIN(NX_QUANTIZE_BLOCK, job->n - at));
-}
-
-static void for_each(struct nx_pool *pool, size_t n,
-                     void (*task)(void *context, size_t index, size_t worker), void *context) {
-  if (pool && n > 1)
-    nx_pool_run(pool, n, task, context);
-  else
-    for (size_t i = 0; i < n; i++)
-      task(context, i, 0);
-}
-
-static int l2_norm(const float *values, size_t n, struct nx_pool *pool, double *norm_out,
-                   struct nx_error *err) {
-  size_t n_blocks = (n + NX_QUANTIZE_BLOCK - 1) / NX_QUANTIZE_BLOCK;
-  _cleanup_free_ double *squares = calloc(n_blocks ? n_blocks : 1, sizeof *squares);
-  struct norm_job job = {values, n, squares};
+/* Block by block, in order. */
+static double l2_norm(const float *values, size_t n) {
   double sum = 0;
-  if (!squares)
-    return nx_fail(err, NX_E_NOMEM, "out of memory for %zu blocks", n_blocks);
-  for_each(pool, n_blocks, square_block, &job);
-  for (size_t i = 0; i < n_blocks; i++)
-    sum += squares[i];
-  *norm_out = sqrt(sum);
-  return 0;
+  for (size_t at = 0; at < n; at += NX_QUANTIZE_BLOCK)
+    sum += nx_lane_kernels()->sum_of_squares(values + at, NX_MIN(NX_QUANTIZE_BLOCK, n - at));
+  return sqrt(sum);
 }
 
 static int refuse_not_finite(const float *values, size_t n, struct nx_error *err) {
@@ -110,22 +79,32 @@ static int refuse_not_finite(const float *values, size_t n, struct nx_error *err
                  "component %zu of the update is not a finite number: nothing was encoded", i);
 }
 
-int nx_quantize_blocks_init(struct nx_quantize_blocks *blocks, const struct nx_quantize *q,
-                            const float *values, size_t n, double weight, struct nx_rng *rng,
-                            struct nx_pool *pool, double *norm_out, struct nx_error *err) {
-  double norm = 0;
+#define PIECE ((size_t)16384) /* of a block: rounding draws afresh for each */
+
+struct blocks {
+  const struct nx_quantize *q;
+  const float *values;
+  size_t n, n_lanes, n_blocks;
+  double factor, limit;
+  uint32_t modulo;
+  uint64_t seed;
+};
+
+/* Checks the values, clips, draws the seed. */
+static int blocks_init(struct blocks *blocks, const struct nx_quantize *q, const float *values,
+                       size_t n, double weight, struct nx_rng *rng, double *norm_out,
+                       struct nx_error *err) {
   int r = check_settings(q, err);
   if (r == 0 && !(weight >= 0 && weight <= 1))
     r = nx_fail(err, NX_E_INVALID, "weight %g is not in 0..1", weight);
-  if (r == 0)
-    r = l2_norm(values, n, pool, &norm, err);
   if (r < 0)
     return r;
+  double norm = l2_norm(values, n);
   /* Squares of floats cannot overflow a double: not finite means a NaN or an infinity. */
   if (!isfinite(norm))
     return refuse_not_finite(values, n, err);
   double clip = norm > q->clip_norm ? q->clip_norm / norm : 1.0;
-  *blocks = (struct nx_quantize_blocks){
+  *blocks = (struct blocks){
       .q = q,
       .values = values,
       .n = n,
@@ -136,18 +115,17 @@ int nx_quantize_blocks_init(struct nx_quantize_blocks *blocks, const struct nx_q
       .modulo = (uint32_t)((UINT64_C(1) << q->ring_bits) - 1),
       .seed = nx_rng_u64(rng),
   };
-  if (norm_out)
-    *norm_out = norm;
+  *norm_out = norm;
   return 0;
 }
 
-size_t nx_quantize_block_lanes(const struct nx_quantize_blocks *blocks, size_t index) {
+static size_t block_lanes(const struct blocks *blocks, size_t index) {
   return NX_MIN(NX_QUANTIZE_BLOCK, blocks->n_lanes - index * NX_QUANTIZE_BLOCK);
 }
 
-const float *nx_quantize_block_floats(const struct nx_quantize_blocks *blocks, size_t index,
-                                      float *scratch) {
-  size_t at = index * NX_QUANTIZE_BLOCK, n_lanes = nx_quantize_block_lanes(blocks, index);
+/* The floats of a block, block_lanes() of them: rotated and padded in scratch when q rotates. */
+static const float *block_floats(const struct blocks *blocks, size_t index, float *scratch) {
+  size_t at = index * NX_QUANTIZE_BLOCK, n_lanes = block_lanes(blocks, index);
   if (!blocks->q->rotate)
     return blocks->values + at;
   size_t n = NX_MIN(n_lanes, blocks->n - at);
@@ -157,20 +135,20 @@ const float *nx_quantize_block_floats(const struct nx_quantize_blocks *blocks, s
   return scratch;
 }
 
-size_t nx_quantize_piece(const struct nx_quantize_blocks *blocks, size_t index, size_t piece,
-                         const float *floats, uint32_t *lanes_out) {
-  size_t at = piece * NX_QUANTIZE_PIECE;
+/* Encodes a piece of these floats (the block's last may be short); how many were clamped. */
+static size_t encode_piece(const struct blocks *blocks, size_t index, size_t piece,
+                           const float *floats, uint32_t *lanes_out) {
+  size_t at = piece * PIECE;
   struct nx_rounding rounding;
   const struct nx_encode_call call = {
       .values = floats + at,
       .lanes = lanes_out,
-      .n = NX_MIN(NX_QUANTIZE_PIECE, nx_quantize_block_lanes(blocks, index) - at),
+      .n = NX_MIN(PIECE, block_lanes(blocks, index) - at),
       .factor = blocks->factor,
       .limit = blocks->limit,
       .modulo = blocks->modulo,
   };
-  nx_rounding_init(&rounding, blocks->seed,
-                   index * (NX_QUANTIZE_BLOCK / NX_QUANTIZE_PIECE) + piece);
+  nx_rounding_init(&rounding, blocks->seed, index * (NX_QUANTIZE_BLOCK / PIECE) + piece);
   return nx_lane_kernels()->encode(&call, &rounding);
 }
 
@@ -186,24 +164,33 @@ static int allocate_scratch(const struct nx_quantize *q, struct nx_pool *pool, f
 int nx_quantize_encode(const struct nx_quantize *q, const float *values, size_t n, double weight,
                        struct nx_rng *rng, uint32_t *lanes_out, struct nx_quantize_report *report,
                        struct nx_error *err) {
-  struct nx_quantize_blocks blocks;
+  struct blocks blocks = {0};
   _cleanup_free_ float *scratch = NULL;
   double norm = 0;
   size_t n_clamped = 0;
-  int r = nx_quantize_blocks_init(&blocks, q, values, n, weight, rng, NULL, &norm, err);
+  int r = blocks_init(&blocks, q, values, n, weight, rng, &norm, err);
   if (r == 0)
     r = allocate_scratch(q, NULL, &scratch, err);
   if (r < 0)
     return r;
   for (size_t i = 0; i < blocks.n_blocks; i++) {
-    const float *floats = nx_quantize_block_floats(&blocks, i, scratch);
+    const float *floats = block_floats(&blocks, i, scratch);
     uint32_t *lanes = lanes_out + i * NX_QUANTIZE_BLOCK;
-    for (size_t at = 0; at < nx_quantize_block_lanes(&blocks, i); at += NX_QUANTIZE_PIECE)
-      n_clamped += nx_quantize_piece(&blocks, i, at / NX_QUANTIZE_PIECE, floats, lanes + at);
+    for (size_t at = 0; at < block_lanes(&blocks, i); at += PIECE)
+      n_clamped += encode_piece(&blocks, i, at / PIECE, floats, lanes + at);
   }
   if (report)
     *report = (struct nx_quantize_report){norm, n_clamped};
   return 0;
+}
+
+static void for_each(struct nx_pool *pool, size_t n,
+                     void (*task)(void *context, size_t index, size_t worker), void *context) {
+  if (pool && n > 1)
+    nx_pool_run(pool, n, task, context);
+  else
+    for (size_t i = 0; i < n; i++)
+      task(context, i, 0);
 }
 
 struct decode_job {
