@@ -33,7 +33,8 @@ static int make_run(const struct nx_training_run_config *config, struct nx_bytes
   run->core_deadline = NX_NEVER;
   run->metrics = nx_run_metrics(NULL, 0);
   int r = nx_path_join(run->uploads, config->federation->home, "uploads", err);
-  if (r < 0 || (r = nx_plan_parse("plan", plan_text, &run->plan, err)) < 0 ||
+  if (r < 0 || (r = nx_upload_spares_init(&run->spares, run->uploads, err)) < 0 ||
+      (r = nx_plan_parse("plan", plan_text, &run->plan, err)) < 0 ||
       (r = nx_plan_check(run->plan, (uint32_t)config->n_members, err)) < 0)
     return r;
   *run_out = nx_steal(&run);
@@ -232,10 +233,11 @@ static int take_up(struct nx_training_run *run, int64_t now, struct nx_error *er
   int r = recall_round(run, now, &why);
   if (r != NX_E_NOT_FOUND)
     return r < 0 ? nx_fail(err, r, "%s", why.text) : 0;
-  nx_training_run_note(run,
-                       "round %llu was under way and this folder lacks what it needs to go on, as a "
-                       "backup does (%s); start the plan anew",
-                       (unsigned long long)run->round, why.text);
+  nx_training_run_note(
+      run,
+      "round %llu was under way and this folder lacks what it needs to go on, as a "
+      "backup does (%s); start the plan anew",
+      (unsigned long long)run->round, why.text);
   nx_training_run_drop_attempt(run);
   return nx_training_run_end(run, NX_RUN_FAILED, err);
 }
@@ -277,6 +279,7 @@ void nx_training_run_destroy(struct nx_training_run *run) {
   if (!run)
     return;
   nx_training_run_drop_attempt(run);
+  nx_upload_spares_clear(&run->spares);
   nx_round_destroy(run->previous);
   nx_buffer_finish(&run->certificate);
   nx_round_actions_finish(&run->actions);

@@ -92,8 +92,9 @@ static int note(struct nx_training_run *run, const struct nx_round_action *actio
                 struct nx_error *err) {
   /* What a member said against the protocol is the operator's to know; the rest is for us. */
   bool bad = !strncmp(action->kind, "bad-", 4);
-  NX_LOG(bad ? NX_LOG_WARNING : NX_LOG_DEBUG, action->kind, NX_U64("round", run->round), NX_U64("attempt", run->attempt),
-         NX_U64("member", action->member), NX_STR("why", action->reason));
+  NX_LOG(bad ? NX_LOG_WARNING : NX_LOG_DEBUG, action->kind, NX_U64("round", run->round),
+         NX_U64("attempt", run->attempt), NX_U64("member", action->member),
+         NX_STR("why", action->reason));
   bool ordinary = !action->reason[0] || !strcmp(action->kind, "late");
   if (!ordinary)
     nx_training_run_note(run, "%s, member %u: %s", action->kind, action->member, action->reason);
@@ -237,7 +238,8 @@ static int show_tiles(struct nx_training_run *run, struct nx_error *err) {
     values[n++] = opening->members[i];
   if (run->has_opened && run->config.federation->config->keep_uploads == NX_KEEP_ROUND &&
       run->last_opened.round != opening->round)
-    nx_upload_spool_remove(run->uploads, run->last_opened.round, run->last_opened.attempt, NULL);
+    nx_upload_spool_remove(run->uploads, run->last_opened.round, run->last_opened.attempt,
+                           &run->spares, NULL);
   run->last_opened = *opening;
   run->has_opened = true;
   return nx_training_run_write_record(run, NX_RECORD_ATTEMPT_OPENED, values, n, err);

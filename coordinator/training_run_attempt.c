@@ -101,6 +101,7 @@ int nx_training_run_make_attempt(struct nx_training_run *run, struct nx_error *e
   nx_training_run_drop_attempt(run);
   run->bytes_up = 0;
   run->opened = nx_clock_unix();
+  nx_upload_spares_make_room(&run->spares);
   int r = nx_upload_layout_check(&layout, err);
   if (r < 0 ||
       (r = nx_upload_spool_init(&run->spool, run->uploads, run->round, run->attempt, &layout,
@@ -108,6 +109,7 @@ int nx_training_run_make_attempt(struct nx_training_run *run, struct nx_error *e
       (r = nx_ring_sum_create(&run->spool, run->config.pool, &run->sum, err)) < 0 ||
       (r = nx_round_create(&core, &run->core, err)) < 0)
     return nx_error_prefix(err, r, "open round %llu", (unsigned long long)run->round);
+  run->spool.spares = &run->spares;
   for (size_t i = 0; i < run->spool.n_damaged; i++)
     NX_LOG(NX_LOG_ERROR, "upload.damaged_on_disk", NX_U64("round", run->round),
            NX_U64("member", run->spool.damaged[i]));
@@ -170,6 +172,7 @@ int nx_training_run_end(struct nx_training_run *run, enum nx_run_state state,
   run->row.state = state;
   run->row.ended = nx_clock_unix();
   nx_model_destroy(nx_steal(&run->model));
+  nx_upload_spares_clear(&run->spares);
   bool keep = run->config.federation->config->keep_uploads != NX_KEEP_ROUND;
   if (!keep && state != NX_RUN_FAILED) { /* of a failed run they are evidence */
     nx_upload_spool_clear(run->uploads, NULL);
@@ -365,7 +368,7 @@ static int try_again(struct nx_training_run *run, const struct nx_round_action *
   bool unsealed = finished->outcome == NX_ROUND_UNSEALED;
   nx_training_run_drop_attempt(run);
   if (!unsealed)
-    nx_upload_spool_remove(run->uploads, run->round, run->attempt, NULL);
+    nx_upload_spool_remove(run->uploads, run->round, run->attempt, &run->spares, NULL);
   if (unsealed || run->attempt >= most)
     return nx_training_run_end(run, NX_RUN_FAILED, err);
   if ((r = turn_to(run, now, err)) == 0)

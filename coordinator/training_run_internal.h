@@ -37,6 +37,7 @@ struct nx_training_run {
   bool pausing, stopping;
 
   struct nx_upload_spool spool; /* of the present attempt */
+  struct nx_upload_spares spares;
   struct nx_ring_sum *sum;
   uint64_t bytes_up; /* accepted in the present attempt */
   uint32_t n_cohort, n_recovered;

@@ -48,6 +48,28 @@ static int remove_files(const char *folder, const char *ending, struct nx_error 
   return r;
 }
 
+/* The file that counts the tiles of a part that was a spare; false: `part` is no part. */
+static bool came_of(const char *part, char out[NX_PATH_SIZE]) {
+  if (!ends_with(part, ".part"))
+    return false;
+  size_t n = strlen(part) - strlen("part");
+  memcpy(out, part, n);
+  memcpy(out + n, "came", sizeof "came");
+  return true;
+}
+
+/* How much of a part or of what is kept has come: all that is there, unless it is counted. */
+static uint64_t size_come(const struct nx_upload_spool *spool, const char *path) {
+  char came[NX_PATH_SIZE];
+  struct stat file, count;
+  if (stat(path, &file))
+    return 0;
+  if (!came_of(path, came) || stat(came, &count))
+    return (uint64_t)file.st_size;
+  size_t tile = nx_upload_tile_size(spool->layout.ring_bits);
+  return NX_MIN((uint64_t)file.st_size, (uint64_t)count.st_size * tile);
+}
+
 /* What came of an upload whose stream is over: kept unless more is kept already. */
 static void keep_part(const char *part, const char *kept) {
   struct stat came, before;
@@ -65,6 +87,17 @@ static uint32_t member_of_part(const char *name) {
   return *rest == '.' && member < 256 && ends_with(name, ".part") ? (uint32_t)member : 0;
 }
 
+/* A part that was a spare ends where its bytes end, from here on. */
+static int cut_part(const struct nx_upload_spool *spool, const char *part, struct nx_error *err) {
+  char came[NX_PATH_SIZE];
+  if (!came_of(part, came) || !nx_path_exists(came))
+    return 0;
+  _cleanup_fd_ int fd = open(part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 || ftruncate(fd, (off_t)size_come(spool, part)) || unlink(came))
+    return nx_fail_errno(err, errno, "cut %s", part);
+  return 0;
+}
+
 /* The process that wrote them is gone. */
 static int keep_parts(const struct nx_upload_spool *spool, struct nx_error *err) {
   char part[NX_PATH_SIZE], kept[NX_PATH_SIZE];
@@ -75,11 +108,12 @@ static int keep_parts(const struct nx_upload_spool *spool, struct nx_error *err)
   for (struct dirent *entry; r == 0 && (entry = readdir(dir));) {
     uint32_t member = member_of_part(entry->d_name);
     if (member && (r = nx_path_join(part, spool->folder, entry->d_name, err)) == 0 &&
-        (r = path_of(spool, member, ".kept", kept, err)) == 0)
+        (r = path_of(spool, member, ".kept", kept, err)) == 0 &&
+        (r = cut_part(spool, part, err)) == 0)
       keep_part(part, kept);
   }
   closedir(dir);
-  return r;
+  return r < 0 ? r : remove_files(spool->folder, ".came", err);
 }
 
 static int attempt_folder(char out[NX_PATH_SIZE], const char *folder, uint64_t round,
@@ -95,6 +129,7 @@ struct nx_upload_writer {
   struct nx_upload_spool spool; /* a copy: the attempt may be over before the stream is */
   uint32_t member;
   int fd;
+  int came; /* where tiles are counted when the file was a spare; -1: it was not */
   uint64_t size;
   char part[NX_PATH_SIZE];
   struct nx_ring_stream *stream; /* what adds the tiles to a sum; NULL: nothing does */
@@ -107,6 +142,38 @@ struct nx_upload_writer {
 
 /* Streams of one member that overlap, since one is half dead, must not share a file. */
 static atomic_uint serial;
+
+/* Writes over a spare, if there is one. The count is there before the old bytes are. */
+static void take_spare(struct nx_upload_writer *writer) {
+  const struct nx_upload_spool *spool = &writer->spool;
+  char came[NX_PATH_SIZE];
+  if (!spool->spares || !came_of(writer->part, came))
+    return;
+  writer->came = open(came, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+  if (writer->came >= 0 && nx_upload_spares_take(spool->spares, spool->size, writer->part)) {
+    writer->fd = open(writer->part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (writer->fd >= 0)
+      return;
+    unlink(writer->part);
+  }
+  if (writer->came >= 0) {
+    close(writer->came);
+    unlink(came);
+  }
+  writer->came = -1;
+}
+
+static int open_part(struct nx_upload_writer *writer, struct nx_error *err) {
+  char ending[NAME_SIZE];
+  snprintf(ending, sizeof ending, ".%u.part", atomic_fetch_add(&serial, 1));
+  int r = path_of(&writer->spool, writer->member, ending, writer->part, err);
+  if (r < 0)
+    return r;
+  take_spare(writer);
+  if (writer->fd < 0)
+    writer->fd = open(writer->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  return writer->fd < 0 ? nx_fail_errno(err, errno, "create %s", writer->part) : 0;
+}
 
 int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member,
                             struct nx_ring_sum *sum, struct nx_upload_writer **writer_out,
@@ -122,22 +189,28 @@ int nx_upload_writer_create(const struct nx_upload_spool *spool, uint32_t member
   _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = calloc(1, sizeof *writer);
   if (!writer)
     return nx_fail(err, NX_E_NOMEM, "spool upload");
-  writer->spool = *spool, writer->member = member, writer->fd = -1;
+  writer->spool = *spool, writer->member = member, writer->fd = writer->came = -1;
   writer->leaves = calloc(spool->n_tiles, sizeof *writer->leaves);
   writer->tile = malloc(nx_upload_tile_size(spool->layout.ring_bits));
   if (!writer->leaves || !writer->tile)
     return nx_fail(err, NX_E_NOMEM, "spool upload");
-  char ending[NAME_SIZE];
-  snprintf(ending, sizeof ending, ".%u.part", atomic_fetch_add(&serial, 1));
-  if ((r = path_of(spool, member, ending, writer->part, err)) < 0)
+  if ((r = open_part(writer, err)) < 0)
     return r;
-  writer->fd = open(writer->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (writer->fd < 0)
-    return nx_fail_errno(err, errno, "create %s", writer->part);
   if (sum && (r = nx_ring_stream_begin(sum, member, writer->fd, &writer->stream, err)) < 0)
     return r;
   *writer_out = nx_steal(&writer);
   return 0;
+}
+
+/* They are in the file. A count that cannot be written down is too low: more is sent again. */
+static void count_tiles(const struct nx_upload_writer *writer, size_t n) {
+  static const uint8_t bytes[64];
+  while (writer->came >= 0 && n) {
+    ssize_t written = write(writer->came, bytes, NX_MIN(n, sizeof bytes));
+    if (written < 0 && errno != EINTR)
+      return;
+    n -= written > 0 ? (size_t)written : 0;
+  }
 }
 
 /* n whole tiles: their leaf hashes, H(0x00 | tile) (RFC 9162), and into the sum. */
@@ -146,6 +219,7 @@ static void take_whole(struct nx_upload_writer *writer, const uint8_t *bytes, si
   const struct nx_hash *leaf = writer->leaves + writer->n_leaves;
   nx_merkle_leaves(bytes, size, n, writer->leaves + writer->n_leaves);
   writer->n_leaves += n;
+  count_tiles(writer, n);
   for (; n && writer->stream; n--, bytes += size, leaf++)
     if (!nx_ring_stream_add(writer->stream, bytes, leaf))
       nx_ring_stream_end(nx_steal(&writer->stream), false);
@@ -170,11 +244,12 @@ static void take_tiles(struct nx_upload_writer *writer, struct nx_bytes bytes) {
 }
 
 /* Full windows begin their way to the disk now. What is summed already is not read again soon:
- * two windows on, its pages serve for what comes next. Only hints; the commit syncs. */
+ * two windows on, a new file's pages serve for what comes next. Those of a spare stay, to be
+ * written over once more. Only hints; the commit syncs. */
 static void send_on(const struct nx_upload_writer *writer, uint64_t before) {
   for (uint64_t end = (before / WINDOW + 1) * WINDOW; end <= writer->size; end += WINDOW) {
     sync_file_range(writer->fd, (off_t)(end - WINDOW), (off_t)WINDOW, SYNC_FILE_RANGE_WRITE);
-    if (!writer->stream || end < 2 * WINDOW)
+    if (!writer->stream || writer->came >= 0 || end < 2 * WINDOW)
       continue;
     off_t done = (off_t)(end - 2 * WINDOW);
     sync_file_range(writer->fd, done, (off_t)WINDOW,
@@ -191,7 +266,6 @@ static int open_kept(const struct nx_upload_writer *writer, uint64_t *size_out) 
   DIR *dir = opendir(writer->spool.folder);
   *size_out = 0;
   for (struct dirent *entry; dir && (entry = readdir(dir));) {
-    struct stat status;
     bool kept =
         ends_with(entry->d_name, ".kept") && strtoul(entry->d_name, NULL, 10) == writer->member;
     if ((!kept && member_of_part(entry->d_name) != writer->member) ||
@@ -199,8 +273,9 @@ static int open_kept(const struct nx_upload_writer *writer, uint64_t *size_out) 
         !strcmp(path, writer->part))
       continue;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && fstat(fd, &status) == 0 && (uint64_t)status.st_size > *size_out) {
-      *size_out = (uint64_t)status.st_size;
+    uint64_t size = fd >= 0 ? size_come(&writer->spool, path) : 0;
+    if (size > *size_out) {
+      *size_out = size;
       int worse = best;
       best = fd;
       fd = worse;
@@ -237,7 +312,8 @@ static int copy_beginning(struct nx_upload_writer *writer, int from, uint64_t si
 static int begin_again(struct nx_upload_writer *writer, struct nx_error *err) {
   if (writer->stream)
     nx_ring_stream_begin_again(writer->stream);
-  if (ftruncate(writer->fd, 0) || lseek(writer->fd, 0, SEEK_SET) < 0)
+  bool counted = writer->came >= 0; /* the file itself stays as long as it is */
+  if (ftruncate(counted ? writer->came : writer->fd, 0) || lseek(writer->fd, 0, SEEK_SET) < 0)
     return nx_fail_errno(err, errno, "write %s", writer->part);
   writer->size = 0;
   writer->n_leaves = 0;
@@ -299,11 +375,17 @@ static int settle(struct nx_upload_writer *writer, struct nx_error *err) {
                            0600, err)) < 0 ||
       (r = path_of(&writer->spool, writer->member, "", path, err)) < 0)
     return r;
-  if (fsync(writer->fd))
+  if (fdatasync(writer->fd))
     return nx_fail_errno(err, errno, "write %s", writer->part);
   if (rename(writer->part, path))
     return nx_fail_errno(err, errno, "create %s", path);
   return nx_file_sync_folder_of(path, err);
+}
+
+static void forget_count(const struct nx_upload_writer *writer) {
+  char came[NX_PATH_SIZE];
+  if (writer->came >= 0 && came_of(writer->part, came))
+    unlink(came);
 }
 
 static void forget_kept(const struct nx_upload_writer *writer) {
@@ -326,25 +408,36 @@ int nx_upload_writer_commit(struct nx_upload_writer *writer, const struct nx_has
   int r = settle(writer, err);
   if (r == 0) {
     nx_ring_stream_end(nx_steal(&writer->stream), true);
+    forget_count(writer);
     writer->part[0] = 0;
     forget_kept(writer);
   }
   return r;
 }
 
+/* What came of an upload that was not committed. A spare's old bytes go first. */
+static void leave_part(const struct nx_upload_writer *writer) {
+  char kept[NX_PATH_SIZE];
+  bool keep = !writer->wrong && writer->size > 0 &&
+              (writer->came < 0 || !ftruncate(writer->fd, (off_t)writer->size)) &&
+              path_of(&writer->spool, writer->member, ".kept", kept, NULL) == 0;
+  forget_count(writer);
+  if (keep)
+    keep_part(writer->part, kept);
+  else
+    unlink(writer->part);
+}
+
 void nx_upload_writer_destroy(struct nx_upload_writer *writer) {
   if (!writer)
     return;
-  char kept[NX_PATH_SIZE];
   nx_ring_stream_end(writer->stream, false);
+  if (writer->fd >= 0 && writer->part[0])
+    leave_part(writer);
   if (writer->fd >= 0)
     close(writer->fd);
-  if (writer->fd >= 0 && writer->part[0]) {
-    if (!writer->wrong && path_of(&writer->spool, writer->member, ".kept", kept, NULL) == 0)
-      keep_part(writer->part, kept);
-    else
-      unlink(writer->part);
-  }
+  if (writer->came >= 0)
+    close(writer->came);
   free(writer->leaves);
   free(writer->tile);
   free(writer);
@@ -494,24 +587,32 @@ int nx_upload_spool_init(struct nx_upload_spool *spool, const char *folder, uint
   return drop_damaged(spool, err);
 }
 
+/* What nobody wants any more. */
+static int let_go(struct nx_upload_spares *spares, const char *path, struct nx_error *err) {
+  if (spares && nx_path_exists(path))
+    return nx_upload_spares_put(spares, path, err);
+  return unlink(path) && errno != ENOENT ? nx_fail_errno(err, errno, "remove %s", path) : 0;
+}
+
 int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t *members, size_t n,
                               struct nx_error *err) {
-  static const char *const endings[] = {"", ".leaves"};
-  char path[NX_PATH_SIZE];
+  char path[NX_PATH_SIZE], leaves[NX_PATH_SIZE];
   bool kept[256] = {false};
   int removed = remove_files(spool->folder, ".kept", err);
   if (removed < 0)
     return removed;
   for (size_t i = 0; i < n; i++)
     kept[members[i]] = true;
-  for (uint32_t id = 1; id < 256; id++)
-    for (size_t i = 0; i < NX_ARRAY_LENGTH(endings) && !kept[id]; i++) {
-      int r = path_of(spool, id, endings[i], path, err);
-      if (r < 0)
-        return r;
-      if (unlink(path) && errno != ENOENT)
-        return nx_fail_errno(err, errno, "remove %s", path);
-    }
+  for (uint32_t id = 1; id < 256; id++) {
+    int r = path_of(spool, id, "", path, err);
+    if (r < 0)
+      return r;
+    if (kept[id])
+      continue;
+    if ((r = path_of(spool, id, ".leaves", leaves, err)) < 0 ||
+        (r = let_go(spool->spares, path, err)) < 0 || (r = let_go(NULL, leaves, err)) < 0)
+      return r;
+  }
   return 0;
 }
 
@@ -522,10 +623,25 @@ static int remove_folder(const char *path, struct nx_error *err) {
   return r;
 }
 
+/* The whole uploads of a folder, whose names are numbers. */
+static int put_by(const char *folder, struct nx_upload_spares *spares, struct nx_error *err) {
+  char path[NX_PATH_SIZE], name[NAME_SIZE];
+  for (uint32_t id = 1; id < 256; id++) {
+    snprintf(name, sizeof name, "%u", id);
+    int r = nx_path_join(path, folder, name, err);
+    if (r < 0 || (nx_path_exists(path) && (r = nx_upload_spares_put(spares, path, err)) < 0))
+      return r;
+  }
+  nx_upload_spares_cut(spares);
+  return 0;
+}
+
 int nx_upload_spool_remove(const char *folder, uint64_t round, uint32_t attempt,
-                           struct nx_error *err) {
+                           struct nx_upload_spares *spares, struct nx_error *err) {
   char path[NX_PATH_SIZE];
   int r = attempt_folder(path, folder, round, attempt, err);
+  if (r == 0 && spares)
+    r = put_by(path, spares, err);
   return r < 0 ? r : remove_folder(path, err);
 }
 

@@ -3,6 +3,9 @@
  *   uploads/ROUND-ATTEMPT/ ID           whole, hashed, on disk
  *                          ID.leaves    its Merkle leaves, for proofs
  *                          ID.N.part    one that is coming in
+ *                          ID.N.came    a byte for each whole tile of it that has come, when
+ *                                       the file was a spare (upload_spares.h) and is as long
+ *                                       as ever
  *                          ID.kept      what came of one before its stream broke
  *
  * Bytes are hashed as they come, tile by tile, and may be added to a sum right then, so that an
@@ -14,7 +17,7 @@
 
 #include <stdbool.h>
 
-#include "common/file.h"
+#include "coordinator/aggregate/upload_spares.h"
 #include "crypto/merkle.h"
 #include "crypto/upload.h"
 
@@ -25,6 +28,8 @@ struct nx_upload_spool {
   size_t n_tiles;       /* of every upload */
   uint8_t damaged[255]; /* members whose uploads init found damaged and removed */
   size_t n_damaged;
+  struct nx_upload_spares *spares; /* what uploads are written over, and where files go that are
+                                    * not wanted any more; NULL after init, which may stay so */
 };
 
 /* folder: of all uploads; makes its subfolder when missing; what
@@ -80,11 +85,13 @@ int nx_upload_spool_map(const struct nx_upload_spool *spool, uint32_t member,
                         const uint8_t **bytes_out, struct nx_error *err);
 void nx_upload_unmap(const struct nx_upload_spool *spool, const uint8_t *bytes);
 
-/* Removes the whole uploads of all other members, and all that was kept of broken ones. */
+/* Removes the whole uploads of all other members (they become spares), and all that was kept of
+ * broken ones. */
 int nx_upload_spool_keep_only(const struct nx_upload_spool *spool, const uint8_t *members, size_t n,
                               struct nx_error *err);
-/* Removes the folder ROUND-ATTEMPT and what is in it; none is fine. */
+/* Removes the folder ROUND-ATTEMPT and what is in it; none is fine. Whole uploads become spares;
+ * spares NULL: they are deleted. */
 int nx_upload_spool_remove(const char *folder, uint64_t round, uint32_t attempt,
-                           struct nx_error *err);
+                           struct nx_upload_spares *spares, struct nx_error *err);
 /* Removes everything below folder. */
 int nx_upload_spool_clear(const char *folder, struct nx_error *err);

@@ -2,7 +2,9 @@
  * processes of their own.
  *
  *   bytes   the stream alone                     limit: TLS 1.3 by OpenSSL over one socket
- *   whole   decoded, hashed into its Merkle tree, spooled to disk, added to the ring sum
+ *   whole   decoded, hashed into its Merkle tree, spooled to disk, added to the ring sum; `files`
+ *           says whether into fresh files, as in a first round, or over those of an attempt
+ *           before, as in all later ones under keep_uploads: round
  *
  *     bench-transport [--json FILE] [--quick] [--mib N] [--runs N] [--stage bytes|whole]
  *
@@ -17,6 +19,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,9 +82,10 @@ struct receiver {
   struct nx_mailbox *files;
   pthread_t thread;
   struct nx_pool *pool;
+  struct nx_upload_spares spares;
   struct nx_upload_spool spool;
   struct nx_ring_sum *sum;
-  uint32_t next_member;
+  uint32_t attempt, next_member;
 };
 
 static void answer_with(struct nx_rpc_call *call, const struct answer *answer) {
@@ -127,7 +131,7 @@ struct task {
   struct intake *intake;
   struct nx_rpc_call *call;
   struct nx_rpc_message *message;
-  bool last;
+  void (*end)(struct intake *intake, struct nx_rpc_call *call); /* NULL: a part */
 };
 
 static void take_part(struct intake *intake, struct nx_rpc_call *call,
@@ -154,12 +158,56 @@ static void take_end(struct intake *intake, struct nx_rpc_call *call) {
   answer_with(call, &answer);
 }
 
+/* What everybody sends, over and over: a chunk of bytes that differ. */
+static uint8_t pattern_byte(size_t i) {
+  return (uint8_t)(i % NX_CHUNK_SIZE * 2654435761u >> 24);
+}
+
+#define STRIDE ((size_t)1 << 18)
+
+/* Every member uploaded the same lanes. */
+static void verify_sum(void) {
+  const uint32_t *lanes = nx_ring_sum_lanes(receiver.sum);
+  for (size_t i = 0; i < upload_bytes / 4; i++) {
+    uint32_t lane = 0;
+    for (size_t b = 0; b < 4; b++)
+      lane |= (uint32_t)pattern_byte(4 * i + b) << (8 * b);
+    if (lanes[i] != lane * receiver.next_member)
+      bench_fail("lane %zu of the sum is wrong", i);
+    if (i % STRIDE == STRIDE - 1) /* looking at it must not count as the receiver's memory */
+      madvise((void *)(uintptr_t)(lanes + i + 1 - STRIDE), STRIDE * sizeof *lanes, MADV_DONTNEED);
+  }
+}
+
+static void begin_attempt(void) {
+  const struct nx_upload_layout layout = {.n_lanes = upload_bytes / 4, .ring_bits = 32};
+  struct nx_error err = {0};
+  receiver.next_member = 0;
+  must(nx_upload_spool_init(&receiver.spool, folder, 1, ++receiver.attempt, &layout, &err), &err);
+  receiver.spool.spares = &receiver.spares;
+  must(nx_ring_sum_create(&receiver.spool, receiver.pool, &receiver.sum, &err), &err);
+}
+
+static void end_attempt(void) {
+  struct nx_error err = {0};
+  verify_sum();
+  nx_ring_sum_destroy(nx_steal(&receiver.sum));
+  must(nx_upload_spool_remove(folder, 1, receiver.attempt, &receiver.spares, &err), &err);
+}
+
+static void next_attempt(struct intake *intake, struct nx_rpc_call *call) {
+  struct answer answer = {.bytes = intake->bytes};
+  end_attempt();
+  begin_attempt();
+  answer_with(call, &answer);
+}
+
 static void *write_files(void *context) {
   struct task *task;
   (void)context;
   while ((task = nx_mailbox_wait(receiver.files, NX_NEVER))) {
-    if (task->last)
-      take_end(task->intake, task->call);
+    if (task->end)
+      task->end(task->intake, task->call);
     else
       take_part(task->intake, task->call, task->message);
     nx_rpc_message_destroy(task->message);
@@ -170,14 +218,14 @@ static void *write_files(void *context) {
 }
 
 static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_rpc_message *message,
-                 bool last) {
+                 void (*end)(struct intake *intake, struct nx_rpc_call *call)) {
   struct task *task = calloc(1, sizeof *task);
   struct nx_error err = {0};
   if (!task)
     die("calloc");
   task->intake = intake;
   task->call = nx_rpc_call_ref(call);
-  task->last = last;
+  task->end = end;
   task->message = message;
   must(nx_mailbox_post(receiver.files, task), &err);
 }
@@ -185,13 +233,17 @@ static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_rpc_
 static void on_part(void *context, struct nx_rpc_call *call, struct nx_rpc_message *message) {
   struct intake *intake = context;
   bool more = atomic_fetch_add(&intake->ahead, 1) + 1 < CHUNKS_AHEAD;
-  post(intake, call, message, false);
+  post(intake, call, message, NULL);
   if (more)
     nx_rpc_call_receive(call);
 }
 
 static void on_parts_end(void *context, struct nx_rpc_call *call) {
-  post(context, call, NULL, true);
+  post(context, call, NULL, take_end);
+}
+
+static void on_next(void *context, struct nx_rpc_call *call) {
+  post(context, call, NULL, next_attempt);
 }
 
 static void on_gone(void *context, struct nx_rpc_call *call, enum nx_rpc_status status,
@@ -248,42 +300,34 @@ static enum nx_rpc_status open_whole(void *context, struct nx_rpc_call *call,
   return NX_RPC_OK;
 }
 
+static enum nx_rpc_status open_next(void *context, struct nx_rpc_call *call,
+                                    struct nx_rpc_handlers *out, void **call_context,
+                                    const char **text) {
+  enum nx_rpc_status status = open_bytes(context, call, out, call_context, text);
+  out->on_half_closed = on_next;
+  return status;
+}
+
 static void prepare_whole(void) {
-  const struct nx_upload_layout layout = {.n_lanes = upload_bytes / 4, .ring_bits = 32};
   struct nx_error err = {0};
   must(nx_pool_create(1, &receiver.pool, &err), &err);
-  must(nx_upload_spool_init(&receiver.spool, folder, 1, 1, &layout, &err), &err);
-  must(nx_ring_sum_create(&receiver.spool, receiver.pool, &receiver.sum, &err), &err);
+  must(nx_upload_spares_init(&receiver.spares, folder, &err), &err);
+  begin_attempt();
   must(nx_mailbox_create(64, NULL, &receiver.files, &err), &err);
   if (pthread_create(&receiver.thread, NULL, write_files, NULL))
     die("pthread_create");
 }
 
-/* What everybody sends, over and over: a chunk of bytes that differ. */
-static uint8_t pattern_byte(size_t i) {
-  return (uint8_t)(i % NX_CHUNK_SIZE * 2654435761u >> 24);
-}
-
-/* Every member uploaded the same lanes. */
-static void verify_sum(void) {
-  const uint32_t *lanes = nx_ring_sum_lanes(receiver.sum);
-  for (size_t i = 0; i < upload_bytes / 4; i++) {
-    uint32_t lane = 0;
-    for (size_t b = 0; b < 4; b++)
-      lane |= (uint32_t)pattern_byte(4 * i + b) << (8 * b);
-    if (lanes[i] != lane * receiver.next_member)
-      bench_fail("lane %zu of the sum is wrong", i);
-  }
-}
-
 /* Serves until the parent writes to the pipe `stop`, or is gone. */
 static void receive(int stop, int port_out, bool whole) {
-  static const struct nx_rpc_method methods[] = {
-      {"/bench/Bytes", open_bytes}, {"/bench/Hashed", open_hashed}, {"/bench/Whole", open_whole}};
+  static const struct nx_rpc_method methods[] = {{"/bench/Bytes", open_bytes},
+                                                 {"/bench/Hashed", open_hashed},
+                                                 {"/bench/Whole", open_whole},
+                                                 {"/bench/Next", open_next}};
   char end;
   if (whole)
     prepare_whole();
-  struct nx_rpc_server *server = tls_serve(&tls, "127.0.0.1:0", methods, 3, NULL);
+  struct nx_rpc_server *server = tls_serve(&tls, "127.0.0.1:0", methods, 4, NULL);
   uint16_t port = nx_rpc_server_port(server);
   if (write(port_out, &port, sizeof port) != sizeof port)
     die("write");
@@ -294,9 +338,8 @@ static void receive(int stop, int port_out, bool whole) {
     nx_mailbox_close(receiver.files);
     pthread_join(receiver.thread, NULL);
     nx_mailbox_destroy(receiver.files);
-    verify_sum();
+    end_attempt();
   }
-  nx_ring_sum_destroy(receiver.sum);
   nx_pool_destroy(receiver.pool);
   exit(0);
 }
@@ -561,12 +604,13 @@ static struct timing median_timing(const struct timing *timings, int n) {
   return (struct timing){median(seconds, n), median(sender, n), median(receiving, n)};
 }
 
-static void report(struct bench *bench, const char *stage, size_t chunk, struct timing took,
-                   struct timing limit, uint64_t rss) {
+static void report(struct bench *bench, const char *stage, size_t chunk, const char *files,
+                   struct timing took, struct timing limit, uint64_t rss) {
   double gb = (double)upload_bytes * 1e-9;
   struct bench_row row = {.keys = {{.name = "stage", .text = stage},
                                    {.name = "chunk_kib", .number = (double)(chunk >> 10)},
-                                   {.name = "mib", .number = (double)(upload_bytes >> 20)}},
+                                   {.name = "mib", .number = (double)(upload_bytes >> 20)},
+                                   {.name = files ? "files" : NULL, .text = files}},
                           .metric = "upload_gb_per_s",
                           .value = gb / took.seconds,
                           .unit = "GB/s",
@@ -655,15 +699,14 @@ static bool is_wanted(const struct settings *settings, const struct stage *stage
   return !settings->stage || !strcmp(settings->stage, stage->name);
 }
 
-/* Each stage's run has one of the limit right before it: a machine that is busy otherwise
- * weighs on both. The ratio is of the medians. */
-static void time_stage(struct bench *bench, const struct stage *stage, const struct process *raw,
-                       const struct process *process, const uint8_t *pattern, int runs) {
-  struct nx_rpc_client *client = tls_dial(&tls, process->port);
+/* Each run has one of the limit right before it: a machine that is busy otherwise weighs on both.
+ * The ratio is of the medians. */
+static void time_uploads(struct bench *bench, const struct stage *stage, const char *files,
+                         struct nx_rpc_client *client, const struct process *raw,
+                         const struct process *process, const uint8_t *pattern, int runs) {
   struct nx_hash root = repeated_root(pattern);
   struct answer answer = {0};
   struct timing took[RUNS_MAX], limit[RUNS_MAX];
-  verify_stream(client, pattern);
   for (int i = 0; i < runs; i++) {
     limit[i] = begin_timing(raw->id);
     end_timing(&limit[i], raw->id, raw_upload(raw->port, pattern, upload_bytes, (size_t)1 << 20));
@@ -672,8 +715,30 @@ static void time_stage(struct bench *bench, const struct stage *stage, const str
                upload(client, stage->path, pattern, upload_bytes, stage->chunk,
                       stage->whole ? &root : NULL, &answer));
   }
-  report(bench, stage->name, stage->chunk, median_timing(took, runs), median_timing(limit, runs),
-         answer.peak_rss);
+  report(bench, stage->name, stage->chunk, files, median_timing(took, runs),
+         median_timing(limit, runs), answer.peak_rss);
+}
+
+/* The first attempt over its files finds few of their pages in memory: it is not timed. */
+static void time_recycled(struct bench *bench, const struct stage *stage,
+                          struct nx_rpc_client *client, const struct process *raw,
+                          const struct process *process, const uint8_t *pattern, int runs) {
+  struct nx_hash root = repeated_root(pattern);
+  struct answer answer;
+  upload(client, "/bench/Next", pattern, 0, 1, NULL, &answer);
+  for (int i = 0; i < runs; i++)
+    upload(client, stage->path, pattern, upload_bytes, stage->chunk, &root, &answer);
+  upload(client, "/bench/Next", pattern, 0, 1, NULL, &answer);
+  time_uploads(bench, stage, "recycled", client, raw, process, pattern, runs);
+}
+
+static void time_stage(struct bench *bench, const struct stage *stage, const struct process *raw,
+                       const struct process *process, const uint8_t *pattern, int runs) {
+  struct nx_rpc_client *client = tls_dial(&tls, process->port);
+  verify_stream(client, pattern);
+  time_uploads(bench, stage, stage->whole ? "fresh" : NULL, client, raw, process, pattern, runs);
+  if (stage->whole)
+    time_recycled(bench, stage, client, raw, process, pattern, runs);
   nx_rpc_client_destroy(client);
   stop_process(process);
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Uploads over slow lines, in real processes: one goes on where it broke when its node is killed in
-# the middle of it, and when the coordinator is; the cap is kept; members that speak the protocol
+# the middle of it, and when the coordinator is, into a new file and over a spare; the cap is kept; members that speak the protocol
 # before this one are in the same sums.
 . tests/e2e/lib.sh
 
@@ -18,7 +18,8 @@ NEUROX_ATTACK=older "$older" run --home "$work/site-d" >>"$work/site-d.log" 2>&1
 pid_site_d=$!
 pids="$pids $pid_site_d"
 
-small_plan 2 | sed -e 's/^  phase_seconds: .*/  phase_seconds: 60/' \
+sed -i 's/^keep_uploads: .*/keep_uploads: round/' "$hub/coordinator.yaml" # from its next start on
+small_plan 4 | sed -e 's/^  phase_seconds: .*/  phase_seconds: 60/' \
   -e 's/^  training_seconds: .*/  training_seconds: 120/' >"$work/plan.yaml"
 "$coordinator" start "$work/plan.yaml" --wait-members 4 --home "$hub" >"$work/start.log" 2>&1 ||
   cat "$work/start.log"
@@ -37,12 +38,20 @@ kill -9 "$hub_pid"
 wait "$hub_pid" 2>/dev/null || true
 serve_hub
 check "a coordinator that was killed meanwhile goes on with it, too" wait_for 60 taken_up 2
+# Two rounds on, uploads are written over the files of the round before the last.
+over_a_spare() { find "$hub/uploads" -path '*/5-*/3.*.came' -size +2c 2>/dev/null | grep -q .; }
+check "an upload is on its way over a spare" wait_for 120 over_a_spare
+kill -9 "$hub_pid"
+wait "$hub_pid" 2>/dev/null || true
+serve_hub
+check "killed in the middle of that, it goes on with it as well" wait_for 60 taken_up 3
 finished() { [ "$(status_value state)" = finished ]; }
 check "the run finishes" wait_for 150 finished
 held() { sed -n 's/.*upload.taken_up member=3 held=\([0-9]*\) .*/\1/p' "$work/hub.log"; }
 echo "# taken up: $(held | tr '\n' ' ')of $(sed -n 's/.*upload.taken_up .*bytes=\([0-9]*\).*/\1/p' "$work/hub.log" | head -n 1) bytes"
-whole() { ! grep -q 'round.sealed.*without=' "$work/hub.log" && [ "$(status_value rounds_sealed)" = 4 ]; }
+whole() { ! grep -q 'round.sealed.*without=' "$work/hub.log" && [ "$(status_value rounds_sealed)" = 6 ]; }
 check "every round was sealed" whole
+check "nothing is left of its uploads" test -z "$(ls "$hub/uploads")"
 check "an older member sealed them, too" wait_for 60 tells_more site-d round.sealed 3
 check "all logs verify" wait_for 60 "$audit" verify "$hub/audit" "$work/site-a/audit" "$work/site-b/audit" \
   "$work/site-c/audit" "$work/site-d/audit"

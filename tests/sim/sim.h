@@ -223,6 +223,7 @@ struct sim_coordinator {
   struct sim_clock clock;
   struct nx_run_store *store;
   struct nx_upload_spool spool;
+  struct nx_upload_spares spares;
   struct nx_round *core;
   struct nx_round_actions actions;
   struct nx_mask *mask; /* of an UNMASK under way */

@@ -114,6 +114,7 @@ static int make_core(struct sim *sim, struct nx_error *err) {
   memcpy(cfg.federation, sim->federation, sizeof cfg.federation);
   int r = nx_upload_spool_init(&coordinator->spool, UPLOADS, coordinator->round,
                                coordinator->attempt, &layout, err);
+  coordinator->spool.spares = &coordinator->spares;
   return r < 0 ? r : nx_round_create(&cfg, &coordinator->core, err);
 }
 
@@ -421,7 +422,8 @@ static int move_on(struct sim *sim, const struct nx_round_action *finished, stru
   seals_clear(coordinator);
   for (size_t i = 0; i < finished->n_seals; i++)
     coordinator->seals[coordinator->n_seals++] = sim_copy(finished->seals[i]);
-  nx_upload_spool_remove(UPLOADS, coordinator->round, coordinator->attempt, NULL);
+  nx_upload_spool_remove(UPLOADS, coordinator->round, coordinator->attempt, &coordinator->spares,
+                         NULL);
   coordinator->model = finished->model;
   coordinator->promised = coordinator->sealed = coordinator->round++;
   coordinator->promised_model = finished->model;
@@ -444,7 +446,8 @@ static int note_failure(struct sim *sim, const struct nx_round_action *finished,
   int r = write_record(sim, NX_RECORD_ATTEMPT_ENDED, nx_bytes(accused, finished->n_accused), err);
   if (r < 0)
     return r;
-  nx_upload_spool_remove(UPLOADS, coordinator->round, coordinator->attempt, NULL);
+  nx_upload_spool_remove(UPLOADS, coordinator->round, coordinator->attempt, &coordinator->spares,
+                         NULL);
   sim_blob_free(&coordinator->certificate);
   if (finished->certificate.size)
     coordinator->certificate = sim_copy(finished->certificate);

@@ -32,7 +32,7 @@ static int make(void **state) {
 static int unmake(void **state) {
   (void)state;
   free(bytes);
-  assert_int_equal(nx_upload_spool_remove(folder, 7, 2, NULL), 0);
+  assert_int_equal(nx_upload_spool_remove(folder, 7, 2, NULL, NULL), 0);
   return rmdir(folder); /* fails when anything else was left */
 }
 
@@ -224,6 +224,178 @@ static void whole_upload_with_a_hole_has_not_come(void **state) {
   assert_int_equal(send(2, 9999, NULL), 0);
 }
 
+/* --- written over the files of uploads that nobody wants any more ---------------------------- */
+
+static struct nx_upload_spares spares;
+
+/* n spares with the bytes as they are now; then everybody's bytes are others. */
+static void make_spares(uint32_t n) {
+  assert_int_equal(nx_upload_spares_init(&spares, folder, NULL), 0);
+  spool.spares = &spares;
+  for (uint32_t id = 1; id <= n; id++)
+    assert_int_equal(send(id, 9999, NULL), 0);
+  assert_int_equal(nx_upload_spool_keep_only(&spool, NULL, 0, NULL), 0);
+  assert_int_equal(spares.n, n);
+  for (size_t i = 0; i < spool.size; i++)
+    bytes[i] ^= 0x5a;
+  assert_int_equal(nx_upload_root(&layout, bytes, NULL, &root, NULL), 0);
+}
+
+static uint64_t size_of(const char *name) {
+  char path[160];
+  struct stat status;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return stat(path, &status) ? UINT64_MAX : (uint64_t)status.st_size;
+}
+
+static ino_t inode_of(const char *name) {
+  char path[160];
+  struct stat status;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  assert_int_equal(stat(path, &status), 0);
+  return status.st_ino;
+}
+
+static void expect_whole(uint32_t member) {
+  struct nx_hash read;
+  const uint8_t *map = NULL;
+  assert_int_equal(nx_upload_spool_root(&spool, member, &read, NULL), 0);
+  assert_true(nx_hash_equal(&read, &root));
+  assert_int_equal(nx_upload_spool_map(&spool, member, &map, NULL), 0);
+  assert_memory_equal(map, bytes, spool.size);
+  nx_upload_unmap(&spool, map);
+}
+
+static void expect_no_counts(void) {
+  char command[160];
+  snprintf(command, sizeof command, "! ls '%s/7-2' | grep -q came", folder);
+  assert_int_equal(system(command), 0);
+}
+
+static void upload_is_written_over_a_spare(void **state) {
+  (void)state;
+  static const size_t pieces[] = {1000000, 24577, 997};
+  make_spares(2);
+  ino_t first = inode_of("spare/0"), second = inode_of("spare/1");
+  for (uint32_t i = 0; i < 3; i++) { /* the third is a file of its own again */
+    char name[8];
+    snprintf(name, sizeof name, "7-2/%u", i + 4);
+    assert_int_equal(send(i + 4, pieces[i], NULL), 0);
+    expect_whole(i + 4);
+    assert_true(i == 2 || inode_of(name) == (i ? first : second));
+  }
+  assert_int_equal(spares.n, 0);
+  expect_no_counts();
+  assert_int_equal(nx_upload_spool_init(&spool, folder, 7, 2, &layout, NULL), 0);
+  assert_int_equal(spool.n_damaged, 0);
+  nx_upload_spares_clear(&spares);
+}
+
+static void attempt_that_is_over_leaves_no_more_spares_than_it_used(void **state) {
+  (void)state;
+  make_spares(4);
+  assert_int_equal(send(7, 9999, NULL), 0); /* over one of the four */
+  spares.n_put = 0;
+  assert_int_equal(nx_upload_spool_remove(folder, 7, 2, &spares, NULL), 0);
+  assert_int_equal(spares.n, 1);
+  assert_int_equal(nx_upload_spool_init(&spool, folder, 7, 3, &layout, NULL), 0);
+  assert_int_equal(nx_upload_spool_remove(folder, 7, 3, &spares, NULL), 0);
+  assert_int_equal(spares.n, 1); /* one that had no uploads says nothing */
+  assert_int_equal(nx_folder_count(spares.folder), 1);
+  struct nx_upload_spares later; /* of the next process */
+  assert_int_equal(nx_upload_spares_init(&later, folder, NULL), 0);
+  assert_int_equal(nx_folder_count(spares.folder), 0);
+  assert_int_equal(nx_upload_spool_init(&spool, folder, 7, 2, &layout, NULL), 0);
+  spool.spares = &spares;
+  assert_int_equal(send(1, 9999, NULL), 0); /* what is gone is no spare */
+  expect_whole(1);
+  assert_int_equal(spares.n, 0);
+  nx_upload_spares_clear(&spares);
+}
+
+static void spares_of_another_size_go(void **state) {
+  (void)state;
+  char path[160];
+  make_spares(2);
+  snprintf(path, sizeof path, "%s/7-2/1", folder);
+  assert_int_equal(nx_file_replace(path, nx_bytes(bytes, 100), 0600, NULL), 0);
+  assert_int_equal(nx_upload_spares_put(&spares, path, NULL), 0);
+  assert_int_equal(spares.n, 1);
+  assert_int_equal(size_of("spare/2"), 100);
+  assert_int_equal(send(1, 9999, NULL), 0);
+  assert_int_equal(spares.n, 0);
+  assert_int_equal(nx_folder_count(spares.folder), 0);
+  expect_whole(1);
+  nx_upload_spares_clear(&spares);
+}
+
+/* The file is as long as ever: how much came is counted beside it. */
+static void upload_over_a_spare_goes_on_where_it_broke(void **state) {
+  (void)state;
+  make_spares(4);
+  break_off(2, 60000);
+  assert_int_equal(size_of("7-2/2.kept"), 60000);
+  assert_int_equal(go_on(2), 2 * 24576);
+  expect_whole(2);
+  struct nx_upload_writer *half_dead = NULL;
+  assert_int_equal(nx_upload_writer_create(&spool, 3, NULL, &half_dead, NULL), 0);
+  assert_int_equal(nx_upload_writer_write(half_dead, 0, nx_bytes(bytes, 50000), NULL), 0);
+  assert_int_equal(go_on(3), 2 * 24576);
+  expect_whole(3);
+  nx_upload_writer_destroy(half_dead);
+  assert_int_equal(spares.n, 0);
+  expect_no_counts();
+  nx_upload_spares_clear(&spares);
+}
+
+/* Its sender turns out to have other bytes, and begins again. */
+static void upload_over_a_spare_begins_again(void **state) {
+  (void)state;
+  make_spares(2);
+  bytes[100] ^= 1;
+  break_off(4, 60000);
+  bytes[100] ^= 1;
+  assert_int_equal(go_on(4), 0);
+  expect_whole(4);
+  expect_no_counts();
+  nx_upload_spares_clear(&spares);
+}
+
+/* Whatever a kill leaves: old bytes behind the new, a count and no file, a file and no count. */
+static void part_over_a_spare_that_was_killed_keeps_what_came(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t member;
+    size_t n_came, counted;
+    bool has_count;
+    uint64_t kept, goes_on;
+  } cases[] = {{5, 60000, 2, true, 2 * 24576, 2 * 24576},
+               {6, 0, 0, true, UINT64_MAX, 0},
+               {7, 60000, 9, true, N_LANES * 3 + N_AUX * 8, 0}, /* counted, lost by the disk */
+               {8, 0, 0, false, N_LANES * 3 + N_AUX * 8, 0}};
+  _cleanup_free_ uint8_t *file = malloc(spool.size);
+  char path[160];
+  for (size_t i = 0; i < 4; i++) {
+    memset(file, 0x77, spool.size);
+    memcpy(file, bytes, cases[i].n_came);
+    snprintf(path, sizeof path, "%s/7-2/%u.0.part", folder, cases[i].member);
+    assert_int_equal(nx_file_replace(path, nx_bytes(file, spool.size), 0600, NULL), 0);
+    snprintf(path, sizeof path, "%s/7-2/%u.0.came", folder, cases[i].member);
+    if (cases[i].has_count)
+      assert_int_equal(nx_file_replace(path, nx_bytes(file, cases[i].counted), 0600, NULL), 0);
+  }
+  snprintf(path, sizeof path, "%s/7-2/9.0.came", folder);
+  assert_int_equal(nx_file_replace(path, nx_bytes(file, 3), 0600, NULL), 0);
+  assert_int_equal(nx_upload_spool_init(&spool, folder, 7, 2, &layout, NULL), 0);
+  expect_no_counts();
+  for (size_t i = 0; i < 4; i++) {
+    snprintf(path, sizeof path, "7-2/%u.kept", cases[i].member);
+    assert_true(size_of(path) == cases[i].kept);
+    assert_true(go_on(cases[i].member) == cases[i].goes_on);
+    expect_whole(cases[i].member);
+  }
+}
+
 /* A file-size limit fails writes as a full disk does. */
 static void failing_disk_is_one_clear_error_and_leaves_nothing(void **state) {
   (void)state;
@@ -270,6 +442,12 @@ int main(void) {
       TEST(kept_bytes_that_rotted_are_sent_anew),
       TEST(upload_goes_on_beside_a_half_dead_stream),
       TEST(what_was_kept_goes_with_the_set),
+      TEST(upload_is_written_over_a_spare),
+      TEST(attempt_that_is_over_leaves_no_more_spares_than_it_used),
+      TEST(spares_of_another_size_go),
+      TEST(upload_over_a_spare_goes_on_where_it_broke),
+      TEST(upload_over_a_spare_begins_again),
+      TEST(part_over_a_spare_that_was_killed_keeps_what_came),
       TEST(failing_disk_is_one_clear_error_and_leaves_nothing),
       TEST(overlapping_streams_do_not_mix),
   };
