@@ -28,8 +28,9 @@ static int stream_create(struct nx_stream **stream_out, struct nx_error *err) {
     return nx_fail(err, NX_E_NOMEM, "out of memory for a stream");
   stream->threads = 1;
   stream->panel = aligned_alloc(64, NX_CPU_PANEL * sizeof *stream->panel);
-  if (!stream->panel) {
-    free(stream);
+  stream->pack = aligned_alloc(64, (NX_PACK * sizeof *stream->pack + 63) & ~(size_t)63);
+  if (!stream->panel || !stream->pack) {
+    nx_cpu_stream_destroy(stream);
     return nx_fail(err, NX_E_NOMEM, "out of memory for a stream");
   }
   *stream_out = stream;
@@ -42,6 +43,7 @@ void nx_cpu_stream_destroy(struct nx_stream *stream) {
   free(stream->a.data);
   free(stream->b.data);
   free(stream->panel);
+  free(stream->pack);
   free(stream);
 }
 
@@ -145,17 +147,18 @@ static const struct nx_kernels *best_kernels(void) {
 void nx_cpu_gemm_frozen(struct nx_stream *stream, char op_w, size_t m,
                         const struct nx_frozen_matrix *w, const nx_real *a, size_t lda,
                         nx_real beta, nx_real *c, size_t ldc) {
+  const struct nx_kernels *kernels = best_kernels();
   size_t most = NX_CPU_PANEL / w->columns, n;
   assert(most > 0);
   for (size_t first = 0; first < w->rows; first += n) {
     n = NX_MIN(most, w->rows - first);
-    best_kernels()->dequantise(stream, w, first, n, stream->panel);
+    kernels->dequantise(stream, w, first, n, stream->panel);
     if (op_w == 'T')
-      nx_cpu_gemm(stream, 'N', 'T', m, n, w->columns, 1, a, lda, stream->panel, w->columns, beta,
-                  c + first, ldc);
+      kernels->gemm(stream, 'N', 'T', m, n, w->columns, 1, a, lda, stream->panel, w->columns, beta,
+                    c + first, ldc);
     else
-      nx_cpu_gemm(stream, 'N', 'N', m, w->columns, n, 1, a + first, lda, stream->panel, w->columns,
-                  first ? 1 : beta, c, ldc);
+      kernels->gemm(stream, 'N', 'N', m, w->columns, n, 1, a + first, lda, stream->panel,
+                    w->columns, first ? 1 : beta, c, ldc);
   }
 }
 

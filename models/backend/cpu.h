@@ -23,7 +23,7 @@ typedef void nx_cpu_to_bf16_fn(size_t rows, size_t columns, const nx_real *x, si
 extern nx_cpu_to_bf16_fn *const nx_cpu_to_bf16_base, *const nx_cpu_to_bf16_v3,
                                                          *const nx_cpu_to_bf16_v4;
 
-/* Matrix product for all of them, in cpu.c. */
+/* oneDNN's matrix product, in cpu.c; AVX2 has its own (backend/gemm_kernels.h). */
 __typeof__(*((struct nx_kernels *)0)->gemm) nx_cpu_gemm;
 __typeof__(*((struct nx_kernels *)0)->gemm_frozen) nx_cpu_gemm_frozen;
 __typeof__(*((struct nx_kernels *)0)->stream_destroy) nx_cpu_stream_destroy;
@@ -31,6 +31,16 @@ __typeof__(*((struct nx_kernels *)0)->synchronize) nx_cpu_synchronize;
 __typeof__(*((struct nx_kernels *)0)->set_precision) nx_cpu_set_precision;
 
 #define NX_CPU_PANEL ((size_t)1 << 17) /* at least a row: plans keep columns below */
+
+/* Blocks of backend/gemm_kernels.h: rows of the first factor by depth stay in the second cache,
+ * depth by columns of the second in the third. */
+#define NX_PACK_ROWS ((size_t)192)
+#define NX_PACK_DEPTH ((size_t)352)
+#define NX_PACK_COLUMNS ((size_t)2816)
+#define NX_PACK_GAP ((size_t)16) /* behind each panel */
+#define NX_PACK_FIRST (NX_PACK_ROWS * NX_PACK_DEPTH + NX_PACK_ROWS / 6 * NX_PACK_GAP)
+#define NX_PACK                                                                                    \
+  (NX_PACK_FIRST + NX_PACK_COLUMNS * NX_PACK_DEPTH + NX_PACK_COLUMNS / 16 * NX_PACK_GAP)
 
 struct nx_stream {
   int threads; /* of the GEMM library */
@@ -41,6 +51,7 @@ struct nx_stream {
     size_t room;
   } a, b;         /* bf16 copies of a product's factors; grow to the largest and stay */
   nx_real *panel; /* [NX_CPU_PANEL]: rows of a frozen matrix as numbers */
+  nx_real *pack;  /* [NX_PACK]: blocks of both factors of a product */
 };
 
 #define NX_LANES 16

@@ -1,5 +1,6 @@
 /* Every CPU kernel, for the instruction set this file is compiled for: NX_CPU_TABLE names the
  * table, NX_CPU_TO_BF16 the one function beside it. */
+#include "models/backend/gemm_kernels.h"
 #include "models/ops/add_rows_kernels.h"
 #include "models/ops/attention_kernels.h"
 #include "models/ops/choose_kernels.h"
@@ -25,7 +26,7 @@ const struct nx_kernels NX_CPU_TABLE = {
     .stream_destroy = nx_cpu_stream_destroy,
     .synchronize = nx_cpu_synchronize,
     .set_precision = nx_cpu_set_precision,
-    .gemm = nx_cpu_gemm,
+    .gemm = multiply,
     .gemm_frozen = nx_cpu_gemm_frozen,
     .dequantise = dequantise,
     .clear = clear,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "models/backend/cpu.h"
+#include "models/backend/gemm_kernels.h"
 
 /* Few keys of narrow heads are done here, many go to the GEMM library. */
 #define LIBRARY_LEAST ((size_t)1 << 16) /* multiply-adds */
@@ -14,8 +15,8 @@ NX_INLINE void head_product(struct nx_stream *stream, size_t m, size_t n, size_t
   if (m * n * k < LIBRARY_LEAST)
     nx_small_gemm(m, n, k, a, a_row, a_column, b, ldb, c, ldc, acc);
   else
-    nx_cpu_gemm(stream, a_column == 1 ? 'N' : 'T', 'N', m, n, k, 1, a,
-                a_column == 1 ? a_row : a_column, b, ldb, acc ? 1 : 0, c, ldc);
+    multiply(stream, a_column == 1 ? 'N' : 'T', 'N', m, n, k, 1, a, a_column == 1 ? a_row : a_column, b,
+         ldb, acc ? 1 : 0, c, ldc);
 }
 
 struct attention_head {

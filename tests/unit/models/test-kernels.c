@@ -148,6 +148,50 @@ static void avx512_kernels_agree_with_plain_ones(void **state) {
   skip();
 }
 
+/* One product of random matrices whose rows are farther apart than they are long, against sums in
+ * double; nothing but c[m, n] is written. */
+static void check_product(struct nx_stream *stream, char op_a, char op_b, size_t m, size_t n,
+                          size_t k, float beta) {
+  size_t lda = (op_a == 'N' ? k : m) + 3, ldb = (op_b == 'N' ? n : k) + 5, ldc = n + 2;
+  struct nx_rng rng;
+  nx_rng_init(&rng, m * 1000 + n, k);
+  _cleanup_free_ float *a = random_floats(&rng, (op_a == 'N' ? m : k) * lda, 1);
+  _cleanup_free_ float *b = random_floats(&rng, (op_b == 'N' ? k : n) * ldb, 1);
+  _cleanup_free_ float *c = random_floats(&rng, m * ldc, 1), *was = calloc(m * ldc, sizeof *was);
+  assert_non_null(was);
+  memcpy(was, c, m * ldc * sizeof *c);
+  nx_backend_cpu()->kernels->gemm(stream, op_a, op_b, m, n, k, 0.5f, a, lda, b, ldb, beta, c, ldc);
+  for (size_t i = 0; i < m; i++)
+    for (size_t j = 0; j < ldc; j++) {
+      double sum = 0, size = 1e-3;
+      for (size_t l = 0; j < n && l < k; l++) {
+        double term = (double)(op_a == 'N' ? a[i * lda + l] : a[l * lda + i]) *
+                      (double)(op_b == 'N' ? b[l * ldb + j] : b[j * ldb + l]);
+        sum += term;
+        size += fabs(term);
+      }
+      double expected = j < n ? 0.5 * sum + (double)(beta * was[i * ldc + j]) : was[i * ldc + j];
+      if (!(fabs(c[i * ldc + j] - expected) <= (j < n ? 3e-7 * (size + 1) : 0)))
+        fail_msg("%c%c %zu %zu %zu: [%zu, %zu] is %g, not %g", op_a, op_b, m, n, k, i, j,
+                 (double)c[i * ldc + j], expected);
+    }
+}
+
+static void products_are_right_at_every_shape(void **state) {
+  (void)state;
+  static const size_t shapes[][3] = {
+      {1, 1, 1},    {1, 40, 9},    {5, 15, 8},   {6, 16, 7},     {7, 17, 1},    {37, 33, 31},
+      {12, 48, 64}, {193, 16, 40}, {64, 97, 96}, {13, 2835, 11}, {23, 19, 353}, {3, 50, 1000},
+  };
+  struct nx_stream *stream;
+  assert_int_equal(nx_backend_cpu()->stream_create(&stream, NULL), 0);
+  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+    for (int form = 0; form < 8; form++)
+      check_product(stream, form & 1 ? 'T' : 'N', form & 2 ? 'T' : 'N', shapes[s][0], shapes[s][1],
+                    shapes[s][2], form & 4 ? 0.25f : 0);
+  nx_cpu_stream_destroy(stream);
+}
+
 /* e^x as the kernels compute it, through silu(x) = x / (1 + e^-x). */
 static void exponentials_are_accurate_over_their_range(void **state) {
   (void)state;
@@ -202,6 +246,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(avx2_kernels_agree_with_plain_ones),
       cmocka_unit_test(avx512_kernels_agree_with_plain_ones),
+      cmocka_unit_test(products_are_right_at_every_shape),
       cmocka_unit_test(ops_give_pytorchs_values),
       cmocka_unit_test(exponentials_are_accurate_over_their_range),
   };

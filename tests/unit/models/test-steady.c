@@ -1,7 +1,7 @@
 /* A training step of ours allocates nothing once the first steps of its size are over: every call
- * of the allocator in this process is counted. oneDNN's sgemm takes room to pack matrices in, by
- * posix_memalign(), which nothing of ours calls, and gives it back before it returns: that is
- * counted apart, and said. */
+ * of the allocator in this process is counted. oneDNN's sgemm (where the processor is not
+ * AVX2's) takes room to pack matrices in, by posix_memalign(), which nothing of ours calls, and
+ * gives it back before it returns: that is counted apart, and said. */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
