@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -350,22 +349,24 @@ static void chain_of_file(const char *path) {
   free(wide);
 }
 
-/* Peak resident memory, MB, of a process that does that. */
+struct reading {
+  const char *path;
+  bool chain;
+};
+
+static void read_all(const void *context, void *result) {
+  const struct reading *reading = context;
+  (void)result;
+  if (reading->chain)
+    chain_of_file(reading->path);
+  else
+    decode(reading->path, NULL, 0);
+}
+
+/* Peak resident memory, MiB, of a process that does that. */
 static double peak_memory(const char *path, bool chain) {
-  struct rusage usage;
-  int status;
-  fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) {
-    if (chain)
-      chain_of_file(path);
-    else
-      decode(path, NULL, 0);
-    _exit(0);
-  }
-  if (child < 0 || wait4(child, &status, 0, &usage) != child || status)
-    bench_fail("reading the large file failed");
-  return (double)usage.ru_maxrss / 1024;
+  const struct reading reading = {path, chain};
+  return bench_apart("reading the large file", read_all, &reading, NULL, 0);
 }
 
 static void bench_memory(struct bench *bench, const char *edf, double gigabytes) {

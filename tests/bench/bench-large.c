@@ -17,10 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/file.h"
 #include "common/plan.h"
@@ -50,17 +47,12 @@ struct result {
   double seconds, cpu_seconds, first_loss, last_loss, values, network_mb;
 };
 
-static void must(int r, const struct nx_error *err) {
-  if (r < 0)
-    bench_fail("%s (run it from the project's folder)", err->text);
-}
-
 static struct nx_plan *plan_of(const struct way *way) {
   struct nx_buffer text = {0};
   struct nx_plan *plan = NULL;
   struct nx_error err = {0};
-  must(nx_file_read(PLAN, NX_BUFFER_CAP, &text, &err), &err);
-  must(nx_plan_parse(PLAN, nx_buffer_view(&text), &plan, &err), &err);
+  bench_must(nx_file_read(PLAN, NX_BUFFER_CAP, &text, &err), &err);
+  bench_must(nx_plan_parse(PLAN, nx_buffer_view(&text), &plan, &err), &err);
   nx_buffer_finish(&text);
   plan->model.width = way->small ? 256 : 1024;
   plan->model.blocks = way->small ? 8 : 24;
@@ -102,52 +94,39 @@ static struct nx_general_input recording(const struct nx_model_shape *shape, str
                                    NULL};
 }
 
-static struct result train(const struct way *way) {
+static void train(const void *context, void *out) {
+  const struct way *way = context;
+  struct result *result = out;
   struct nx_plan *plan = plan_of(way);
   struct nx_model *model = NULL;
   struct nx_general_network *network = NULL;
   struct nx_adamw *adamw = NULL;
   const struct nx_adamw_options options = {0.9, 0.99, 0.05, 1};
-  struct result result = {0};
   struct nx_error err = {0};
   struct nx_rng rng;
   nx_rng_init(&rng, 1, 1);
-  must(nx_model_create(plan, &model, &err), &err);
-  must(nx_general_network_create(model, &network, &err), &err);
+  bench_must(nx_model_create(plan, &model, &err), &err);
+  bench_must(nx_general_network_create(model, &network, &err), &err);
   nx_general_network_use_checkpoints(network, way->again);
-  must(nx_adamw_create(model, &options, &adamw, &err), &err);
+  bench_must(nx_adamw_create(model, &options, &adamw, &err), &err);
   struct nx_general_input input = recording(&model->shape, &rng);
   for (int step = 0; step < 2; step++) {
-    double start = bench_seconds(), *loss = step ? &result.last_loss : &result.first_loss;
+    double start = bench_seconds(), *loss = step ? &result->last_loss : &result->first_loss;
     clock_t cpu = clock();
-    must(nx_general_network_train_step(network, model, &input, 1, 0, &rng, loss, &err), &err);
-    must(nx_adamw_step(adamw, model, nx_general_network_gradients(network), 1e-4, NULL, &err),
-         &err);
-    result.seconds = bench_seconds() - start;
-    result.cpu_seconds = (double)(clock() - cpu) / CLOCKS_PER_SEC;
+    bench_must(nx_general_network_train_step(network, model, &input, 1, 0, &rng, loss, &err), &err);
+    bench_must(nx_adamw_step(adamw, model, nx_general_network_gradients(network), 1e-4, NULL, &err),
+               &err);
+    result->seconds = bench_seconds() - start;
+    result->cpu_seconds = (double)(clock() - cpu) / CLOCKS_PER_SEC;
   }
-  result.values = (double)model->n_params;
-  result.network_mb = (double)nx_general_network_memory(network) / (1 << 20);
-  return result; /* the process ends here: nothing is freed */
+  result->values = (double)model->n_params;
+  result->network_mb = (double)nx_general_network_memory(network) / (1 << 20);
+  /* the process ends here: nothing is freed */
 }
 
 static void measure(struct bench *bench, const struct way *way) {
   struct result result = {0};
-  struct rusage usage;
-  int ends[2], status;
-  fflush(NULL);
-  if (pipe(ends))
-    bench_fail("cannot make a pipe");
-  pid_t child = fork();
-  if (child == 0) {
-    result = train(way);
-    _exit(write(ends[1], &result, sizeof result) == sizeof result ? 0 : 1);
-  }
-  close(ends[1]);
-  if (child < 0 || read(ends[0], &result, sizeof result) != sizeof result ||
-      wait4(child, &status, 0, &usage) != child || status)
-    bench_fail("%s: the training process failed", way->name);
-  close(ends[0]);
+  double peak_mb = bench_apart(way->name, train, way, &result, sizeof result);
   if (!isfinite(result.first_loss) || !isfinite(result.last_loss))
     bench_fail("%s: the loss went from %g to %g", way->name, result.first_loss, result.last_loss);
   struct bench_row row = {.keys = {{"train", 0, way->name}}};
@@ -167,7 +146,7 @@ static void measure(struct bench *bench, const struct way *way) {
   row.metric = "network_mb"; /* gradients and activations */
   bench_add(bench, &row);
   row.metric = "peak_rss_mb";
-  row.value = (double)usage.ru_maxrss / 1024;
+  row.value = peak_mb;
   row.limit = "of the issue";
   row.limit_value = 16 * 1024;
   bench_add(bench, &row);

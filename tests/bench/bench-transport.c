@@ -44,11 +44,6 @@ static void die(const char *what) {
   bench_fail("%s: %s", what, strerror(errno));
 }
 
-static void must(int r, const struct nx_error *err) {
-  if (r < 0)
-    bench_fail("%s", err->text);
-}
-
 /* Peak resident set of this process, bytes. */
 static uint64_t peak_rss(void) {
   char line[256];
@@ -91,8 +86,8 @@ struct receiver {
 static void answer_with(struct nx_rpc_call *call, const struct answer *answer) {
   struct nx_buffer message = {0};
   struct nx_error err = {0};
-  must(nx_buffer_append(&message, answer, sizeof *answer, &err), &err);
-  must(nx_rpc_call_send(call, &message, &err), &err);
+  bench_must(nx_buffer_append(&message, answer, sizeof *answer, &err), &err);
+  bench_must(nx_rpc_call_send(call, &message, &err), &err);
   nx_rpc_call_finish(call, NX_RPC_OK, NULL);
 }
 
@@ -108,7 +103,7 @@ static void on_hashed(void *context, struct nx_rpc_call *call, struct nx_rpc_mes
   struct intake *intake = context;
   struct nx_buffer bytes = {0};
   struct nx_error err = {0};
-  must(nx_rpc_message_append(message, &bytes, &err), &err);
+  bench_must(nx_rpc_message_append(message, &bytes, &err), &err);
   nx_sha256_update(&intake->sha, bytes.data, bytes.size);
   nx_buffer_finish(&bytes);
   on_bytes(context, call, message);
@@ -139,12 +134,12 @@ static void take_part(struct intake *intake, struct nx_rpc_call *call,
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
   struct nx_upload_part part;
   struct nx_error err = {0};
-  must(nx_rpc_message_append(message, &bytes, &err), &err);
-  must(nx_upload_part_decode(nx_buffer_view(&bytes), NULL, &part, &err), &err);
+  bench_must(nx_rpc_message_append(message, &bytes, &err), &err);
+  bench_must(nx_upload_part_decode(nx_buffer_view(&bytes), NULL, &part, &err), &err);
   if (part.is_header)
     memcpy(intake->root.bytes, part.header.data, sizeof intake->root.bytes);
   else
-    must(nx_upload_writer_write(intake->writer, part.offset, part.data, &err), &err);
+    bench_must(nx_upload_writer_write(intake->writer, part.offset, part.data, &err), &err);
   atomic_fetch_sub(&intake->ahead, 1);
   nx_rpc_call_receive(call);
 }
@@ -152,8 +147,8 @@ static void take_part(struct intake *intake, struct nx_rpc_call *call,
 static void take_end(struct intake *intake, struct nx_rpc_call *call) {
   struct answer answer = {.bytes = nx_upload_writer_size(intake->writer)};
   struct nx_error err = {0};
-  must(nx_upload_writer_commit(intake->writer, &intake->root, &err), &err);
-  must(nx_ring_sum_add(receiver.sum, receiver.next_member, &err), &err);
+  bench_must(nx_upload_writer_commit(intake->writer, &intake->root, &err), &err);
+  bench_must(nx_ring_sum_add(receiver.sum, receiver.next_member, &err), &err);
   answer.peak_rss = peak_rss();
   answer_with(call, &answer);
 }
@@ -183,16 +178,17 @@ static void begin_attempt(void) {
   const struct nx_upload_layout layout = {.n_lanes = upload_bytes / 4, .ring_bits = 32};
   struct nx_error err = {0};
   receiver.next_member = 0;
-  must(nx_upload_spool_init(&receiver.spool, folder, 1, ++receiver.attempt, &layout, &err), &err);
+  bench_must(nx_upload_spool_init(&receiver.spool, folder, 1, ++receiver.attempt, &layout, &err),
+             &err);
   receiver.spool.spares = &receiver.spares;
-  must(nx_ring_sum_create(&receiver.spool, receiver.pool, &receiver.sum, &err), &err);
+  bench_must(nx_ring_sum_create(&receiver.spool, receiver.pool, &receiver.sum, &err), &err);
 }
 
 static void end_attempt(void) {
   struct nx_error err = {0};
   verify_sum();
   nx_ring_sum_destroy(nx_steal(&receiver.sum));
-  must(nx_upload_spool_remove(folder, 1, receiver.attempt, &receiver.spares, &err), &err);
+  bench_must(nx_upload_spool_remove(folder, 1, receiver.attempt, &receiver.spares, &err), &err);
 }
 
 static void next_attempt(struct intake *intake, struct nx_rpc_call *call) {
@@ -227,7 +223,7 @@ static void post(struct intake *intake, struct nx_rpc_call *call, struct nx_rpc_
   task->call = nx_rpc_call_ref(call);
   task->end = end;
   task->message = message;
-  must(nx_mailbox_post(receiver.files, task), &err);
+  bench_must(nx_mailbox_post(receiver.files, task), &err);
 }
 
 static void on_part(void *context, struct nx_rpc_call *call, struct nx_rpc_message *message) {
@@ -291,9 +287,9 @@ static enum nx_rpc_status open_whole(void *context, struct nx_rpc_call *call,
   struct intake *intake = new_intake(false);
   struct nx_error err = {0};
   (void)context, (void)text;
-  must(nx_upload_writer_create(&receiver.spool, ++receiver.next_member, receiver.sum,
-                               &intake->writer, &err),
-       &err);
+  bench_must(nx_upload_writer_create(&receiver.spool, ++receiver.next_member, receiver.sum,
+                                     &intake->writer, &err),
+             &err);
   *out = handlers;
   *call_context = intake;
   nx_rpc_call_receive(call);
@@ -310,10 +306,10 @@ static enum nx_rpc_status open_next(void *context, struct nx_rpc_call *call,
 
 static void prepare_whole(void) {
   struct nx_error err = {0};
-  must(nx_pool_create(1, &receiver.pool, &err), &err);
-  must(nx_upload_spares_init(&receiver.spares, folder, &err), &err);
+  bench_must(nx_pool_create(1, &receiver.pool, &err), &err);
+  bench_must(nx_upload_spares_init(&receiver.spares, folder, &err), &err);
   begin_attempt();
-  must(nx_mailbox_create(64, NULL, &receiver.files, &err), &err);
+  bench_must(nx_mailbox_create(64, NULL, &receiver.files, &err), &err);
   if (pthread_create(&receiver.thread, NULL, write_files, NULL))
     die("pthread_create");
 }
@@ -432,7 +428,7 @@ static void send_paced(struct sending *sending, struct nx_rpc_call *call,
         pthread_cond_wait(&sending->changed, &sending->lock);
   }
   pthread_mutex_unlock(&sending->lock);
-  must(nx_rpc_call_send(call, message, &err), &err);
+  bench_must(nx_rpc_call_send(call, message, &err), &err);
 }
 
 /* Sends `size` bytes that repeat `pattern` in chunks; gives the seconds it took. */
@@ -445,22 +441,22 @@ static double upload(struct nx_rpc_client *client, const char *path, const uint8
   struct nx_rpc_call *call = NULL;
   struct nx_error err = {0};
   int64_t begin = nx_clock_monotonic();
-  must(nx_rpc_client_open(client, path, &handlers, &sending, NX_NEVER, &call, &err), &err);
+  bench_must(nx_rpc_client_open(client, path, &handlers, &sending, NX_NEVER, &call, &err), &err);
   nx_rpc_call_receive(call);
   if (root) {
     struct nx_buffer message = {0};
     const struct nx_upload_part part = {.is_header = true,
                                         .header = nx_bytes(root->bytes, sizeof root->bytes)};
-    must(nx_upload_part_encode(&part, &message, &err), &err);
+    bench_must(nx_upload_part_encode(&part, &message, &err), &err);
     send_paced(&sending, call, &message);
   }
   for (size_t offset = 0; offset < size; offset += chunk) {
     struct nx_bytes data = nx_bytes(pattern, NX_MIN(chunk, size - offset));
     const struct nx_upload_part part = {.offset = offset, .data = data};
     struct nx_buffer message = {0};
-    must(root ? nx_upload_part_encode(&part, &message, &err)
-              : nx_buffer_append(&message, data.data, data.size, &err),
-         &err);
+    bench_must(root ? nx_upload_part_encode(&part, &message, &err)
+                    : nx_buffer_append(&message, data.data, data.size, &err),
+               &err);
     send_paced(&sending, call, &message);
   }
   nx_rpc_call_finish(call, NX_RPC_OK, NULL);
@@ -755,7 +751,8 @@ int main(int argc, char **argv) {
   upload_bytes = settings.mib << 20;
   const char *parent = getenv("TMPDIR");
   struct nx_error bad = {0};
-  must(nx_path_join(folder, parent ? parent : "/tmp", "nx-bench-transport-XXXXXX", &bad), &bad);
+  bench_must(nx_path_join(folder, parent ? parent : "/tmp", "nx-bench-transport-XXXXXX", &bad),
+             &bad);
   if (!mkdtemp(folder))
     die(folder);
   tls_fixture_init(&tls);
@@ -773,7 +770,7 @@ int main(int argc, char **argv) {
   close(raw.stop);
   waitpid(raw.id, NULL, 0);
   struct nx_error err = {0};
-  must(nx_upload_spool_clear(folder, &err), &err);
+  bench_must(nx_upload_spool_clear(folder, &err), &err);
   rmdir(folder);
   tls_fixture_finish(&tls);
   return bench_end(bench);

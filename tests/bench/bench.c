@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/file.h"
@@ -117,4 +120,29 @@ int bench_end(struct bench *bench) {
   cJSON_Delete(bench->rows);
   free(bench);
   return code;
+}
+
+double bench_apart(const char *what, void (*work)(const void *context, void *result),
+                   const void *context, void *result, size_t size) {
+  struct rusage usage;
+  int ends[2], status;
+  fflush(NULL);
+  pid_t child = pipe(ends) ? -1 : fork();
+  if (child < 0)
+    bench_fail("%s: cannot start a process", what);
+  if (child == 0) {
+    work(context, result);
+    _exit(write(ends[1], result, size) == (ssize_t)size ? 0 : 1); /* small: a pipe takes it whole */
+  }
+  close(ends[1]);
+  ssize_t got = read(ends[0], result, size);
+  close(ends[0]);
+  if (wait4(child, &status, 0, &usage) != child || got != (ssize_t)size || status)
+    bench_fail("%s: the process failed", what);
+  return (double)usage.ru_maxrss / 1024;
+}
+
+void bench_must(int r, const struct nx_error *err) {
+  if (r < 0)
+    bench_fail("%s", err->text);
 }

@@ -29,6 +29,7 @@ struct bench_row {
 };
 
 struct bench;
+struct nx_error;
 
 /* Takes --json FILE and --quick out of the arguments; the rest stays, in order, argc
  * updated. Exits with 2 on wrong usage, printing `usage` (one line of further options). */
@@ -39,5 +40,12 @@ void bench_add(struct bench *bench, const struct bench_row *row);
 int bench_end(struct bench *bench);
 
 double bench_seconds(void); /* monotonic */
+/* Does the work in a process of its own, which has its own peak of memory, and fetches the `size`
+ * bytes (at most 4096) that it filled in `result`. Gives the peak in MiB; exits, naming `what`,
+ * when the process fails. Before this one starts any thread. */
+double bench_apart(const char *what, void (*work)(const void *context, void *result),
+                   const void *context, void *result, size_t size);
+/* Exits with the error's text when r is one. */
+void bench_must(int r, const struct nx_error *err);
 /* "…: what went wrong" on stderr, exit 1: for a result that is not the reference's. */
 void bench_fail(const char *what, ...) __attribute__((format(printf, 1, 2), noreturn));

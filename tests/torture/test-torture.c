@@ -93,26 +93,38 @@ static int use_store(struct nx_error *err) {
   return nx_run_store_append_record(store, &record, err);
 }
 
+static int spool_one(struct nx_upload_spool *spool, struct nx_upload_spares *spares,
+                     struct nx_bytes bytes, struct nx_error *err) {
+  _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
+  struct nx_hash root;
+  int r = nx_upload_root(&spool->layout, bytes.data, NULL, &root, err);
+  spool->spares = spares;
+  if (r < 0 || (r = nx_upload_writer_create(spool, 7, NULL, &writer, err)) == NX_E_EXISTS)
+    return r < 0 && r != NX_E_EXISTS ? r : nx_upload_spool_root(spool, 7, &root, err);
+  if (r < 0 || (r = nx_upload_writer_write(writer, 0, bytes, err)) < 0)
+    return r;
+  return nx_upload_writer_commit(writer, &root, err);
+}
+
+/* Two attempts: the second's upload goes over the file of the first's. */
 static int use_spool(struct nx_error *err) {
   const struct nx_upload_layout layout = {.n_lanes = 100, .ring_bits = 32, .n_aux = 2};
-  _cleanup_(nx_upload_writer_destroyp) struct nx_upload_writer *writer = NULL;
-  _cleanup_free_ uint8_t *bytes = calloc(1, nx_upload_bytes(&layout));
+  size_t size = nx_upload_bytes(&layout);
+  _cleanup_free_ uint8_t *bytes = calloc(1, size);
+  struct nx_upload_spares spares;
   struct nx_upload_spool spool;
-  struct nx_hash root;
   char name[NX_PATH_SIZE];
   path("uploads", name);
   if (!bytes)
     return nx_fail(err, NX_E_NOMEM, "spool: out of memory");
-  int r = nx_upload_root(&layout, bytes, NULL, &root, err);
-  if (r < 0 || (r = nx_upload_spool_init(&spool, name, 1, 1, &layout, err)) < 0)
+  int r = nx_upload_spares_init(&spares, name, err);
+  if (r < 0 || (r = nx_upload_spool_init(&spool, name, 1, 1, &layout, err)) < 0 ||
+      (r = spool_one(&spool, &spares, nx_bytes(bytes, size), err)) < 0 ||
+      (r = nx_upload_spool_remove(name, 1, 1, &spares, err)) < 0 ||
+      (r = nx_upload_spool_init(&spool, name, 1, 2, &layout, err)) < 0)
     return r;
-  r = nx_upload_writer_create(&spool, 7, NULL, &writer, err);
-  if (r == NX_E_EXISTS)
-    return nx_upload_spool_root(&spool, 7, &root, err);
-  if (r < 0 ||
-      (r = nx_upload_writer_write(writer, 0, nx_bytes(bytes, nx_upload_bytes(&layout)), err)) < 0)
-    return r;
-  return nx_upload_writer_commit(writer, &root, err);
+  bytes[0] = 1;
+  return spool_one(&spool, &spares, nx_bytes(bytes, size), err);
 }
 
 static int use_audit_log(struct nx_error *err) {
