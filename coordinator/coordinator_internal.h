@@ -51,6 +51,7 @@ struct nx_stream {
   struct nx_upload_header announced;
   struct nx_upload_writer *writer;
   atomic_uint ahead; /* chunks that wait for the files thread */
+  bool uploads;      /* is counted among those that do, until it is freed */
   bool over;         /* committed or refused: what still comes is passed over */
 
   /* Something being fetched: files thread. */
@@ -91,6 +92,7 @@ struct nx_coordinator {
   atomic_uint n_streams[256]; /* calls in progress by member id; 0: people and enrolment */
   atomic_uint n_refusals;     /* enrolments refused since the port was opened */
   atomic_uint n_fetches;      /* blobs, logs and tiles being sent */
+  atomic_uint n_uploads;      /* members' updates coming in */
   atomic_uint n_fetching[256];    /* the same, by member id; 0: people */
   atomic_int_fast64_t moved[256]; /* monotonic, by member id: when something of it last moved */
 

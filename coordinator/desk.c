@@ -10,6 +10,8 @@ static void free_stream(struct nx_stream *stream) {
     atomic_fetch_sub(&stream->coordinator->n_fetches, 1);
     atomic_fetch_sub(&stream->coordinator->n_fetching[stream->member], 1);
   }
+  if (stream->uploads)
+    atomic_fetch_sub(&stream->coordinator->n_uploads, 1);
   nx_upload_writer_destroy(stream->writer);
   nx_buffer_finish(&stream->header);
   nx_blob_file_close(&stream->blob);

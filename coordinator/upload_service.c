@@ -8,12 +8,20 @@
  *    ◄──────────────────────────────────── receipt
  *
  * The next chunk is asked for while at most CHUNKS_AHEAD wait to be dealt with: TLS goes on
- * while files are written, and an upload in progress holds a few chunks. */
+ * while files are written, and an upload in progress holds a few chunks. When many come in at once
+ * there is always another one to read from, and each holds fewer. */
 #include <stdlib.h>
 
 #include "coordinator/coordinator_internal.h"
 
 #define CHUNKS_AHEAD 4
+#define CHUNKS_ALL 32 /* in all uploads together, beyond one each */
+
+/* May one more chunk be read now that `waiting` of this upload wait? */
+static bool may_read_on(struct nx_stream *stream, unsigned waiting) {
+  unsigned n = NX_MAX(atomic_load(&stream->coordinator->n_uploads), 1u);
+  return waiting < NX_MIN(CHUNKS_AHEAD, NX_MAX(CHUNKS_ALL / n, 1u));
+}
 
 static void acknowledge(struct nx_stream *stream) {
   _cleanup_(nx_buffer_finish) struct nx_buffer bytes = {0};
@@ -166,6 +174,10 @@ static void take_header(struct nx_coordinator *c, struct nx_stream *stream, stru
   if (r == 0)
     r = nx_upload_writer_create(spool, stream->member, nx_training_run_sum(c->run), &stream->writer,
                                 &err);
+  if (r == 0) {
+    stream->uploads = true;
+    atomic_fetch_add(&c->n_uploads, 1);
+  }
   if (r == 0 && resume)
     nx_task_post(c->files_box, stream, nx_bytes(NULL, 0), take_up);
   else if (r == 0)
@@ -182,7 +194,7 @@ static void on_taken(void *context, struct nx_rpc_call *call, struct nx_rpc_mess
     nx_task_post_message(stream->coordinator->round_box, stream, message, take_header);
     return;
   }
-  bool more = atomic_fetch_add(&stream->ahead, 1) + 1 < CHUNKS_AHEAD;
+  bool more = may_read_on(stream, atomic_fetch_add(&stream->ahead, 1) + 1);
   nx_task_post_message(stream->coordinator->files_box, stream, message, take_chunk);
   if (more)
     nx_rpc_call_receive(call);

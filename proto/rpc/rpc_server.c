@@ -170,7 +170,13 @@ int nx_rpc_server_renew(struct nx_rpc_server *server, struct nx_bytes certificat
   return 0;
 }
 
+/* What gRPC may hold of bytes that came and were not taken yet: near it, it grants its peers smaller
+ * windows, and they wait. Without, each connection's grow to megabytes when many send at once. */
+#define BUFFERS_MOST ((size_t)96 << 20)
+
 static grpc_server *make_server(const struct nx_rpc_server_config *config) {
+  grpc_resource_quota *quota = grpc_resource_quota_create("server");
+  grpc_resource_quota_resize(quota, BUFFERS_MOST);
   grpc_arg settings[] = {
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
        .value.integer = (int)(config->message_cap ? config->message_cap : NX_RPC_MESSAGE_CAP)},
@@ -186,9 +192,13 @@ static grpc_server *make_server(const struct nx_rpc_server_config *config) {
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, .value.integer = 1},
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = 60000},
       {GRPC_ARG_INTEGER, (char *)GRPC_ARG_KEEPALIVE_TIMEOUT_MS, .value.integer = 20000},
+      {GRPC_ARG_POINTER, (char *)GRPC_ARG_RESOURCE_QUOTA,
+       .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
   };
   grpc_channel_args arguments = {sizeof settings / sizeof *settings, settings};
-  return grpc_server_create(&arguments, NULL);
+  grpc_server *server = grpc_server_create(&arguments, NULL);
+  grpc_resource_quota_unref(quota);
+  return server;
 }
 
 /* gRPC says only that it failed: look which of the two it was, for the person. */
