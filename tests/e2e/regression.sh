@@ -2,7 +2,9 @@
 # Two monkeys (motor cortex) and a mouse (hippocampus), each at an institution of its own, train one head
 # that says from their cells how fast they move. The hub sees sums; what it says of the held-out part is
 # what the sites' own predictions say together. Beside it the same by ridge regression at one site.
-# Then the same sites train a reconstruction whose prototypes of still and moving are of all of them.
+# Then the same sites train a reconstruction whose prototypes of still and moving are of all of them; and
+# three monkeys' sites speed in cm/s by the federation's mean and SD, and a classifier of still and moving,
+# whose predictions PyTorch makes once more.
 # Real recordings, real processes. --long: trained longer, for docs/models.md.
 . tests/e2e/lib.sh
 
@@ -110,6 +112,52 @@ sys.exit(not (length[0] == 0 and all(abs(x - 1) < 1e-5 for x in length[1:])))
 EOF
 check "still and moving have prototypes of length 1, sleep has none" \
   /usr/bin/python3 "$work/prototypes" "$work/behaviour.safetensors"
+
+# ---- targets standardised over the federation, and classes ------------------------------------------
+
+# Behaviour in one unit: the mouse's institution now has a monkey, a second copy of chewie (it counts twice).
+kill "$(pid_of mouse)"
+wait "$(pid_of mouse)" || true
+rm "$work"/mouse.data/*
+cp "$work"/chewie.data/* "$work/mouse.data"
+sed -i -e 's/^  species: .*/  species: monkey/' -e 's/^  modality: .*/  modality: spikes/' \
+  -e 's/^  held_out: .*/  held_out: [chewie-later]/' "$work/mouse/node.yaml"
+run_site mouse
+check "the third site comes back with a monkey" wait_for 60 connected 3
+cut_down <configs/plan-regression.yaml | sed -e 's/^name: .*/name: speed-in-cm/' -e 's|^  unit: .*|  unit: cm/s|' \
+  -e 's/^  standardise: .*/  standardise: federation/' -e '/^                              # over all/d' >"$work/cm.yaml"
+check "a plan whose targets the federation standardises starts" "$coordinator" start "$work/cm.yaml" --home "$hub"
+check "and finishes" timeout 300 "$coordinator" watch --home "$hub"
+"$coordinator" export --home "$hub" --out "$work/cm.safetensors" >"$work/said" 2>&1
+oracle() { # WORDS ARGUMENT…
+  words=$1 status=0
+  shift
+  /usr/bin/python3 tests/oracle/monkeys_torch.py "$@" >"$work/oracle" 2>&1 || status=$?
+  if [ "$status" = 77 ]; then
+    skip "$words" "no scipy or PyTorch for /usr/bin/python3"
+  else
+    check "$words" sh -c "cat '$work/oracle'; exit $status"
+  fi
+  sed 's/^/# /' "$work/oracle"
+}
+oracle "its mean and SD are those over all sites' training bins" targets "$data" "$work/cm.safetensors" chewie mihi chewie
+check "what it predicts is in cm/s" "$node" predict "$work/cm.safetensors" --plan "$work/cm.yaml" --home "$work/mihi" \
+  --out "$work/said.d/cm"
+check "as what was recorded is" sh -c "awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if (\$i == \"speed_recorded\") at = i }
+  NR > 1 && \$at != \"n/a\" { n++; sum += \$at } END { exit !(n && sum / n > 2) }' '$work/said.d/cm.tsv'"
+
+cut_down <configs/plan-regression.yaml |
+  sed -e '/^regression:/,$ { /^regression:/d; /^  /d; }' -e 's/^  objective: .*/  objective: classification/' \
+    -e 's/^name: .*/name: moves/' -e 's/^  patches: .*/  patches: 2/' -e 's/^  seconds: .*/  seconds: 1/' >"$work/moves.yaml"
+check "a classifier of many modalities starts" "$coordinator" start "$work/moves.yaml" --home "$hub"
+check "and finishes" timeout 300 "$coordinator" watch --home "$hub"
+auroc=$(status_value auroc)
+check "its AUROC is of the sites' held-out windows" sh -c "printf '%s' '$auroc' | grep -Eq '^[01](\.[0-9]+)?\$'"
+"$coordinator" export --home "$hub" --out "$work/moves.safetensors" >"$work/said" 2>&1
+check "a site predicts with it" "$node" predict "$work/moves.safetensors" --plan "$work/moves.yaml" \
+  --home "$work/chewie" --out "$work/said.d/moves"
+oracle "every logit is PyTorch's" logits "$data" "$work/moves.safetensors" "$work/said.d/moves.tsv"
+
 for site in chewie mihi mouse; do
   check "the audit log of $site verifies" "$audit" verify "$work/$site/audit"
 done
