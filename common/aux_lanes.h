@@ -22,6 +22,8 @@
  *        520..      F sums, x 2^24, then F sums of squares, x 2^24
  *   and in a training round of a plan with prototypes (common/plan_prototypes.h), for class c:
  *        518 + 129 c   windows of the class   then 128 sums of their unit vectors, x 2^24
+ *   then, where modalities.expert_balance is set, for each block with experts E lanes: rows of the
+ *   latent that went to each expert.
  *   How many there are in all: common/plan_aux.h.
  */
 #pragma once

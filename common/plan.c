@@ -232,6 +232,8 @@ int nx_plan_parse(const char *name, struct nx_bytes text, struct nx_plan **plan_
     r = nx_plan_pipelines_check(plan, &key, err);
   if (!r)
     r = nx_plan_prototypes_check(plan, &key, err);
+  if (!r)
+    r = nx_plan_balance_check(plan, &key, err);
   if (r < 0)
     return nx_error_prefix(err, r, "%s:%d", name, nx_config_line_of(text, key));
   r = check_shapes(plan, err);

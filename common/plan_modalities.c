@@ -37,6 +37,8 @@ static const cyaml_schema_value_t tokeniser = {
 const cyaml_schema_field_t nx_plan_modalities_fields[] = {
     CYAML_FIELD_UINT("patches", CYAML_FLAG_DEFAULT, struct nx_plan_modalities, patches),
     CYAML_FIELD_UINT("experts", CYAML_FLAG_DEFAULT, struct nx_plan_modalities, experts),
+    CYAML_FIELD_FLOAT("expert_balance", CYAML_FLAG_OPTIONAL, struct nx_plan_modalities,
+                      expert_balance),
     CYAML_FIELD_FLOAT("mask_fraction", CYAML_FLAG_DEFAULT, struct nx_plan_modalities,
                       mask_fraction),
     CYAML_FIELD_FLOAT("mask_correlation", CYAML_FLAG_DEFAULT, struct nx_plan_modalities,
@@ -124,6 +126,30 @@ int nx_plan_modalities_check(const struct nx_plan *plan, struct nx_error *err) {
   if (!r && m->experts == 1)
     r = nx_fail(err, NX_E_FORMAT, "modalities.experts is 1: use 0, or 2 and more");
   return r ? r : check_first(plan, err);
+}
+
+uint32_t nx_plan_expert_blocks(const struct nx_plan *plan) {
+  return plan->modalities && plan->modalities->experts ? plan->model.blocks / 2 : 0;
+}
+
+int nx_plan_balance_check(const struct nx_plan *plan, const char **key_out, struct nx_error *err) {
+  double balance = plan->modalities ? plan->modalities->expert_balance : 0;
+  if (balance == 0)
+    return 0;
+  *key_out = "modalities.expert_balance";
+  if (!(balance >= 1e-6 && balance <= 1))
+    return nx_fail(err, NX_E_FORMAT,
+                   "modalities.expert_balance is %g: use 1e-06 to 1, or 0 for none", balance);
+  if (!nx_plan_expert_blocks(plan))
+    return nx_fail(err, NX_E_FORMAT,
+                   "modalities.expert_balance is %g, and no block has experts: use experts of 2 or "
+                   "more and two blocks, or leave it out",
+                   balance);
+  if (plan->adapters)
+    return nx_fail(err, NX_E_FORMAT,
+                   "modalities.expert_balance does not go together with adapters, which leave the "
+                   "gates as they are: leave it out");
+  return 0;
 }
 
 size_t nx_plan_tokenisers_of(const struct nx_plan *plan, enum nx_modality modality,

@@ -4,9 +4,10 @@
  *     modalities:
  *       patches: 16               # of every window, whatever the tokeniser
  *       experts: 0                # half-width experts in every second block; 0: none
- *       mask_fraction: 0.55       # of the tokens of a window, hidden and asked for
- *       mask_correlation: 0.8     # channels that go along this much are hidden together
- *       mask_radius_mm: 15        # and so are channels nearer than this
+ *       expert_balance: 0.01      # optional: pulls the gates away from experts that the
+ * federation's # windows crowd (models/nets/general.h); 0 or left out: not mask_fraction: 0.55 # of
+ * the tokens of a window, hidden and asked for mask_correlation: 0.8     # channels that go along
+ * this much are hidden together mask_radius_mm: 15        # and so are channels nearer than this
  *       tokenisers:
  *         - kind: eeg             # common/modality.h
  *           rate_hz: 128
@@ -40,6 +41,7 @@ struct nx_plan_tokeniser {
 struct nx_plan_modalities {
   uint32_t patches; /* S */
   uint32_t experts; /* E */
+  double expert_balance;
   double mask_fraction, mask_correlation, mask_radius_mm;
   struct nx_plan_tokeniser *tokenisers;
   uint32_t tokenisers_count;
@@ -49,6 +51,12 @@ extern const cyaml_schema_field_t nx_plan_modalities_fields[];
 
 /* Ranges, and whether the section fits the rest of the plan. NX_E_FORMAT names the key. */
 int nx_plan_modalities_check(const struct nx_plan *plan, struct nx_error *err);
+
+/* Whether expert_balance fits the plan. NX_E_FORMAT: key_out is the dotted key that is wrong. */
+int nx_plan_balance_check(const struct nx_plan *plan, const char **key_out, struct nx_error *err);
+
+/* Blocks that have experts: every second. */
+uint32_t nx_plan_expert_blocks(const struct nx_plan *plan);
 
 /* The plan's tokenisers that read a modality: fills kinds_out, returns how many (0, 1 or 2). */
 size_t nx_plan_tokenisers_of(const struct nx_plan *plan, enum nx_modality modality,

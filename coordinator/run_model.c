@@ -70,8 +70,9 @@ int nx_model_advance(struct nx_model *model, const struct nx_hash *from, const s
                                     err);
   if (kind == NX_ROUND_STATISTICS)
     return nx_server_apply_statistics(model, aux, layout->n_aux, err);
-  if (kind == NX_ROUND_TRAIN && plan->prototypes) {
-    int r = nx_server_apply_sums(model, plan->prototypes->minimum_count, aux, layout->n_aux, err);
+  if (kind == NX_ROUND_TRAIN) {
+    int r = nx_server_apply_sums(model, plan->prototypes ? plan->prototypes->minimum_count : 0, aux,
+                                 layout->n_aux, err);
     if (r < 0)
       return r;
   }

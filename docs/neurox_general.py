@@ -11,6 +11,8 @@ regression's [B,S,targets], in the plan's regression.unit (SDs where it says sta
 net.latent(…the same…) is what the last block says, [B,S*Q,width]; net.direction(latent) a window's unit
 vector [B,128], in a model with prototypes, whose rows (net.w["prototypes.mean"]; 0: not known) are of
 net.classes. Cosines between the two say which behaviour a window is like.
+
+net.loads() is, by block, the share of the federation's rows that each expert took (expert_balance).
 """
 import math
 
@@ -38,7 +40,11 @@ class General(torch.nn.Module):
         self.tokenisers = {k[0]: (int(k[1]), float(k[2]), k[3]) for k in kinds}
         self.H, self.Q, self.S = (int(self.meta[k]) for k in ("heads", "queries", "patches"))
         self.causal = self.meta["objective"] == "next-patch"
+        self.gates = {}  # of the last pass, by block
         self.classes = self.meta.get("classes", "").split()
+
+    def loads(self):
+        return {k[:-len(".experts.load")]: w.detach() for k, w in self.w.items() if k.endswith(".experts.load")}
 
     def linear(self, x, name):
         return F.linear(x, self.w[name + ".weight"], self.w.get(name + ".bias"))
@@ -53,6 +59,7 @@ class General(torch.nn.Module):
         if part + ".experts.gate.weight" in w:
             p = torch.softmax(F.linear(h, w[part + ".experts.gate.weight"],
                                        w[f"{part}.experts.bias.{modality}"]), -1)
+            self.gates[part] = p
             for e in range(p.shape[-1]):
                 chosen = (p.argmax(-1, keepdim=True) == e) * p[..., e:e + 1]
                 f = f + chosen * self.swiglu(h, f"{part}.expert.{e}")

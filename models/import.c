@@ -10,8 +10,9 @@
  * targets'. */
 static bool is_of_objective(const struct nx_model *model, const char *name) {
   return (model->shape.network == NX_NETWORK_GENERAL && !strncmp(name, "features.", 9)) ||
-         !strncmp(name, "head.", 5) || !strncmp(name, "decoder.", 8) ||
-         !strncmp(name, "samples.", 8) || !strncmp(name, "prototypes.", 11);
+         strstr(name, ".experts.load") || !strncmp(name, "head.", 5) ||
+         !strncmp(name, "decoder.", 8) || !strncmp(name, "samples.", 8) ||
+         !strncmp(name, "prototypes.", 11);
 }
 
 static const struct nx_safetensor *find(const struct nx_safetensors *file, const char *name) {

@@ -28,6 +28,7 @@ struct model_block {
 static void put_tokenisers(const struct nx_plan *plan, struct nx_model_shape *shape) {
   const struct nx_plan_modalities *m = plan->modalities;
   shape->experts = m->experts;
+  shape->balance = m->expert_balance;
   shape->patches = m->patches;
   shape->patch_samples = shape->bins = shape->stats = 0;
   shape->mask_fraction = m->mask_fraction;
@@ -101,7 +102,8 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
 }
 
 size_t nx_model_standing(const struct nx_model_shape *shape) {
-  return shape->adapters.rank ? 0 : (size_t)shape->n_classes * NX_PROTOTYPE_WIDTH;
+  size_t loads = shape->balance > 0 ? (size_t)(shape->blocks / 2) * shape->experts : 0;
+  return shape->adapters.rank ? 0 : (size_t)shape->n_classes * NX_PROTOTYPE_WIDTH + loads;
 }
 
 static size_t aligned(size_t bytes) {

@@ -65,6 +65,7 @@ struct nx_model_shape {
   /* The general network's; 0 for nano. There patch_samples, bins and stats are 0: what they say
    * is each tokeniser's, and inputs are not standardised by the federation. */
   uint32_t experts; /* E in every second block */
+  double balance;   /* of their loads; 0: none */
   uint32_t n_tokenisers;
   struct nx_model_tokeniser tokenisers[NX_TOKENISERS];
   double mask_fraction, mask_correlation, mask_radius_mm;
@@ -110,7 +111,8 @@ int nx_model_shape_from_plan(const struct nx_plan *plan, struct nx_model_shape *
                              struct nx_error *err);
 
 /* How many of the last parameters are not trained but set after every training round from its sums
- * (nx_server_apply_sums()): "prototypes.mean". */
+ * (nx_server_apply_sums()): "prototypes.mean", and "block.N.experts.load" of a
+ * model whose experts are balanced: the share of the federation's rows that each took. */
 size_t nx_model_standing(const struct nx_model_shape *shape);
 
 /* Model 0 of a plan: weights drawn from plan->seed as design/recipe-eegmat says. */

@@ -76,6 +76,8 @@ static int append_metadata(struct nx_buffer *out, const struct nx_model *model,
                       "\"blocks\":\"%u\",\"queries\":\"%u\",\"heads\":\"%u\",",
                       s->network == NX_NETWORK_GENERAL ? "general" : "nano",
                       objective_name(s->objective), s->width, s->blocks, s->queries, s->heads);
+  if (!r && s->balance > 0)
+    r = append_format(out, err, "\"expert_balance\":\"%.9g\",", s->balance);
   if (!r && s->n_classes)
     r = append_prototypes(out, s, err);
   if (!r && s->adapters.rank)

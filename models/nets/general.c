@@ -244,17 +244,38 @@ static uint32_t *rows_of_expert(const struct pass *p, const struct nx_tensor *ga
   return rows;
 }
 
+/* What a row's loss grows by with each gate: a E (F_e + f_e) / 2 over the batch's rows, f this
+ * pass's own share of rows. */
+static nx_real *pull_of(const struct pass *p, const struct nx_tensor *gates, const char *block) {
+  size_t n = p->g->shape.experts;
+  const struct nx_tensor *load = named(p, "%s.experts.load", block);
+  nx_real *pull = nx_tape_memory(p->tape, n, sizeof *pull, "balance");
+  for (size_t e = 0; load && pull && gates && e < n; e++) {
+    size_t rows;
+    if (!rows_of_expert(p, gates, e, &rows))
+      return NULL;
+    nx_real share = (nx_real)rows / (nx_real)gates->rows;
+    pull[e] = p->from->balance * (nx_real)n * (load->value[e] + share) / 2;
+  }
+  return pull;
+}
+
 /* f + the expert of each row of h, weighted by its gate. */
 static struct nx_tensor *experts(const struct pass *p, struct nx_tensor *f, struct nx_tensor *h,
-                                 const char *block) {
+                                 const char *block, uint32_t index) {
   const char *modality = nx_modality_name(p->from->input->modality);
   struct nx_tensor *gates = nx_op_linear(p->tape, h, named(p, "%s.experts.gate.weight", block),
                                          named(p, "%s.experts.bias.%s", block, modality));
   gates = nx_op_softmax(p->tape, gates);
+  if (p->from->balance > 0)
+    gates = nx_op_balance(p->tape, gates, pull_of(p, gates, block));
+  uint64_t *loads = p->from->loads ? p->from->loads + index / 2 * p->g->shape.experts : NULL;
   for (uint32_t e = 0; gates && e < p->g->shape.experts; e++) {
     char part[NX_MODEL_TENSOR_NAME];
     size_t n;
     uint32_t *rows = rows_of_expert(p, gates, e, &n);
+    if (loads)
+      loads[e] += n;
     if (!rows || !n)
       continue;
     snprintf(part, sizeof part, "%.32s.expert.%u", block, e);
@@ -264,14 +285,14 @@ static struct nx_tensor *experts(const struct pass *p, struct nx_tensor *f, stru
   return f;
 }
 
-/* z + SwiGLU(norm(z)), with experts or without. */
+/* z + SwiGLU(norm(z)), without experts (NULL) or with those of that block. */
 static struct nx_tensor *feed_forward(const struct pass *p, struct nx_tensor *z, const char *part,
-                                      bool with_experts) {
+                                      const uint32_t *with_experts) {
   char name[NX_MODEL_TENSOR_NAME];
   snprintf(name, sizeof name, "%.32s.feed_forward", part);
   struct nx_tensor *h = norm(p, z, name, "norm"), *f = swiglu(p, h, name);
   if (with_experts)
-    f = experts(p, f, h, part);
+    f = experts(p, f, h, part, *with_experts);
   return nx_op_residual(p->tape, z, f, p->g->shape.dropout);
 }
 
@@ -292,7 +313,7 @@ static struct nx_tensor *unifier(const struct pass *p, struct nx_tensor *tokens)
   z = nx_op_values(tape, z, named(p, "unifier.attention.value.weight"), s->heads);
   z = nx_op_linear(tape, z, named(p, "unifier.attention.output.weight"), NULL);
   z = nx_op_add_rows(tape, z, learnt, 1);
-  return feed_forward(p, z, "unifier", false);
+  return feed_forward(p, z, "unifier", NULL);
 }
 
 /* One block, as a part of the pass. */
@@ -316,7 +337,7 @@ static struct nx_tensor *block(struct nx_tape *tape, const void *context, struct
                            causal(p->g) ? p->g->causal : NULL);
   a = nx_op_linear(tape, a, named(p, "%s.attention.output.weight", part), NULL);
   z = nx_op_residual(tape, z, a, s->dropout);
-  return feed_forward(p, z, part, s->experts && index % 2);
+  return feed_forward(p, z, part, s->experts && index % 2 ? &index : NULL);
 }
 
 /* Everything up to the last block; fills p->x and p->code. */
@@ -560,7 +581,7 @@ bool nx_general_decode(struct nx_general *general, struct nx_tape *tape,
   struct nx_tensor *v = nx_op_linear(tape, z, named(&p, "decoder.attention.value.weight"), NULL);
   struct nx_tensor *a = nx_op_cross_attention(tape, q, k, v, batch, heads, limits_of(&p, out));
   a = nx_op_linear(tape, a, named(&p, "decoder.attention.output.weight"), NULL);
-  a = feed_forward(&p, nx_op_residual(tape, asked, a, 0), "decoder", false);
+  a = feed_forward(&p, nx_op_residual(tape, asked, a, 0), "decoder", NULL);
   out->target = nx_op_zeros(tape, rows, n);
   struct nx_tensor *means = counts ? nx_op_zeros(tape, rows, n) : NULL;
   if (tape->failed)

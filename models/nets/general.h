@@ -15,6 +15,13 @@
  *   classification: attention pool, RMSNorm, linear                     [B]
  *   regression:     the same over the queries of each patch             [B*S,K]
  *
+ * Experts are balanced (shape's balance, a) as in Switch (Fedus et al. 2022): the loss has besides
+ * a E sum_e (F_e + f_e) / 2 P_e, P the mean over rows of the gate's softmax, f the share of a
+ * slice's own rows and F that of the federation's, "block.N.experts.load", out of the sums of the
+ * round before (as over a global batch: Qiu et al. 2025). F lets a site of one modality keep to one
+ * expert while others take the rest; f lets go when rows have moved, which F says a round too late.
+ * F is 0 until the first sums. Losses are told without this term.
+ *
  * With prototypes a window has a direction u = unit(W mean(z)), z of unit mean square, and beside a
  * reconstruction the loss that common/plan_prototypes.h says.
  *
@@ -80,6 +87,8 @@ struct nx_general_pass {
   struct nx_weights weights;
   const struct nx_general_input *input;
   const uint8_t *visible; /* [B][C][S]: what a masked pass may see; NULL: all */
+  nx_real balance;        /* of each row's gate: shape's balance over the batch's rows; 0: none */
+  uint64_t *loads;        /* [blocks with experts][E], rows that went to each are added; or NULL */
   bool again; /* blocks' activations are not kept for backward, but computed once more */
 };
 

@@ -117,6 +117,8 @@ static void add_direction(struct nx_layout *layout, const struct nx_model_shape 
 static void add_standing(struct nx_layout *layout, const struct nx_model_shape *s) {
   if (s->n_classes)
     nx_layout_add(layout, constant(0), s->n_classes, NX_PROTOTYPE_WIDTH, "prototypes.mean");
+  for (uint32_t i = 1; s->experts && s->balance > 0 && i < s->blocks; i += 2)
+    nx_layout_add(layout, constant(0), s->experts, 0, "block.%u.experts.load", i);
 }
 
 static void add_head(struct nx_layout *layout, const struct nx_model_shape *s) {
@@ -177,7 +179,7 @@ bool nx_general_touches(const struct nx_model_shape *shape, const char *tensor,
   const char *bias = strstr(tensor, ".experts.bias.");
   if (!strcmp(tensor, "samples.norm"))
     return true;
-  if (!strcmp(tensor, "prototypes.mean"))
+  if (!strcmp(tensor, "prototypes.mean") || strstr(tensor, ".experts.load"))
     return false;
   if (!strcmp(tensor, "prototypes.weight"))
     return has_class(input);

@@ -31,6 +31,8 @@ struct nx_general_network {
   size_t related_room;
   double *scales; /* of the loss, by group */
   size_t scales_room;
+  uint64_t *loads; /* of experts, by slice */
+  size_t loads_room;
 };
 
 struct slice {
@@ -60,6 +62,7 @@ struct batch {
   double contrast; /* weight of a window that has a prototype; 0: no such loss */
   uint64_t dropout_seed;
   float *out; /* logits, values or embeddings */
+  bool loads; /* of experts are counted */
   nx_general_answer_fn *answer;
   void *answer_context;
 };
@@ -116,6 +119,7 @@ void nx_general_network_destroy(struct nx_general_network *network) {
   free(network->scratch);
   free(network->related);
   free(network->scales);
+  free(network->loads);
   free(network);
 }
 
@@ -430,6 +434,16 @@ static void show_answers(const struct batch *b, const struct slice *slice,
                 d->prediction->value + i * n, d->target->value + i * n, n);
 }
 
+/* The weight of balance in each row of the latent. */
+static double row_balance(const struct batch *b) {
+  const struct nx_model_shape *s = &b->network->shape;
+  return b->train ? s->balance / (double)(b->n_windows * s->patches * s->queries) : 0;
+}
+
+static size_t n_loads(const struct nx_general_network *network) {
+  return (size_t)(network->shape.blocks / 2) * network->shape.experts;
+}
+
 static int run_slice(void *context, struct nx_lane *lane, size_t index, float *gradients,
                      double *loss, struct nx_error *err) {
   const struct batch *b = context;
@@ -438,6 +452,9 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   struct nx_general_pass pass = {.weights = {b->model->params, gradients, b->network->sources.of},
                                  .input = &part,
                                  .visible = slice->visible,
+                                 .balance = (float)row_balance(b),
+                                 .loads = b->loads ? b->network->loads + index * n_loads(b->network)
+                                                   : NULL,
                                  .again = b->network->again};
   struct nx_general_decoded decoded;
   struct nx_tensor *part_loss = NULL;
@@ -480,8 +497,13 @@ static int run(struct batch *b, struct nx_rng *rng, double *loss_out, struct nx_
     set_contrast(b);
   if (!r)
     r = cut(b, err);
+  if (!r && b->loads)
+    r = grow((void **)&b->network->loads, &b->network->loads_room,
+             b->n_slices * n_loads(b->network), sizeof(uint64_t), err);
   if (r < 0)
     return r;
+  if (b->loads)
+    memset(b->network->loads, 0, b->n_slices * n_loads(b->network) * sizeof(uint64_t));
   if (b->train)
     b->dropout_seed = nx_rng_u64(rng);
   const struct nx_slices slices = {b->n_slices, b->train, run_slice, b};
@@ -569,6 +591,29 @@ int nx_general_network_directions(struct nx_general_network *network, const stru
   if (!model->shape.n_classes)
     return nx_fail(err, NX_E_INVALID, "a model without prototypes has no directions");
   return run(&b, NULL, NULL, err);
+}
+
+int nx_general_network_loads(struct nx_general_network *network, const struct nx_model *model,
+                             const struct nx_general_input *groups, size_t n, uint64_t *loads,
+                             struct nx_error *err) {
+  size_t windows = 0, each = n_loads(network);
+  for (size_t i = 0; i < n; i++)
+    windows += groups[i].n_windows;
+  _cleanup_free_ float *embeddings = calloc(windows * model->shape.width + 1, sizeof *embeddings);
+  struct batch b = {.work = WORK_EMBED,
+                    .network = network,
+                    .model = model,
+                    .groups = groups,
+                    .n_groups = n,
+                    .out = embeddings,
+                    .loads = true};
+  if (!embeddings || !each)
+    return embeddings ? nx_fail(err, NX_E_INVALID, "a model without experts has no loads")
+                      : nx_fail(err, NX_E_NOMEM, "out of memory for loads");
+  int r = run(&b, NULL, NULL, err);
+  for (size_t i = 0; !r && i < b.n_slices * each; i++)
+    loads[i % each] += network->loads[i];
+  return r;
 }
 
 int nx_general_network_evaluate(struct nx_general_network *network, const struct nx_model *model,

@@ -56,6 +56,11 @@ int nx_general_network_directions(struct nx_general_network *network, const stru
                                   const struct nx_general_input *groups, size_t n,
                                   float *directions_out, struct nx_error *err);
 
+/* Adds to loads[blocks with experts][E] how many rows of the latent each expert takes. */
+int nx_general_network_loads(struct nx_general_network *network, const struct nx_model *model,
+                             const struct nx_general_input *groups, size_t n, uint64_t *loads,
+                             struct nx_error *err);
+
 /* The mean loss without gradients or dropout: masked, next patch or regression, and
  * never of prototypes. Each answer of a masked or
  * next-patch model is shown to `answer` (NULL: nobody): n samples, or log counts. Answers come

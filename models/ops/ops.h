@@ -43,6 +43,11 @@ struct nx_tensor *nx_op_softmax(struct nx_tape *tape, struct nx_tensor *x);
 struct nx_tensor *nx_op_mixture(struct nx_tape *tape, struct nx_tensor *base, struct nx_tensor *x,
                                 const uint32_t *rows, struct nx_tensor *p, size_t column);
 
+/* p itself [R, E]; backward adds pull[E] to the gradient of each row, which is that of a loss
+ * sum over rows of pull . p that no value has. So it can stand in a part of a pass that is computed
+ * twice. pull must outlive the step. */
+struct nx_tensor *nx_op_balance(struct nx_tape *tape, struct nx_tensor *p, const nx_real *pull);
+
 /* Zeroes with probability drop, divides the rest by 1 - drop; x itself without an rng. */
 struct nx_tensor *nx_op_dropout(struct nx_tape *tape, struct nx_tensor *x, double drop);
 /* x + dropout(f) */

@@ -117,14 +117,28 @@ static int find_prototype(uint64_t minimum_count, const uint64_t *lanes, float *
   return 1;
 }
 
+static void put_loads(const uint64_t *rows, size_t n, float *loads) {
+  uint64_t total = 0;
+  for (size_t e = 0; e < n; e++)
+    total += rows[e];
+  for (size_t e = 0; total && e < n; e++)
+    loads[e] = (float)((double)rows[e] / (double)total);
+}
+
 int nx_server_apply_sums(struct nx_model *model, uint64_t minimum_count, const uint64_t *aux,
                          size_t n_aux, struct nx_error *err) {
   size_t each = 1 + NX_PROTOTYPE_WIDTH, n = model->shape.n_classes;
-  if (!nx_model_standing(&model->shape))
+  size_t standing = nx_model_standing(&model->shape), n_loads = standing - n * NX_PROTOTYPE_WIDTH;
+  if (!standing)
     return 0;
-  if (n_aux != NX_AUX_COMMON + n * each)
-    return nx_fail(err, NX_E_PROTOCOL, "%zu aux lanes for %zu prototypes", n_aux, n);
-  float *mu = model->params + model->n_params - nx_model_standing(&model->shape);
+  if (n_aux != NX_AUX_COMMON + n * each + n_loads)
+    return nx_fail(err, NX_E_PROTOCOL, "%zu aux lanes for %zu prototypes and %zu experts", n_aux, n,
+                   n_loads);
+  float *mu = model->params + model->n_params - standing;
+  const uint64_t *rows = aux + NX_AUX_PROTOTYPES + n * each;
+  for (size_t i = 0; i < n_loads; i++)
+    if (rows[i] >= UINT64_C(1) << 47)
+      return nx_fail(err, NX_E_PROTOCOL, "%llu rows of one expert", (unsigned long long)rows[i]);
   for (int write = 0; write < 2; write++)
     for (size_t c = 0; c < n; c++) {
       float found[NX_PROTOTYPE_WIDTH];
@@ -134,6 +148,8 @@ int nx_server_apply_sums(struct nx_model *model, uint64_t minimum_count, const u
       if (r && write)
         memcpy(mu + c * NX_PROTOTYPE_WIDTH, found, sizeof found);
     }
+  for (size_t i = 0; i < n_loads; i += model->shape.experts)
+    put_loads(rows + i, model->shape.experts, mu + n * NX_PROTOTYPE_WIDTH + i);
   return 0;
 }
 

@@ -47,8 +47,9 @@ int nx_server_apply_values(struct nx_model *model, const float *values, size_t n
 /* The standing parameters from a training round's aux lanes (common/aux_lanes.h): of each class
  * with minimum_count windows or more, mu = S / |S|; others stay, and so does one whose sum has no
  * direction
- * (|S| below a millionth of its windows). NX_E_PROTOCOL when a sum is longer than that many unit
- * vectors can be: the model is unchanged. Nothing to do for a model without. */
+ * (|S| below a millionth of its windows). Of each block's experts the share of its rows; without
+ * rows they stay. NX_E_PROTOCOL when a sum is longer than that many unit vectors can be, or rows
+ * are more than can be counted: the model is unchanged. Nothing to do for a model without. */
 int nx_server_apply_sums(struct nx_model *model, uint64_t minimum_count, const uint64_t *aux,
                          size_t n_aux, struct nx_error *err);
 

@@ -50,8 +50,9 @@ static int apply(struct nx_model *next, const struct nx_hash *hash, const struct
                                     err);
   if (kind == NX_ROUND_STATISTICS)
     return nx_server_apply_statistics(next, sum->aux, sum->n_aux, err);
-  if (kind == NX_ROUND_TRAIN && plan->prototypes) {
-    int r = nx_server_apply_sums(next, plan->prototypes->minimum_count, sum->aux, sum->n_aux, err);
+  if (kind == NX_ROUND_TRAIN) {
+    int r = nx_server_apply_sums(next, plan->prototypes ? plan->prototypes->minimum_count : 0,
+                                 sum->aux, sum->n_aux, err);
     if (r < 0)
       return r;
   }

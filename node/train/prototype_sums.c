@@ -69,3 +69,25 @@ int nx_prototype_sums(const struct nx_model *model, const struct nx_site_signals
   }
   return 0;
 }
+
+/* ---- Loads of experts ---- */
+
+int nx_expert_sums(const struct nx_model *model, const struct nx_site_signals *site, size_t windows,
+                   struct nx_rng *rng, struct nx_pool *pool, uint64_t *lanes,
+                   struct nx_error *err) {
+  _cleanup_(finish) struct work work = {.model = model};
+  int r = nx_general_network_create(model, &work.network, err);
+  if (!r && pool)
+    r = nx_general_network_use_pool(work.network, pool, err);
+  for (size_t i = 0; !r && i < site->n_sets; i++) {
+    r = nx_signal_batch_init(&work.batch, &site->sets[i], &model->shape, err);
+    for (size_t n = 0; !r && n < windows / site->n_sets; n += CHUNK) {
+      r = nx_signal_batch_draw(&work.batch, CHUNK, NX_RECORDINGS_A_STEP, rng, err);
+      if (!r)
+        r = nx_general_network_loads(work.network, model, work.batch.groups, work.batch.n_groups,
+                                     lanes, err);
+    }
+    nx_signal_batch_finish(&work.batch);
+  }
+  return r < 0 ? nx_error_prefix(err, r, "loads of experts") : 0;
+}

@@ -1,6 +1,6 @@
-/* Prototype sums: what a site says of its windows of each class (plan section prototypes), as aux
- * lanes of a training round: how many, and the sum of their unit vectors under the model that the
- * round began with. */
+/* Prototype sums: what a site says under the model that a training round began with, as aux lanes
+ * of that round: of its windows of each class (plan section prototypes) how many, and the sum of
+ * their unit vectors; of a model whose experts are balanced, how many rows went to each. */
 #pragma once
 
 #include "node/train/general_trainer.h"
@@ -10,3 +10,9 @@
 int nx_prototype_sums(const struct nx_model *model, const struct nx_site_signals *site, size_t most,
                       uint64_t training_round, struct nx_pool *pool, uint64_t *aux,
                       struct nx_error *err);
+
+/* Adds to lanes[blocks with experts][E] the rows of the latent that each expert takes under that
+ * model, over about so many training windows, drawn as a training step draws them. pool may be
+ * NULL. */
+int nx_expert_sums(const struct nx_model *model, const struct nx_site_signals *site, size_t windows,
+                   struct nx_rng *rng, struct nx_pool *pool, uint64_t *lanes, struct nx_error *err);

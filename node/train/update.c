@@ -10,6 +10,7 @@
 #include "node/train/prototype_sums.h"
 
 #define ALIGNMENT 64
+#define LOAD_STREAM (UINT64_C(1) << 61) /* apart from those that draw batches and masks */
 
 static int allocate(enum nx_round_kind kind, const struct nx_model *model,
                     const struct nx_plan *plan, struct nx_update *update, struct nx_error *err) {
@@ -219,6 +220,20 @@ static int put_held_out_general(const struct nx_model *model, const struct nx_si
   return r;
 }
 
+/* How full each expert is, over as many windows as a round trains on, at most the plan's cap. */
+static int put_loads(const struct nx_model *model, const struct site *who,
+                     const struct nx_plan *plan, const struct nx_train_options *options,
+                     struct nx_update *update, struct nx_error *err) {
+  size_t n_loads = (size_t)nx_plan_expert_blocks(plan) * plan->modalities->experts;
+  size_t windows = NX_MIN(options->n_steps * options->batch, plan->aggregation.weight_cap);
+  struct nx_rng rng;
+  if (!(model->shape.balance > 0))
+    return 0;
+  nx_rng_init(&rng, options->seed, options->stream | LOAD_STREAM);
+  return nx_expert_sums(model, who->signals, windows, &rng, who->pool,
+                        update->aux + update->n_aux - n_loads, err);
+}
+
 int nx_update_compute_general(enum nx_round_kind kind, const struct nx_model *model,
                               const struct nx_site_signals *site, const struct nx_plan *plan,
                               uint64_t training_round, uint32_t member_id, struct nx_pool *pool,
@@ -244,6 +259,8 @@ int nx_update_compute_general(enum nx_round_kind kind, const struct nx_model *mo
   if (!r && kind == NX_ROUND_TRAIN && plan->prototypes)
     r = nx_prototype_sums(model, site, plan->aggregation.weight_cap, training_round, pool,
                           update_out->aux, err);
+  if (!r && kind == NX_ROUND_TRAIN)
+    r = put_loads(model, &who, plan, &options, update_out, err);
   if (!r && kind == NX_ROUND_TRAIN)
     r = put_training(model, &who, plan, &options, update_out, err);
   if (r < 0)

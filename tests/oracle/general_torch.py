@@ -73,8 +73,13 @@ else:
     loss = each[wanted].mean()
     if net.classes:
         loss = loss + contrast(net.latent(x, stats, positions, placed, *names, visible=masked))
+told = loss.item()  # balance pulls at gates and is not told
+for block, load in net.loads().items():
+    p = net.gates[block].flatten(0, 1)
+    full = (load + torch.bincount(p.argmax(1), minlength=len(load)) / len(p)) / 2
+    loss = loss + float(net.meta["expert_balance"]) * len(load) * (full * p.mean(0)).sum()
 loss.backward()
-np.array([loss.item()]).tofile(f"{folder}/loss.f64")
+np.array([told]).tofile(f"{folder}/loss.f64")
 flat = [w.grad if w.grad is not None else torch.zeros_like(w) for w in net.w.values()]
 np.concatenate([g.numpy().ravel() for g in flat]).tofile(f"{folder}/gradients.f64")
 lr, clip, decay, norm = 0.003, 1.0, 0.05, math.sqrt(sum(float(g.pow(2).sum()) for g in flat))

@@ -30,9 +30,10 @@
 
 struct size {
   uint32_t width, blocks, queries, heads, feed_forward, experts;
+  double balance;
 };
 static const struct size nano = {64, 4, 4, 4, 192, 0}, mixed = {64, 4, 4, 4, 192, 4},
-                         small = {256, 8, 8, 4, 704, 4};
+                         small = {256, 8, 8, 4, 704, 4}, balanced = {64, 4, 4, 4, 192, 4, 0.7};
 
 struct parity {
   char folder[64];
@@ -138,6 +139,7 @@ static void parity_create(struct parity *p, enum nx_plan_objective objective,
   p->plan->model.heads = size->heads;
   p->plan->model.feed_forward = size->feed_forward;
   p->plan->modalities->experts = size->experts;
+  p->plan->modalities->expert_balance = size->balance;
   assert_int_equal(nx_model_create(p->plan, &p->model, NULL), 0);
   struct nx_rng rng; /* no tensor is left at a constant, and gradients reach the first */
   nx_rng_init(&rng, 5, 1);
@@ -146,6 +148,10 @@ static void parity_create(struct parity *p, enum nx_plan_objective objective,
     p->model->params[i] += (float)((head && i >= head->offset ? 1 : 0.02) * nx_rng_normal(&rng));
   if (contrast)
     put_prototypes(p->model, &rng);
+  for (size_t i = 0; i < p->model->n_tensors; i++)
+    if (strstr(p->model->tensors[i].name, ".experts.load"))
+      for (size_t e = 0; e < size->experts; e++) /* of shares unlike each other */
+        p->model->params[p->model->tensors[i].offset + e] = (float)(1 + (e + i) % 4) / 10;
   fill_input(p, tokeniser, modality);
   write_case(p);
 }
@@ -233,7 +239,10 @@ static void check_gradients(const struct parity *p, struct nx_general *net, stru
   static const float targets[WINDOWS] = {0, 1};
   const struct nx_model *model = p->model;
   struct nx_general_pass pass = {
-      .weights = {model->params, gradients, NULL}, .input = &p->input, .visible = p->visible};
+      .weights = {model->params, gradients, NULL},
+      .input = &p->input,
+      .visible = p->visible,
+      .balance = (float)(model->shape.balance / (WINDOWS * 16 * model->shape.queries))};
   struct nx_general_decoded d;
   struct nx_tensor *loss;
   nx_tape_begin(tape, true, NULL);
@@ -331,6 +340,11 @@ static void prototypes_agree_with_pytorch(void **state) {
   compare_with(NX_OBJECTIVE_RECONSTRUCTION, &mixed, 0, NX_MODALITY_MEG, true);
   compare_with(NX_OBJECTIVE_NEXT_PATCH, &nano, 3, NX_MODALITY_SPIKES, true);
 }
+static void balanced_experts_agree_with_pytorch(void **state) {
+  (void)state;
+  compare(NX_OBJECTIVE_CLASSIFICATION, &balanced, 0, NX_MODALITY_EEG);
+  compare_with(NX_OBJECTIVE_RECONSTRUCTION, &balanced, 4, NX_MODALITY_CALCIUM, true);
+}
 static void masked_eeg_agrees_with_pytorch(void **state) {
   (void)state;
   compare(NX_OBJECTIVE_RECONSTRUCTION, &nano, 0, NX_MODALITY_EEG);
@@ -365,6 +379,7 @@ int main(void) {
       cmocka_unit_test(regression_agrees_with_pytorch),
       cmocka_unit_test(small_agrees_with_pytorch),
       cmocka_unit_test(prototypes_agree_with_pytorch),
+      cmocka_unit_test(balanced_experts_agree_with_pytorch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "common/plan_aux.h"
 #include "common/plan_prototypes.h"
 #include "common/plan_regression.h"
+#include "common/size.h"
 #include "models/optim/server_apply.h"
 #include "node/train/prototype_sums.h"
 #include "node/train/update.h"
@@ -402,6 +403,65 @@ static void what_has_no_prototype_learns_nothing_of_them(void **state) {
   two_species_end(&t);
 }
 
+/* ---- Balance of experts ---- */
+
+/* Of the busiest expert, after `rounds` rounds of one site whose gate begins with all rows at one.
+ */
+static double busiest_after(size_t rounds, double balance, bool again) {
+  struct nx_plan *plan = plan_of(NX_OBJECTIVE_RECONSTRUCTION, 4);
+  plan->modalities->expert_balance = balance;
+  plan->training.learning_rate = 0.002;
+  plan->training.batch = 8;
+  plan->training.checkpoint_activations = again;
+  struct made *m = make(plan, NX_MODALITY_FMRI, 4);
+  struct nx_model *model = model_of(plan);
+  const struct nx_site_signals site = {1, &m->set};
+  size_t n_aux = nx_plan_aux_lanes(plan, NX_ROUND_TRAIN, 0);
+  uint64_t rows[4] = {0}, all = 0, most = 0;
+  struct nx_rng rng;
+  nx_rng_init(&rng, 4, 4);
+  model->params[nx_model_find(model, "block.1.experts.bias.fmri")->offset + 2] = 4;
+  for (size_t i = 0; i < rounds; i++) {
+    struct nx_update update;
+    struct nx_error err = {0};
+    if (nx_update_compute_general(NX_ROUND_TRAIN, model, &site, plan, i, 1, NULL, NULL, NULL,
+                                  &update, &err) < 0)
+      fail_msg("%s", err.text);
+    assert_int_equal(update.n_aux, n_aux);
+    for (size_t k = 0; k < update.n_values; k++)
+      update.delta[k] /= (float)update.weight;
+    assert_int_equal(nx_server_apply_sums(model, 0, update.aux, n_aux, NULL), 0);
+    assert_int_equal(nx_server_apply_values(model, update.delta, update.n_values, NULL), 0);
+    if (balance > 0) { /* 32 windows of 16 patches and 4 queries */
+      const uint64_t *lanes = update.aux + n_aux - 4;
+      const float *load = model->params + nx_model_find(model, "block.1.experts.load")->offset;
+      assert_int_equal(lanes[0] + lanes[1] + lanes[2] + lanes[3], 32 * 16 * 4);
+      assert_true(i || lanes[2] == 32 * 16 * 4);
+      assert_float_equal(load[2], (double)lanes[2] / (32 * 16 * 4), 1e-6);
+    }
+    nx_update_finish(&update);
+  }
+  assert_int_equal(nx_expert_sums(model, &site, 32, &rng, NULL, rows, NULL), 0);
+  for (size_t e = 0; e < 4; e++) {
+    all += rows[e];
+    most = NX_MAX(most, rows[e]);
+  }
+  nx_model_destroy(model);
+  unmake(m);
+  nx_plan_destroy(plan);
+  return (double)most / (double)all;
+}
+
+static void a_gate_that_sends_all_to_one_expert_opens_up(void **state) {
+  (void)state;
+  size_t rounds = test_times(16);
+  double without = busiest_after(rounds, 0, false), with = busiest_after(rounds, 0.2, false);
+  print_message("the busiest of 4 experts has %.3f without, %.3f with balance\n", without, with);
+  if (rounds == 16 && !(without > 0.95 && with < 0.7))
+    fail_msg("the busiest of 4 experts has %g of the rows without balance, %g with", without, with);
+  assert_float_equal(busiest_after(2, 0.2, false), busiest_after(2, 0.2, true), 0); /* recomputed */
+}
+
 /* A site moves its own modality's tensors and the shared ones; others keep every bit. */
 static void other_modalities_keep_their_bits(void **state) {
   (void)state;
@@ -549,6 +609,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(prototypes_of_a_federation_are_those_of_pooled_windows),
       cmocka_unit_test(species_that_share_behaviour_come_to_share_directions),
       cmocka_unit_test(what_has_no_prototype_learns_nothing_of_them),
+      cmocka_unit_test(a_gate_that_sends_all_to_one_expert_opens_up),
       cmocka_unit_test(other_modalities_keep_their_bits),
       cmocka_unit_test(same_bits_on_one_thread_or_three),
       cmocka_unit_test(files_round_trip),
