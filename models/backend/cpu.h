@@ -100,25 +100,38 @@ NX_INLINE nx_real nx_exp1(nx_real x) {
   return exp(x);
 }
 #else
-typedef int32_t nx_i16 __attribute__((vector_size(NX_LANES * sizeof(int32_t))));
+/* What one register holds: gcc takes comparisons of longer vectors apart, lane by lane. */
+#ifdef __AVX512F__
+#define NX_REGISTER 16
+#else
+#define NX_REGISTER 8
+#endif
+typedef float nx_register __attribute__((vector_size(NX_REGISTER * sizeof(float)), may_alias));
+typedef int32_t nx_register_bits
+    __attribute__((vector_size(NX_REGISTER * sizeof(int32_t)), may_alias));
 
 /* e^x after Cody & Waite and Cephes' expf: 2^n times a polynomial over +-ln(2) / 2; relative
  * error below 2e-7. Outside of +-87 it stays at e^+-87. */
-NX_INLINE void nx_exp16(nx_v16 *x) {
-  const nx_v16 high = (nx_v16){0} + 87.0f, low = -high, magic = (nx_v16){0} + 12582912.0f;
-  nx_i16 above = *x > high, below = *x < low;
-  nx_v16 v =
-      (nx_v16)((above & (nx_i16)high) | (below & (nx_i16)low) | (~(above | below) & (nx_i16)*x));
-  nx_v16 shifted = v * 1.44269504f + magic, n = shifted - magic;
-  nx_v16 r = v - n * 0.693359375f - n * -2.12194440e-4f;
-  nx_v16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+NX_INLINE void nx_exp_register(nx_register *x) {
+  const nx_register high = (nx_register){0} + 87.0f, low = -high;
+  const nx_register magic = (nx_register){0} + 12582912.0f;
+  nx_register_bits above = *x > high, below = *x < low;
+  nx_register v = (nx_register)((above & (nx_register_bits)high) | (below & (nx_register_bits)low) |
+                                (~(above | below) & (nx_register_bits)*x));
+  nx_register shifted = v * 1.44269504f + magic, n = shifted - magic;
+  nx_register r = v - n * 0.693359375f - n * -2.12194440e-4f;
+  nx_register p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  nx_i16 exponent = ((nx_i16)shifted - (nx_i16)magic + 127) << 23;
-  *x = p * (nx_v16)exponent;
+  nx_register_bits exponent = ((nx_register_bits)shifted - (nx_register_bits)magic + 127) << 23;
+  *x = p * (nx_register)exponent;
+}
+NX_INLINE void nx_exp16(nx_v16 *x) {
+  for (int i = 0; i < NX_LANES / NX_REGISTER; i++)
+    nx_exp_register((nx_register *)x + i);
 }
 NX_INLINE nx_real nx_exp1(nx_real x) {
   nx_v16 v = (nx_v16){0} + x;
@@ -128,8 +141,24 @@ NX_INLINE nx_real nx_exp1(nx_real x) {
 #endif
 
 NX_INLINE void nx_max16(nx_v16 *a, const nx_v16 *b) {
-  __typeof__(*a > *b) smaller = *a < *b;
-  *a = (nx_v16)((smaller & (__typeof__(smaller))*b) | (~smaller & (__typeof__(smaller))*a));
+#ifdef NX_REAL_DOUBLE
+  for (int i = 0; i < NX_LANES; i++)
+    (*a)[i] = (*a)[i] < (*b)[i] ? (*b)[i] : (*a)[i];
+#else
+  for (int i = 0; i < NX_LANES / NX_REGISTER; i++) {
+    nx_register x = ((const nx_register *)a)[i], y = ((const nx_register *)b)[i];
+    nx_register_bits smaller = x < y;
+    ((nx_register *)a)[i] =
+        (nx_register)((smaller & (nx_register_bits)y) | (~smaller & (nx_register_bits)x));
+  }
+#endif
+}
+
+NX_INLINE nx_real nx_largest16(const nx_v16 *v) {
+  nx_real largest = (*v)[0];
+  for (int i = 1; i < NX_LANES; i++)
+    largest = (*v)[i] > largest ? (*v)[i] : largest;
+  return largest;
 }
 
 /* Rows and vectors of a block whose sums stay in registers: 32 of 64 bytes with AVX-512, else 16

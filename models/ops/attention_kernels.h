@@ -15,8 +15,8 @@ NX_INLINE void head_product(struct nx_stream *stream, size_t m, size_t n, size_t
   if (m * n * k < LIBRARY_LEAST)
     nx_small_gemm(m, n, k, a, a_row, a_column, b, ldb, c, ldc, acc);
   else
-    multiply(stream, a_column == 1 ? 'N' : 'T', 'N', m, n, k, 1, a, a_column == 1 ? a_row : a_column, b,
-         ldb, acc ? 1 : 0, c, ldc);
+    multiply(stream, a_column == 1 ? 'N' : 'T', 'N', m, n, k, 1, a,
+             a_column == 1 ? a_row : a_column, b, ldb, acc ? 1 : 0, c, ldc);
 }
 
 struct attention_head {
@@ -49,9 +49,15 @@ NX_INLINE void transpose_padded(size_t n, size_t width, size_t padded, const nx_
 
 /* In place over n of padded scores; the rest becomes 0. */
 NX_INLINE void softmax_row(size_t n, size_t padded, nx_real scale, nx_real *x) {
-  nx_real largest = x[0], sum = 0;
-  for (size_t j = 1; j < n; j++)
-    largest = x[j] > largest ? x[j] : largest;
+  for (size_t j = n; j < padded; j++)
+    x[j] = x[0];
+  nx_v16 most = NX_LOAD(x);
+  nx_real sum = 0;
+  for (size_t j = NX_LANES; j < padded; j += NX_LANES) {
+    nx_v16 v = NX_LOAD(x + j);
+    nx_max16(&most, &v);
+  }
+  nx_real largest = nx_largest16(&most);
   for (size_t j = 0; j < padded; j += NX_LANES) {
     nx_v16 e = (NX_LOAD(x + j) - largest) * scale;
     nx_exp16(&e);

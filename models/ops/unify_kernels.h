@@ -85,16 +85,19 @@ NX_INLINE void patch_backward(const struct patch *p, const nx_real *h, const nx_
                 p->score, 0);
   nx_small_gemm(p->channels, p->width, p->columns, x, p->score, 1, dpooled, p->width, dh, p->token,
                 0);
-  nx_real *mean = scratch;
+  nx_real *restrict mean = scratch;
   memset(mean, 0, p->columns * sizeof *mean);
-  for (size_t c = 0; c < p->channels; c++)
+  for (size_t c = 0; c < p->channels; c++) {
+    const nx_real *restrict a = x + c * p->score, *restrict d = dscores + c * p->score;
     for (size_t k = 0; k < p->columns; k++)
-      mean[k] += x[c * p->score + k] * dscores[c * p->score + k];
-  for (size_t c = 0; c < p->channels; c++)
-    for (size_t k = 0; k < p->columns; k++) {
-      nx_real *d = dscores + c * p->score + k;
-      *d = x[c * p->score + k] * (*d - mean[k]);
-    }
+      mean[k] += a[k] * d[k];
+  }
+  for (size_t c = 0; c < p->channels; c++) {
+    const nx_real *restrict a = x + c * p->score;
+    nx_real *restrict d = dscores + c * p->score;
+    for (size_t k = 0; k < p->columns; k++)
+      d[k] = a[k] * (d[k] - mean[k]);
+  }
 }
 
 static void unify_backward(struct nx_stream *stream, const struct nx_unify_shape *s,
