@@ -170,8 +170,9 @@ int nx_rpc_server_renew(struct nx_rpc_server *server, struct nx_bytes certificat
   return 0;
 }
 
-/* What gRPC may hold of bytes that came and were not taken yet: near it, it grants its peers smaller
- * windows, and they wait. Without, each connection's grow to megabytes when many send at once. */
+/* What gRPC may hold of bytes that came and were not taken yet: near it, it grants its peers
+ * smaller windows, and they wait. Without, each connection's grow to megabytes when many send at
+ * once. */
 #define BUFFERS_MOST ((size_t)96 << 20)
 
 static grpc_server *make_server(const struct nx_rpc_server_config *config) {
