@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/size.h"
 
@@ -20,6 +21,7 @@ struct nx_arena {
   struct block *last;
   struct block *rewound; /* the largest that rewinding emptied, or NULL */
   size_t cap, allocated, used, peak;
+  bool hollow;
 };
 
 int nx_arena_create(size_t cap, struct nx_arena **arena_out, struct nx_error *err) {
@@ -31,11 +33,34 @@ int nx_arena_create(size_t cap, struct nx_arena **arena_out, struct nx_error *er
   return 0;
 }
 
+int nx_arena_create_hollow(struct nx_arena **arena_out, struct nx_error *err) {
+  int r = nx_arena_create(0, arena_out, err);
+  if (!r)
+    (*arena_out)->hollow = true;
+  return r;
+}
+
+/* Of a block with its data. */
+static size_t size_of(const struct block *block) {
+  return (sizeof *block + block->size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+}
+
+static struct block *get_block(const struct nx_arena *arena, size_t total) {
+  if (!arena->hollow)
+    return aligned_alloc(ALIGNMENT, total);
+  void *space =
+      mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return space == MAP_FAILED ? NULL : space;
+}
+
 static void drop(struct nx_arena *arena, struct block *block) {
   if (!block)
     return;
   arena->allocated -= block->size;
-  free(block);
+  if (arena->hollow)
+    munmap(block, size_of(block));
+  else
+    free(block);
 }
 
 /* Keeps the larger of the block and what is kept already. */
@@ -66,7 +91,7 @@ static struct block *add_block(struct nx_arena *arena, size_t need) {
   if (size < need || !nx_size_add(sizeof(struct block), size, &total) ||
       !nx_size_add(total, ALIGNMENT - 1, &total))
     return NULL;
-  struct block *block = aligned_alloc(ALIGNMENT, total & ~(size_t)(ALIGNMENT - 1));
+  struct block *block = get_block(arena, total & ~(size_t)(ALIGNMENT - 1));
   if (!block)
     return NULL;
   block->size = size;

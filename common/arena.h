@@ -11,6 +11,9 @@ struct nx_arena;
 
 /* cap: most bytes the arena may ever hold, 0 for no cap. */
 int nx_arena_create(size_t cap, struct nx_arena **arena_out, struct nx_error *err);
+/* The same over address space alone: only what is written takes memory, so that a computation that
+ * writes nothing can be asked how much it would take. */
+int nx_arena_create_hollow(struct nx_arena **arena_out, struct nx_error *err);
 /* NULL on exhaustion or when n * size overflows; valid until reset or destroy. */
 void *nx_arena_alloc(struct nx_arena *arena, size_t n, size_t size);
 /* The same without zeroing, for large arrays that are written before they are read. */

@@ -146,18 +146,23 @@ struct nx_model *nx_model_allocate(const struct nx_model_shape *shape,
   return model;
 }
 
+int nx_model_plain_layout(const struct nx_plan *plan, struct nx_model_shape *shape_out,
+                          struct nx_layout *layout, struct nx_error *err) {
+  int r = nx_model_shape_from_plan(plan, shape_out, err);
+  if (r < 0)
+    return r;
+  shape_out->adapters = (struct nx_model_adapters){0};
+  return shape_out->network == NX_NETWORK_GENERAL ? nx_general_layout(shape_out, layout, err)
+                                                  : nx_nano_layout(shape_out, layout, err);
+}
+
 static int create_plain(const struct nx_plan *plan, struct nx_model **model_out,
                         struct nx_error *err) {
   _cleanup_free_ struct nx_layout *layout = calloc(1, sizeof *layout);
   struct nx_model_shape shape;
-  int r = nx_model_shape_from_plan(plan, &shape, err);
-  if (r < 0)
-    return r;
-  shape.adapters = (struct nx_model_adapters){0};
   if (!layout)
     return nx_fail(err, NX_E_NOMEM, "out of memory for a model");
-  r = shape.network == NX_NETWORK_GENERAL ? nx_general_layout(&shape, layout, err)
-                                          : nx_nano_layout(&shape, layout, err);
+  int r = nx_model_plain_layout(plan, &shape, layout, err);
   if (r < 0)
     return r;
   struct nx_model *model = nx_model_allocate(&shape, layout, err);

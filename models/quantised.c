@@ -59,20 +59,28 @@ static int make(const struct nx_model *from, const struct nx_layout *layout,
   return 0;
 }
 
-int nx_model_quantise(const struct nx_model *plain, enum nx_storage storage,
-                      struct nx_model **quantised_out, struct nx_error *err) {
-  _cleanup_free_ struct nx_layout *layout = calloc(1, sizeof *layout);
-  struct nx_model *model = NULL;
+int nx_model_quantised_layout(const struct nx_model *plain, enum nx_storage storage,
+                              struct nx_layout *layout, struct nx_error *err) {
   int r = 0;
-  if (!layout)
-    return nx_fail(err, NX_E_NOMEM, "out of memory for a quantised model");
-  if (plain->base || storage == NX_STORAGE_FLOAT32 || nx_model_storage(plain))
-    return nx_fail(err, NX_E_INVALID, "only a plain float32 model can be quantised");
   for (size_t i = 0; !r && i < plain->n_tensors; i++)
     if (is_quantised(&plain->tensors[i]))
       r = add_matrix(layout, &plain->tensors[i], storage, err);
     else
       add_as_is(layout, &plain->tensors[i]);
+  if (!r && layout->failed)
+    r = nx_fail(err, layout->failed, "the quantised model has too many tensors");
+  return r;
+}
+
+int nx_model_quantise(const struct nx_model *plain, enum nx_storage storage,
+                      struct nx_model **quantised_out, struct nx_error *err) {
+  _cleanup_free_ struct nx_layout *layout = calloc(1, sizeof *layout);
+  struct nx_model *model = NULL;
+  if (!layout)
+    return nx_fail(err, NX_E_NOMEM, "out of memory for a quantised model");
+  if (plain->base || storage == NX_STORAGE_FLOAT32 || nx_model_storage(plain))
+    return nx_fail(err, NX_E_INVALID, "only a plain float32 model can be quantised");
+  int r = nx_model_quantised_layout(plain, storage, layout, err);
   if (!r)
     r = make(plain, layout, &model, err);
   if (r < 0)

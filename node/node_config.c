@@ -16,6 +16,7 @@
 #define ANSWERS_DAYS 365u
 #define RECEIPTS_DAYS 0u
 #define DAYS_MOST 36500u
+#define MEMORY_MB_MOST ((1u << 24) - 1) /* 16 TiB */
 
 static const cyaml_strval_t broken_files[] = {
     {"stop", NX_BROKEN_STOP},
@@ -78,6 +79,7 @@ static const cyaml_schema_field_t node_fields[] = {
     CYAML_FIELD_UINT("download_kb_per_s", CYAML_FLAG_OPTIONAL, struct nx_node_config,
                      download_kb_per_s),
     CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct nx_node_config, threads),
+    CYAML_FIELD_UINT("memory_mb", CYAML_FLAG_OPTIONAL, struct nx_node_config, memory_mb),
     CYAML_FIELD_STRING_PTR("passphrase_file", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                            struct nx_node_config, passphrase_file, 1, NX_PATH_SIZE - 1),
     CYAML_FIELD_MAPPING("data", CYAML_FLAG_DEFAULT, struct nx_node_config, data, data_fields),
@@ -146,6 +148,9 @@ static int check(const char *path, const struct nx_node_config *config, struct n
     r = check_keep(path, config, err);
   if (r == 0 && config->threads > 256)
     r = nx_config_wrong(path, "threads", err, "%u is outside 0..256", config->threads);
+  if (r == 0 && config->memory_mb > MEMORY_MB_MOST)
+    r = nx_config_wrong(path, "memory_mb", err, "%u is outside 0..%u", config->memory_mb,
+                        MEMORY_MB_MOST);
   return r;
 }
 
@@ -272,6 +277,8 @@ static void put_config(FILE *out, const struct nx_node_config *config) {
   fprintf(out, "download_kb_per_s: %u     # the same, for models and sums\n",
           config->download_kb_per_s);
   fprintf(out, "threads: %u               # for training; 0: one per processor\n", config->threads);
+  fprintf(out, "memory_mb: %u             # most MiB it may come to have; 0: what the machine has left\n",
+          config->memory_mb);
   fputs("# Where the passphrase of protected keys is (neurox-node key --help), one line, mode 0600.\n"
         "# Without: the systemd credential neurox-passphrase, or the terminal.\n",
         out);

@@ -46,6 +46,7 @@ struct nx_node_config {
   uint32_t upload_kb_per_s; /* 0: as fast as it goes */
   uint32_t download_kb_per_s;
   uint32_t threads;         /* for training; 0: one per processor */
+  uint32_t memory_mb;       /* MiB that this node may come to have; 0: what the machine has left */
   char *passphrase_file;    /* what protected keys are opened with, from the node's folder, or NULL */
   struct nx_node_config_data data;
   struct nx_node_config_keep keep;

@@ -26,6 +26,7 @@
 #include "node/site_data.h"
 #include "node/subject_records.h"
 #include "node/train/private_update.h"
+#include "node/train/step_memory.h"
 
 #define PLANS_KEPT 1024 /* files in HOME/plans, after which no plan is fetched that does not run */
 #define MODEL_CAP ((size_t)4 << 30)
@@ -376,6 +377,25 @@ static int check_parameters(const struct nx_site_work *work, enum nx_round_kind 
   return 0;
 }
 
+/* Before anything is trained, and not by the kernel's hand in the middle of it. Numbers are the
+ * steward's: the coordinator is told no more than that it is too little. */
+static int need_memory(const struct nx_site_work *work, struct nx_error *err) {
+  const struct nx_step_site site = {.plan = work->plan,
+                                    .dataset = work->dataset,
+                                    .limit = (size_t)work->cfg.node->memory_mb << 20,
+                                    .has_model = true};
+  struct nx_step_memory memory;
+  struct nx_error why = {0};
+  int r = nx_step_memory_of_data(work->plan, work->dataset, work->cfg.node->threads, &memory, &why);
+  if (r == 0)
+    r = nx_step_memory_check(&site, &memory, &why);
+  if (r == 0)
+    return 0;
+  NX_LOG(NX_LOG_ERROR, "memory.short", NX_STR("why", why.text));
+  return nx_fail(err, r, "this site has not the memory that a training step of this plan takes: its "
+                 "log says how much");
+}
+
 int nx_site_work_consider(struct nx_site_work *work, const struct nx_site_round *round,
                           const struct nx_transcript_parameters *parameters,
                           struct nx_ledger_charge *charge_out, bool *charges_out,
@@ -390,6 +410,8 @@ int nx_site_work_consider(struct nx_site_work *work, const struct nx_site_round 
                          work->model->n_params, charge_out, charges_out, err);
   if (r == 0)
     r = need_data(work, round, err);
+  if (r == 0 && round->kind != NX_ROUND_EVALUATE)
+    r = need_memory(work, err);
   return r;
 }
 

@@ -9,6 +9,7 @@
  * for the same arguments. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -220,8 +221,11 @@ struct nx_backend {
   const char *name;
   const struct nx_kernels *kernels;
   int (*stream_create)(struct nx_stream **stream_out, struct nx_error *err);
+  bool hollow; /* computes nothing: tapes take address space alone */
 };
 
 /* The processor this runs on; kernels are chosen by what it can do. Its stream belongs to one
  * thread. Loads nothing and allocates nothing before the first stream is made. */
 const struct nx_backend *nx_backend_cpu(void);
+/* No device: for finding out what a pass takes (backend/hollow.c). */
+const struct nx_backend *nx_backend_hollow(void);

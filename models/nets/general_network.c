@@ -20,7 +20,7 @@ struct nx_general_network {
   size_t n_tensors;
   struct nx_sources sources; /* of a quantised model, whose plain table nets read */
   struct nx_lanes lanes;
-  bool again; /* activation checkpointing */
+  bool again;           /* activation checkpointing */
   struct slice *slices; /* of the current batch */
   size_t slices_room;
   uint8_t *visible; /* masks of the current batch */
@@ -138,6 +138,10 @@ void nx_general_network_use_checkpoints(struct nx_general_network *network, bool
 
 float *nx_general_network_gradients(struct nx_general_network *network) {
   return network->lanes.gradients;
+}
+
+size_t nx_general_network_activations(const struct nx_general_network *network) {
+  return nx_lanes_peak(&network->lanes);
 }
 
 size_t nx_general_network_memory(const struct nx_general_network *network) {
@@ -634,4 +638,98 @@ int nx_general_network_evaluate(struct nx_general_network *network, const struct
   if (answer && network->lanes.pool)
     return nx_fail(err, NX_E_INVALID, "answers are shown by one thread: use no pool");
   return run(&b, rng, loss_out, err);
+}
+
+/* ---- Measuring ---- */
+
+/* Inputs of that size, of which hardly a value is read. */
+static int put_nothing(struct nx_arena *space, const struct nx_model_shape *s,
+                       struct nx_general_input *in, struct nx_error *err) {
+  size_t tokens = in->n_windows * in->n_channels * s->patches;
+  in->x = nx_arena_take(space, tokens * s->tokenisers[in->tokeniser].inputs, sizeof(float));
+  in->stats = nx_arena_take(space, in->n_channels * NX_MODEL_STATS, sizeof(float));
+  in->positions = nx_arena_take(space, in->n_channels * 3, sizeof(float));
+  in->placed = nx_arena_take(space, in->n_channels, 1);
+  in->labels = nx_arena_take(space, in->n_windows, 1);
+  in->targets = nx_arena_take(space, in->n_windows * s->patches * s->n_targets + 1, sizeof(float));
+  return in->x && in->stats && in->positions && in->placed && in->labels && in->targets
+             ? 0
+             : nx_fail(err, NX_E_LIMIT, "no address space for %zu windows", in->n_windows);
+}
+
+/* The most that nx_masking_draw_related() ever hides in a window: what it must, and then at most
+ * the last neighbourhood, which may be all channels. */
+static int hide_most(struct nx_arena *space, const struct nx_model_shape *s,
+                     const struct nx_general_input *in, uint8_t **visible_out,
+                     struct nx_error *err) {
+  size_t n = in->n_channels * s->patches;
+  size_t hidden = (size_t)ceil(s->mask_fraction * (double)n) + NX_MASK_PATCHES * in->n_channels - 1;
+  uint8_t *visible = nx_arena_take(space, in->n_windows, n);
+  if (!visible)
+    return nx_fail(err, NX_E_LIMIT, "no address space for %zu windows", in->n_windows);
+  for (size_t w = 0; w < in->n_windows; w++)
+    memset(visible + w * n, 1, n - NX_MIN(n, hidden));
+  *visible_out = visible;
+  return 0;
+}
+
+/* Of the contrast with prototypes, which nobody has here: the latent rows, normalised, and their
+ * gradients, at most. */
+static size_t contrast_bytes(const struct nx_general_network *network, const struct slice *slice) {
+  const struct nx_model_shape *s = &network->shape;
+  return s->n_classes ? 4 * slice->n * s->patches * s->queries * s->width * sizeof(float) : 0;
+}
+
+static int measure(struct batch *b, struct nx_arena *space, struct nx_slice_memory *memory,
+                   struct nx_error *err) {
+  struct nx_general_network *network = b->network;
+  struct nx_general_input group = *b->groups;
+  const struct nx_lane_net net = {make_net, destroy_net, network};
+  const struct nx_slices slices = {1, true, run_slice, b};
+  b->groups = &group;
+  int r = group.tokeniser < network->shape.n_tokenisers
+              ? put_nothing(space, &network->shape, &group, err)
+              : nx_fail(err, NX_E_INVALID, "no such tokeniser");
+  if (!r)
+    r = check(b, err);
+  if (!r && network->shape.objective == NX_OBJECTIVE_RECONSTRUCTION)
+    r = hide_most(space, &network->shape, &group, &network->visible, err);
+  if (!r)
+    r = cut(b, err);
+  if (r < 0)
+    return r;
+  memory->n_slices = b->n_slices;
+  nx_sources_point(&network->sources, b->model);
+  r = nx_lanes_measure(&net, b->model->n_params, &slices, &memory->bytes, err);
+  memory->bytes += contrast_bytes(network, &network->slices[0]);
+  return r;
+}
+
+int nx_general_network_measure(const struct nx_model *model, const struct nx_general_input *group,
+                               bool checkpoints, struct nx_slice_memory *memory_out,
+                               struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *space = NULL;
+  double scale = 0;
+  struct nx_general_network network = {.shape = model->shape,
+                                       .tensors =
+                                           (struct nx_model_tensor *)(uintptr_t)model->tensors,
+                                       .n_tensors = model->n_tensors,
+                                       .lanes.n_params = model->n_params,
+                                       .scales = &scale,
+                                       .again = checkpoints};
+  struct batch b = {.work = loss_of(model),
+                    .train = true,
+                    .network = &network,
+                    .model = model,
+                    .groups = group,
+                    .n_groups = 1,
+                    .n_windows = group->n_windows};
+  int r = nx_arena_create_hollow(&space, err);
+  if (!r)
+    r = nx_sources_init(&network.sources, model, err);
+  if (!r)
+    r = measure(&b, space, memory_out, err);
+  nx_sources_finish(&network.sources);
+  free(network.slices);
+  return r;
 }

@@ -6,6 +6,7 @@
 
 #include "common/pool.h"
 #include "models/nets/general.h"
+#include "models/nets/network.h"
 
 struct nx_general_network;
 
@@ -71,6 +72,15 @@ int nx_general_network_evaluate(struct nx_general_network *network, const struct
                                 const struct nx_general_input *groups, size_t n, struct nx_rng *rng,
                                 nx_general_answer_fn *answer, void *context, double *loss_out,
                                 struct nx_error *err);
+
+/* nx_network_measure() of one group, of which the sizes and the tokeniser, modality, species and
+ * reference count; its pointers may be NULL. */
+int nx_general_network_measure(const struct nx_model *model, const struct nx_general_input *group,
+                               bool checkpoints, struct nx_slice_memory *memory_out,
+                               struct nx_error *err);
+
+/* The most bytes that a slice took on a thread so far, beside gradients. */
+size_t nx_general_network_activations(const struct nx_general_network *network);
 
 /* Bytes of working memory held. */
 size_t nx_general_network_memory(const struct nx_general_network *network);

@@ -18,8 +18,9 @@ static void lane_finish(const struct nx_lanes *lanes, struct nx_lane *lane) {
   free(lane->gradients);
 }
 
-static int lane_init(const struct nx_lanes *lanes, struct nx_lane *lane, struct nx_error *err) {
-  int r = nx_tape_init(&lane->tape, nx_backend_cpu(), err);
+static int lane_init(const struct nx_lanes *lanes, struct nx_lane *lane,
+                     const struct nx_backend *backend, struct nx_error *err) {
+  int r = nx_tape_init(&lane->tape, backend, err);
   if (!r)
     r = lane->tape.kernels->set_precision(lane->tape.stream, lanes->precision, err);
   if (!r)
@@ -35,7 +36,7 @@ static int make_lanes(struct nx_lanes *lanes, size_t n, struct nx_error *err) {
   for (; lanes->n < n; lanes->n++) {
     struct nx_lane *lane = &larger[lanes->n];
     *lane = (struct nx_lane){0};
-    int r = lane_init(lanes, lane, err);
+    int r = lane_init(lanes, lane, nx_backend_cpu(), err);
     if (r < 0) {
       lane_finish(lanes, lane);
       return r;
@@ -84,9 +85,16 @@ int nx_lanes_use_bf16(struct nx_lanes *lanes, struct nx_error *err) {
 size_t nx_lanes_memory(const struct nx_lanes *lanes) {
   size_t total = lanes->n_params * sizeof(float);
   for (size_t i = 0; i < lanes->n; i++)
-    total += nx_arena_peak(lanes->lanes[i].tape.arena) +
-             (lanes->lanes[i].gradients ? lanes->n_params * sizeof(float) : 0);
+    total +=
+        lanes->lanes[i].peak + (lanes->lanes[i].gradients ? lanes->n_params * sizeof(float) : 0);
   return total;
+}
+
+size_t nx_lanes_peak(const struct nx_lanes *lanes) {
+  size_t most = 0;
+  for (size_t i = 0; i < lanes->n; i++)
+    most = NX_MAX(most, lanes->lanes[i].peak);
+  return most;
 }
 
 /* ---- Slices ---- */
@@ -136,6 +144,7 @@ static void slice_task(void *context, size_t index, size_t worker) {
   int r = slices->train && !gradients
               ? nx_fail(&err, NX_E_NOMEM, "out of memory for gradients")
               : slices->run(slices->context, lane, index, gradients, &loss, &err);
+  lane->peak = NX_MAX(lane->peak, nx_arena_peak(lane->tape.arena));
   wait_for_turn(run, index);
   if (r < 0 && !run->code) {
     run->code = r;
@@ -167,4 +176,24 @@ int nx_lanes_run(struct nx_lanes *lanes, const struct nx_slices *slices, double 
   if (loss_out)
     *loss_out = run.loss;
   return run.code;
+}
+
+int nx_lanes_measure(const struct nx_lane_net *net, size_t n_params, const struct nx_slices *slices,
+                     size_t *bytes_out, struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *space = NULL;
+  const struct nx_lanes lanes = {.net = *net};
+  struct nx_lane lane = {0};
+  double loss;
+  int r = nx_arena_create_hollow(&space, err);
+  float *gradients = r ? NULL : nx_arena_take(space, n_params, sizeof *gradients);
+  if (!r && !gradients)
+    r = nx_fail(err, NX_E_LIMIT, "no address space for %zu gradients", n_params);
+  if (!r)
+    r = lane_init(&lanes, &lane, nx_backend_hollow(), err);
+  if (!r)
+    r = slices->run(slices->context, &lane, 0, gradients, &loss, err);
+  if (!r)
+    *bytes_out = nx_arena_peak(lane.tape.arena);
+  lane_finish(&lanes, &lane);
+  return r;
 }

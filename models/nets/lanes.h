@@ -15,6 +15,7 @@ struct nx_lane {
   struct nx_tape tape;
   void *net;
   float *gradients; /* of a slice that is not the first; made when first needed */
+  size_t peak;      /* bytes that the largest slice so far took, beside gradients */
 };
 
 /* The network's own part of a lane: nx_nano, nx_general. */
@@ -40,6 +41,8 @@ void nx_lanes_finish(struct nx_lanes *lanes); /* zeroed is fine */
 int nx_lanes_use_pool(struct nx_lanes *lanes, struct nx_pool *pool, struct nx_error *err);
 int nx_lanes_use_bf16(struct nx_lanes *lanes, struct nx_error *err);
 size_t nx_lanes_memory(const struct nx_lanes *lanes);
+/* The most that a lane took for a slice so far. */
+size_t nx_lanes_peak(const struct nx_lanes *lanes);
 
 /* run: slice `index` on a lane; adds its gradients to gradients (NULL: forward only) and says
  * its part of the loss. */
@@ -50,6 +53,11 @@ struct nx_slices {
              struct nx_error *err);
   void *context;
 };
+
+/* Bytes that slice 0 takes on a lane, training, beside gradients: it runs over nothing
+ * (backend/hollow.c). */
+int nx_lanes_measure(const struct nx_lane_net *net, size_t n_params, const struct nx_slices *slices,
+                     size_t *bytes_out, struct nx_error *err);
 
 /* Runs all slices. With train, lanes->gradients holds the sum of their gradients. Returns the
  * error of the first slice that failed. */

@@ -22,7 +22,7 @@ struct nx_network {
   size_t n_tensors;
   struct nx_sources sources; /* of a quantised model, whose plain table nets read */
   struct nx_lanes lanes;
-  bool again; /* activation checkpointing */
+  bool again;       /* activation checkpointing */
   uint8_t *visible; /* masks of a batch */
   size_t n_visible; /* room */
 };
@@ -106,6 +106,10 @@ float *nx_network_gradients(struct nx_network *network) {
   return network->lanes.gradients;
 }
 
+size_t nx_network_activations(const struct nx_network *network) {
+  return nx_lanes_peak(&network->lanes);
+}
+
 size_t nx_network_memory(const struct nx_network *network) {
   return sizeof *network + nx_lanes_memory(&network->lanes) + network->n_visible;
 }
@@ -186,16 +190,20 @@ static int run_slice(void *context, struct nx_lane *lane, size_t index, float *g
   return r;
 }
 
-static int run_batch(struct batch *b, struct nx_error *err) {
+static struct nx_slices cut(struct batch *b) {
   size_t tokens = tokens_of_window(b->network, b->input), n = b->input->n_windows;
-  nx_sources_point(&b->network->sources, b->model);
   b->slice_windows = NX_MAX(1, SLICE_TOKENS / tokens);
-  const struct nx_slices slices = {
+  return (struct nx_slices){
       .n = (n + b->slice_windows - 1) / b->slice_windows,
       .train = b->work == WORK_CLASSIFY || b->work == WORK_RECONSTRUCT,
       .run = run_slice,
       .context = b,
   };
+}
+
+static int run_batch(struct batch *b, struct nx_error *err) {
+  nx_sources_point(&b->network->sources, b->model);
+  const struct nx_slices slices = cut(b);
   return nx_lanes_run(&b->network->lanes, &slices, &b->loss, err);
 }
 
@@ -312,4 +320,53 @@ int nx_network_reconstruct(struct nx_network *network, const struct nx_model *mo
   if (!r)
     r = run_batch(&b, err);
   return r < 0 ? r : finite_loss(&b, loss_out, err);
+}
+
+/* ---- Measuring ---- */
+
+/* Inputs of that size, of which nobody reads a value. */
+static int put_nothing(struct nx_arena *space, const struct nx_model_shape *s,
+                       struct nx_network_input *input, struct nx_error *err) {
+  size_t rows = input->n_windows * input->n_channels;
+  input->patches = nx_arena_take(space, rows * s->patches * s->patch_samples, sizeof(float));
+  input->spectra = nx_arena_take(space, rows * s->patches * s->bins + 1, sizeof(float));
+  input->stats = nx_arena_take(space, rows * s->stats, sizeof(float));
+  input->positions = nx_arena_take(space, input->n_channels * 3, sizeof(float));
+  input->labels = nx_arena_take(space, input->n_windows, 1);
+  return input->patches && input->spectra && input->stats && input->positions && input->labels
+             ? 0
+             : nx_fail(err, NX_E_LIMIT, "no address space for %zu windows", input->n_windows);
+}
+
+int nx_network_measure(const struct nx_model *model, size_t n_windows, size_t n_channels,
+                       bool checkpoints, struct nx_slice_memory *memory_out, struct nx_error *err) {
+  _cleanup_(nx_arena_destroyp) struct nx_arena *space = NULL;
+  bool masked = model->shape.objective == NX_OBJECTIVE_RECONSTRUCTION;
+  struct nx_network network = {.shape = model->shape,
+                               .tensors = (struct nx_model_tensor *)(uintptr_t)model->tensors,
+                               .n_tensors = model->n_tensors,
+                               .lanes.n_params = model->n_params,
+                               .again = checkpoints};
+  struct nx_network_input input = {.n_windows = n_windows, .n_channels = n_channels};
+  struct batch b = {.work = masked ? WORK_RECONSTRUCT : WORK_CLASSIFY,
+                    .network = &network,
+                    .model = model,
+                    .input = &input};
+  const struct nx_lane_net net = {make_nano, destroy_nano, &network};
+  int r = nx_arena_create_hollow(&space, err);
+  if (!r)
+    r = nx_sources_init(&network.sources, model, err);
+  if (!r)
+    r = put_nothing(space, &model->shape, &input, err);
+  if (!r)
+    r = check_input(&network, model, &input, err);
+  if (!r) {
+    nx_sources_point(&network.sources, model);
+    network.visible = (uint8_t *)(uintptr_t)input.patches;
+    const struct nx_slices slices = cut(&b);
+    memory_out->n_slices = slices.n;
+    r = nx_lanes_measure(&net, model->n_params, &slices, &memory_out->bytes, err);
+  }
+  nx_sources_finish(&network.sources);
+  return r;
 }

@@ -79,5 +79,17 @@ int nx_network_reconstruct(struct nx_network *network, const struct nx_model *mo
                            const struct nx_network_input *input, struct nx_rng *rng,
                            double *loss_out, struct nx_error *err);
 
+/* What a training step works with, besides gradients: its slices, and the bytes that each of them
+ * takes at most while a thread works on it. Nothing is computed and hardly any memory used; the model
+ * may be an outline (models/outline.h). */
+struct nx_slice_memory {
+  size_t n_slices, bytes;
+};
+int nx_network_measure(const struct nx_model *model, size_t n_windows, size_t n_channels,
+                       bool checkpoints, struct nx_slice_memory *memory_out, struct nx_error *err);
+
+/* The most bytes that a slice took on a thread so far, beside gradients. */
+size_t nx_network_activations(const struct nx_network *network);
+
 /* Bytes of working memory held. */
 size_t nx_network_memory(const struct nx_network *network);

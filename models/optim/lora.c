@@ -30,8 +30,8 @@ static int check_rank(const struct nx_model_tensor *t, uint32_t rank, struct nx_
                  t->name, t->dims[0], t->dims[1], most);
 }
 
-static int fill_layout(const struct nx_model *base, const struct nx_lora_options *options,
-                       struct nx_layout *layout, struct nx_error *err) {
+int nx_lora_layout(const struct nx_model *base, const struct nx_lora_options *options,
+                   struct nx_layout *layout, struct nx_error *err) {
   const struct nx_init zero = {NX_INIT_CONSTANT, 0};
   int r = 0;
   for (size_t i = 0; !r && i < base->n_tensors; i++) {
@@ -57,7 +57,7 @@ int nx_lora_create(const struct nx_model *base, const struct nx_lora_options *op
     return nx_fail(err, NX_E_NOMEM, "out of memory for adapters");
   if (!(options->alpha > 0 && isfinite(options->alpha)))
     return nx_fail(err, NX_E_INVALID, "adapters with alpha %g: use more than 0", options->alpha);
-  int r = fill_layout(base, options, layout, err);
+  int r = nx_lora_layout(base, options, layout, err);
   if (r < 0)
     return r;
   lora->tensors = calloc(layout->n_tensors, sizeof *lora->tensors);

@@ -43,6 +43,10 @@ struct nx_lora {
   float *params; /* [n_params], aligned to 64 bytes: the update vector */
 };
 
+/* Their table alone, into a layout that is zeroed. */
+struct nx_layout;
+int nx_lora_layout(const struct nx_model *base, const struct nx_lora_options *options,
+                   struct nx_layout *layout, struct nx_error *err);
 /* Adapters for models of base's shape. NX_E_INVALID: a rank that does not fit. */
 int nx_lora_create(const struct nx_model *base, const struct nx_lora_options *options,
                    struct nx_lora **lora_out, struct nx_error *err);

@@ -1,12 +1,14 @@
 #include "models/tensor/tape.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "common/size.h"
 
 int nx_tape_init(struct nx_tape *tape, const struct nx_backend *backend, struct nx_error *err) {
   *tape = (struct nx_tape){.kernels = backend->kernels};
-  int r = nx_arena_create(0, &tape->arena, err);
+  int r = backend->hollow ? nx_arena_create_hollow(&tape->arena, err)
+                          : nx_arena_create(0, &tape->arena, err);
   if (!r)
     r = backend->stream_create(&tape->stream, err);
   return r;
@@ -141,23 +143,40 @@ void *nx_tape_record_always(struct nx_tape *tape, const char *op, size_t saved_s
 /* Smaller pieces are not worth a search; it also keeps the loss's value. */
 #define SPARE_LEAST 1024
 
-static void give_away(struct nx_tape *tape, nx_real *memory, size_t n) {
-  size_t bytes = n * sizeof *memory;
+static void put_spare(struct nx_tape *tape, void *memory, size_t bytes) {
+  struct nx_spare *spare = memory;
   if (!memory || bytes < SPARE_LEAST)
     return;
-  struct nx_spare *spare = (struct nx_spare *)memory;
   *spare = (struct nx_spare){tape->spare, bytes};
   tape->spare = spare;
 }
 
-static nx_real *gradient_memory(struct nx_tape *tape, size_t n) {
+static void give_away(struct nx_tape *tape, nx_real *memory, size_t n) {
+  put_spare(tape, memory, n * sizeof *memory);
+}
+
+/* Of the same size, or else the smallest that is larger: NULL when there is none. */
+static struct nx_spare **find_spare(struct nx_tape *tape, size_t bytes) {
+  struct nx_spare **best = NULL;
   for (struct nx_spare **at = &tape->spare; *at; at = &(*at)->next)
-    if ((*at)->bytes == n * sizeof(nx_real)) {
-      struct nx_spare *found = *at;
-      *at = found->next;
-      return (nx_real *)found;
-    }
-  return nx_tape_memory(tape, n, sizeof(nx_real), "gradient");
+    if ((*at)->bytes == bytes)
+      return at;
+    else if ((*at)->bytes > bytes && (!best || (*at)->bytes < (*best)->bytes))
+      best = at;
+  return best;
+}
+
+/* What is left of a larger spare stays one. */
+static nx_real *gradient_memory(struct nx_tape *tape, size_t n) {
+  size_t bytes = n * sizeof(nx_real), whole = (bytes + 63) & ~(size_t)63;
+  struct nx_spare **at = find_spare(tape, bytes);
+  if (!at)
+    return nx_tape_memory(tape, n, sizeof(nx_real), "gradient");
+  struct nx_spare *found = *at;
+  *at = found->next;
+  if (found->bytes > whole)
+    put_spare(tape, (uint8_t *)found + whole, found->bytes - whole);
+  return (nx_real *)found;
 }
 
 nx_real *nx_tensor_gradient(struct nx_tape *tape, struct nx_tensor *x, int *accumulate) {

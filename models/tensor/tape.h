@@ -45,7 +45,7 @@ struct nx_node {
   void *saved;                              /* of the op's own type, in the arena */
 };
 
-/* Memory that backward is done with, ready for the next gradient of the same size. */
+/* Memory that backward is done with, ready for the next gradient of its size or smaller. */
 struct nx_spare {
   struct nx_spare *next;
   size_t bytes;

@@ -5,19 +5,22 @@
 
 #include "common/clock.h"
 #include "common/plan_aux.h"
-#include "models/model.h"
+#include "models/outline.h"
 #include "node/node_config.h"
 #include "node/node_home.h"
 #include "node/policy/egress.h"
 #include "node/policy/policy.h"
 #include "node/policy/preview.h"
 #include "node/session/pinned.h"
+#include "node/train/step_memory.h"
 #include "node/verbs/plan_choice.h"
 #include "node/verbs/verb.h"
 
+#define CHANNELS 64 /* of recordings that nobody said anything about */
+
 struct preview_verb {
   const char *home, *which;
-  uint64_t n_members;
+  uint64_t n_members, n_channels;
   struct nx_node_config *config;
   struct nx_site_policy *policy;
   struct nx_identity *identity;
@@ -59,6 +62,14 @@ static void count_members(struct preview_verb *verb) {
     verb->n_members = verb->choice.plan->aggregation.minimum_members;
 }
 
+/* Recordings are not opened for this. */
+static void assume_channels(struct preview_verb *verb) {
+  const struct nx_plan_requires *required = verb->choice.plan->requires;
+  uint32_t least = required ? required->minimum_channels : 0;
+  if (!verb->n_channels)
+    verb->n_channels = least ? least : CHANNELS;
+}
+
 /* ---- what would leave -------------------------------------------------------------------------
  */
 
@@ -92,9 +103,12 @@ static int show_round(struct preview_verb *verb, const struct nx_model *model,
 }
 
 static int show_rounds(struct preview_verb *verb, struct nx_error *err) {
-  _cleanup_(nx_model_destroyp) struct nx_model *model = NULL;
+  _cleanup_(nx_outline_destroyp) struct nx_outline *outline = NULL;
   const struct nx_plan *plan = verb->choice.plan;
-  int r = nx_model_create(plan, &model, err);
+  int r = nx_outline_create(plan, &outline, err);
+  if (r < 0)
+    return r;
+  const struct nx_model *model = nx_outline_model(outline);
   if (r == 0)
     r = show_round(verb, model, NX_ROUND_STATISTICS, "statistics", 1, err);
   if (r == 0)
@@ -106,6 +120,28 @@ static int show_rounds(struct preview_verb *verb, struct nx_error *err) {
            "after a cut line,\nshares of members that vanish, and the framing of HTTP/2 and TLS\n",
            (double)verb->all / 1e6, verb->n_members);
   return r;
+}
+
+/* ---- what training would take ----------------------------------------------------------------- */
+
+static int show_memory(const struct preview_verb *verb, struct nx_error *err) {
+  const struct nx_step_site site = {.plan = verb->choice.plan,
+                                    .limit = (size_t)verb->config->memory_mb << 20};
+  struct nx_step_memory memory;
+  struct nx_error why = {0};
+  int r = nx_step_memory_of_channels(verb->choice.plan, verb->n_channels, verb->config->threads,
+                                     &memory, err);
+  if (r < 0)
+    return r;
+  nx_step_memory_tell(&memory, stdout);
+  r = nx_step_memory_check(&site, &memory, &why);
+  if (r < 0 && why.code != NX_E_DENIED)
+    return nx_fail(err, r, "%s", why.text);
+  if (r < 0)
+    printf("memory: would be refused: %s\n", why.text);
+  else
+    puts("memory: enough now (asked again, with the recordings open, before each round)");
+  return 0;
 }
 
 /* ---- would it be let ----------------------------------------------------------------------------
@@ -148,13 +184,15 @@ static void finish(struct preview_verb *verb) {
 
 static int run_preview(int argc, char *const *argv, struct nx_error *err) {
   _cleanup_(finish) struct preview_verb verb = {.home = NX_NODE_HOME};
-  const char *members = NULL;
+  const char *members = NULL, *channels = NULL;
   const struct nx_option options[] = {{.name = "home", .value = &verb.home},
-                                      {.name = "members", .value = &members}};
+                                      {.name = "members", .value = &members},
+                                      {.name = "channels", .value = &channels}};
   size_t n_words;
   if (nx_options_parse(argc, argv, options, NX_ARRAY_LENGTH(options), &verb.which, 1, &n_words,
                        err) < 0 ||
-      (members && nx_option_number("members", members, 3, 255, &verb.n_members, err) < 0))
+      (members && nx_option_number("members", members, 3, 255, &verb.n_members, err) < 0) ||
+      (channels && nx_option_number("channels", channels, 1, 65536, &verb.n_channels, err) < 0))
     return NX_VERB_USAGE;
   if (!n_words) {
     nx_fail(err, NX_E_INVALID, "name a plan: a file, or the beginning of its SHA-256");
@@ -164,7 +202,10 @@ static int run_preview(int argc, char *const *argv, struct nx_error *err) {
   if (r < 0)
     return nx_error_prefix(err, r, "preview");
   count_members(&verb);
+  assume_channels(&verb);
   if ((r = show_rounds(&verb, err)) < 0)
+    return r;
+  if ((r = show_memory(&verb, err)) < 0)
     return r;
   return answer(&verb, err);
 }
@@ -173,9 +214,12 @@ const struct nx_verb nx_verb_preview = {
     .name = "preview",
     .summary = "a dry run: what a plan would send from here, and whether the policy lets it",
     .help =
-        "usage: neurox-node preview PLAN [--members N]\n\n"
+        "usage: neurox-node preview PLAN [--members N] [--channels N]\n\n"
         "Needs no coordinator and sends nothing. Makes and measures the messages of each kind of\n"
-        "round, and asks policy.yaml about the plan.\n\n" NX_HELP_HOME
-        "  --members N     of the cohort (default: all that are pinned, else the plan's minimum)\n",
+        "round, says how much memory a training step takes here, and asks policy.yaml about the\n"
+        "plan.\n\n" NX_HELP_HOME
+        "  --members N     of the cohort (default: all that are pinned, else the plan's minimum)\n"
+        "  --channels N    of this site's recordings, at most (default: the channels that the plan\n"
+        "                  requires, else 64)\n",
     .run = run_preview,
 };

@@ -76,6 +76,9 @@ static void values_out_of_range_are_refused(void **state) {
   refuses("# held_out_fold", "held_out_fold", NX_E_INVALID, "keep one");
   refuses("neurox_node: 1", "neurox_node: 2", NX_E_INVALID, "version 2");
   refuses("threads: 0", "threads: 300", NX_E_INVALID, "node.yaml:10: threads: 300");
+  refuses("memory_mb: 0", "memory_mb: 16777216", NX_E_INVALID, "node.yaml:11: memory_mb: 16777216");
+  refuses("memory_mb: 0", "memory_mb: all", NX_E_FORMAT, "node.yaml:11");
+  refuses("memory_mb: 0", "memory_mb: -1", NX_E_FORMAT, "node.yaml:11");
 }
 
 static void periods_of_keeping(void **state) {
