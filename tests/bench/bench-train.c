@@ -271,7 +271,7 @@ static double loss_of(const struct size *s, const char *folder) {
   struct nx_plan *plan = plan_of(s);
   struct nx_model *model;
   struct nx_network *network;
-  struct nx_buffer bytes = {0};
+  struct nx_buffer bytes = {.cap = (size_t)4 << 30};
   struct nx_rng rng, masks;
   struct nx_error err = {0};
   double loss = 0;
