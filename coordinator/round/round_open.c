@@ -47,6 +47,8 @@ static int check_list(const struct nx_round *round, uint32_t holder, const struc
   return 0;
 }
 
+#define OTHER_ATTEMPT 1 /* of the same member: it stood still while its attempt ended */
+
 static int check_release(struct turn *t, struct nx_release *release, struct nx_error *why) {
   struct nx_round *round = t->round;
   uint32_t id = t->event->member;
@@ -54,8 +56,12 @@ static int check_release(struct turn *t, struct nx_release *release, struct nx_e
   if (r < 0 ||
       (r = nx_signed_message_verify(&t->message, &round_member(t, id)->signing_key, why)) < 0)
     return r;
-  if (release->id != id || !round->u2[id] || !nx_hash_equal(&release->t3, &round->t3))
-    return nx_fail(why, NX_E_PROTOCOL, "M9 of another attempt or member");
+  if (release->id != id)
+    return nx_fail(why, NX_E_PROTOCOL, "M9 of another member");
+  if (!nx_hash_equal(&release->t3, &round->t3))
+    return OTHER_ATTEMPT;
+  if (!round->u2[id])
+    return nx_fail(why, NX_E_PROTOCOL, "M9 of a member that gave no shares");
   if ((r = check_list(round, id, release->b_shares, release->n_b, true, why)) < 0)
     return r;
   return check_list(round, id, release->s_shares, release->n_s, false, why);
@@ -80,6 +86,8 @@ int round_on_release(struct turn *t) {
   if (peer->has_release)
     return 0;
   int r = check_release(t, &release, &why);
+  if (r == OTHER_ATTEMPT)
+    return round_note(t, "late", id, "a release of another attempt: ignored");
   if (r < 0) {
     /* The message holds secrets of others: its hash is evidence enough. */
     struct nx_hash hash = nx_sha256(t->raw.data, t->raw.size);

@@ -577,6 +577,28 @@ static void a_corrupted_released_share_names_its_holder_and_others_are_used(void
   assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
 }
 
+/* As a process says it that stood still while its attempt ended, its line up. */
+static bool release_of_another_attempt(struct sim *sim, struct sim_node *node, bool to_node,
+                                       struct nx_buffer *message, void *context) {
+  struct forgery f;
+  struct nx_release release;
+  (void)context;
+  if (to_node || node->id != BAD_MEMBER || !forgery_begin(&f, message, NX_M9_RELEASE))
+    return true;
+  assert_int_equal(nx_release_decode(f.message.body, f.arena, &release, NULL), 0);
+  release.t3.bytes[0] ^= 1;
+  assert_int_equal(nx_release_encode(&release, &f.body, NULL), 0);
+  return forgery_end(sim, &f, message);
+}
+
+static void a_release_that_comes_an_attempt_late_accuses_nobody(void **state) {
+  (void)state;
+  struct sim_totals totals = attack(&(struct sim_villain){.message = release_of_another_attempt}, 0);
+  assert_int_equal(count_reports(&totals, "bad-release", BAD_MEMBER), 0);
+  assert_false(totals.accused[BAD_MEMBER]);
+  assert_int_equal(totals.outcomes[NX_ROUND_SEALED], 1);
+}
+
 static bool commit_falsely(struct sim *sim, struct sim_node *node, bool to_node,
                            struct nx_buffer *message, void *context) {
   struct forgery f;
@@ -872,6 +894,7 @@ int main(void) {
       cmocka_unit_test(a_late_upload_is_refused_and_stays_masked),
       cmocka_unit_test(a_bad_share_is_complained_of_by_name_and_the_next_attempt_goes_without),
       cmocka_unit_test(a_corrupted_released_share_names_its_holder_and_others_are_used),
+      cmocka_unit_test(a_release_that_comes_an_attempt_late_accuses_nobody),
       cmocka_unit_test(shares_of_a_false_self_seed_name_their_dealer),
       cmocka_unit_test(a_key_of_low_order_never_gets_into_a_roster),
       cmocka_unit_test(a_complaint_that_proves_nothing_leaves_both_out_of_the_next_attempt),
