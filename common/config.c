@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/config_numbers.h"
 #include "common/file.h"
 
 /* What libcyaml said while it gave up: the first error, and the first line number of
@@ -75,7 +76,12 @@ int nx_config_parse(const char *name, struct nx_bytes text, const cyaml_schema_v
                    complaint.text[0] ? complaint.text : cyaml_strerror(e));
   if (!*value_out)
     return nx_fail(err, NX_E_FORMAT, "%s: no content", name);
-  return 0;
+  int r = nx_config_check_numbers(name, text, schema, err);
+  if (r < 0) {
+    nx_config_free(schema, *value_out);
+    *value_out = NULL;
+  }
+  return r;
 }
 
 int nx_config_line_of(struct nx_bytes text, const char *dotted_key) {

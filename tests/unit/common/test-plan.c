@@ -288,6 +288,22 @@ static void optional_keys_of_the_aggregation(void **state) {
   assert_non_null(strstr(err.text, ":59: Invalid ENUM value: rot13"));
 }
 
+/* libcyaml would take "4GB" as 4, "20.5" as 20 and "010" as 8. */
+static void numbers_are_numbers_to_their_end(void **state) {
+  (void)state;
+  static const char *const wrong[] = {"4GB", "4.5", "010", "0x10", "4 5", "four"};
+  struct nx_error err = {0};
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    char line[64];
+    snprintf(line, sizeof line, "spot_checks: %s", wrong[i]);
+    assert_int_equal(parse_edited("spot_checks: 4", line, &err), NX_E_FORMAT);
+    assert_non_null(strstr(err.text, ":58: "));
+  }
+  assert_int_equal(parse_edited("spot_checks: 4", "spot_checks: 40", &err), 0);
+  assert_int_equal(parse_edited("weight_decay: ", "weight_decay: 1,", &err), NX_E_FORMAT);
+  assert_non_null(strstr(err.text, "weight_decay: \"1,"));
+}
+
 /* A key that older plans do not have; a word that is no switch is refused where it stands. */
 static void checkpointing_is_a_switch(void **state) {
   (void)state;
@@ -318,6 +334,7 @@ int main(void) {
       cmocka_unit_test(prototypes_say_of_which_classes),
       cmocka_unit_test(frozen_weights_are_kept_as_said),
       cmocka_unit_test(optional_keys_of_the_aggregation),
+      cmocka_unit_test(numbers_are_numbers_to_their_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
