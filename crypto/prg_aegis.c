@@ -52,7 +52,9 @@ bool nx_prg_aegis(nx_aegis_engine engine, void *workspace, const struct nx_prg_c
                                      .width = call->width,
                                      .subtract = call->subtract,
                                      .ahead = call->ahead,
-                                     .ahead_end = call->ahead + call->ahead_size};
+                                     .ahead_end = call->ahead};
+  if (call->ahead)
+    stretch.ahead_end += call->ahead_size;
   for (size_t done = 0, n; done < call->size; done += n) {
     uint64_t byte = call->byte + done;
     size_t at = byte % NX_AEGIS_SEGMENT;
@@ -64,8 +66,8 @@ bool nx_prg_aegis(nx_aegis_engine engine, void *workspace, const struct nx_prg_c
       engine(&stretch);
     else
       in_part(engine, workspace, stretch, at, n);
-    size_t fetched = NX_MIN((size_t)(stretch.ahead_end - stretch.ahead), n);
-    stretch.ahead += fetched;
+    if (stretch.ahead != stretch.ahead_end)
+      stretch.ahead += NX_MIN((size_t)(stretch.ahead_end - stretch.ahead), n);
   }
   return true;
 }

@@ -17,6 +17,13 @@
 #include "tests/unit/cmocka_shim.h"
 
 #define MIB ((double)(1 << 20))
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED false
+#endif
 enum { CHANNELS = 19, SAMPLES = 64 * 16 * 4 };
 
 struct size {
@@ -93,9 +100,8 @@ static size_t measured(const struct nx_plan *plan) {
 
 static void resident_memory_is_foreseen(void **state) {
   (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  skip(); /* their own memory is more than ours */
-#endif
+  if (SANITIZED) /* their own memory is more than ours */
+    skip();
   for (int again = 0; again < 2; again++)
     for (size_t i = 0; i < (again ? 2 : 3); i++) { /* base twice takes long, and says no more */
       _cleanup_(nx_plan_destroyp) struct nx_plan *plan = plan_of(&sizes[i]);
