@@ -1,6 +1,5 @@
 #include "common/config_numbers.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>

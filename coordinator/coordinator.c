@@ -229,31 +229,34 @@ static int log_grants(struct nx_coordinator *c, struct nx_error *err) {
   return 0;
 }
 
-/* Main thread alone. */
-static void report_turned_away(void) {
-  static uint64_t reported;
-  static int64_t next;
-  uint64_t n = nx_rpc_turned_away();
-  if (n == reported || nx_clock_monotonic() < next)
+/* What the transport counts, as told so far: at most once in ten seconds. */
+struct report {
+  const char *event, *why;
+  uint64_t reported;
+  int64_t next;
+};
+
+static void tell_more(struct report *report, uint64_t n) {
+  if (n == report->reported || nx_clock_monotonic() < report->next)
     return;
-  NX_LOG(NX_LOG_WARNING, "connections.turned_away", NX_U64("n", n - reported),
-         NX_STR("why", "no descriptors left: raise LimitNOFILE, or find out who opens so many"));
-  reported = n;
-  next = nx_clock_monotonic() + 10 * NX_SECOND;
+  NX_LOG(NX_LOG_WARNING, report->event, NX_U64("n", n - report->reported),
+         NX_STR("why", report->why));
+  report->reported = n;
+  report->next = nx_clock_monotonic() + 10 * NX_SECOND;
 }
 
-/* Main thread alone. Who it was stands with its member.lost, or with its next call. */
-static void report_hung_up(void) {
-  static uint64_t reported;
-  static int64_t next;
-  uint64_t n = nx_rpc_hung_up();
-  if (n == reported || nx_clock_monotonic() < next)
-    return;
-  NX_LOG(NX_LOG_WARNING, "calls.hung_up", NX_U64("n", n - reported),
-         NX_STR("why", "more waited to be read than there is room for: these peers ask and do not "
-                       "read, or their lines are cut"));
-  reported = n;
-  next = nx_clock_monotonic() + 10 * NX_SECOND;
+/* Main thread alone. Who was hung up on stands with its member.lost, or with its next call. */
+static void report_transport(void) {
+  static struct report turned_away = {
+      "connections.turned_away",
+      "no descriptors left: raise LimitNOFILE, or find out who opens so many", 0, 0};
+  static struct report hung_up = {
+      "calls.hung_up",
+      "more waited to be read than there is room for: these peers ask and do not read, or their "
+      "lines are cut",
+      0, 0};
+  tell_more(&turned_away, nx_rpc_turned_away());
+  tell_more(&hung_up, nx_rpc_hung_up());
 }
 
 /* What cannot be deleted is told and tried again; the rounds go on. */
@@ -316,8 +319,7 @@ static int tick(struct nx_coordinator *c, struct nx_error *err) {
   uint64_t mark;
   int64_t now = nx_clock_monotonic();
   watch_clock();
-  report_turned_away();
-  report_hung_up();
+  report_transport();
   look_at_standing(c);
   keep_retention(c);
   give_back_memory();

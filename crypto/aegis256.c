@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "common/bytes.h"
+#include "crypto/gf256_words.h"
 
-#define LOW_BITS UINT64_C(0x0101010101010101)
 #define WORDS ((size_t)2 * NX_AEGIS_STATES)
 
 const uint8_t nx_aegis_c0[NX_AEGIS_BLOCK] = {0x00, 0x01, 0x01, 0x02, 0x03, 0x05, 0x08, 0x0d,
@@ -13,17 +13,11 @@ const uint8_t nx_aegis_c0[NX_AEGIS_BLOCK] = {0x00, 0x01, 0x01, 0x02, 0x03, 0x05,
 const uint8_t nx_aegis_c1[NX_AEGIS_BLOCK] = {0xdb, 0x3d, 0x18, 0x55, 0x6d, 0xc2, 0x2f, 0xf1,
                                              0x20, 0x11, 0x31, 0x42, 0x73, 0xb5, 0x28, 0xdd};
 
-/* Eight elements of GF(2^8) a word, as in crypto/shares.c. */
-static inline uint64_t times_x(uint64_t v) {
-  uint64_t high = v >> 7 & LOW_BITS;
-  v = v << 1 & ~LOW_BITS;
-  return v ^ high ^ high << 1 ^ high << 3 ^ high << 4;
-}
-
+/* Element by element. */
 static inline uint64_t multiply(uint64_t a, uint64_t b) {
   uint64_t product = 0;
-  for (int bit = 0; bit < 8; bit++, a = times_x(a)) {
-    uint64_t set = b >> bit & LOW_BITS;
+  for (int bit = 0; bit < 8; bit++, a = nx_gf256_times_x(a)) {
+    uint64_t set = b >> bit & NX_GF256_LOW_BITS;
     product ^= a & ((set << 8) - set); /* every byte 0x00 or 0xff */
   }
   return product;
@@ -39,12 +33,12 @@ static inline uint64_t invert(uint64_t v) {
 }
 
 static inline uint64_t rotate_bytes_left(uint64_t v, int by) {
-  uint64_t low = LOW_BITS * (0xffu >> (8 - by));
+  uint64_t low = NX_GF256_LOW_BITS * (0xffu >> (8 - by));
   return (v << by & ~low) | (v >> (8 - by) & low);
 }
 
 static inline uint64_t substitute(uint64_t v) {
-  uint64_t inverse = invert(v), out = inverse ^ LOW_BITS * 0x63;
+  uint64_t inverse = invert(v), out = inverse ^ NX_GF256_LOW_BITS * 0x63;
   for (int by = 1; by <= 4; by++)
     out ^= rotate_bytes_left(inverse, by);
   return out;
@@ -65,7 +59,7 @@ static uint64_t mix_columns(uint64_t v) {
   uint64_t by1 = (v >> 8 & ~(lowest << 24)) | (v & lowest) << 24;
   uint64_t by2 = (v >> 16 & lower) | (v & lower) << 16;
   uint64_t by3 = (by1 >> 16 & lower) | (by1 & lower) << 16;
-  return times_x(v ^ by1) ^ by1 ^ by2 ^ by3;
+  return nx_gf256_times_x(v ^ by1) ^ by1 ^ by2 ^ by3;
 }
 
 /* out = AESRound(in, key) of n blocks. */

@@ -1,10 +1,12 @@
 /* PRG: keystream added to lanes; what crypto/mask.c chooses among. Internal.
  *
  * A position is (stream, byte). AES-256-CTR: IV = stream in the high 64 bits, byte / 16 in the
- * low 64 bits, big-endian. AEGIS-256: crypto/prg_aegis.h. Positions and sizes are multiples of the lane width, and of 4. */
+ * low 64 bits, big-endian. AEGIS-256: crypto/prg_aegis.h. Positions and sizes are multiples of the
+ * lane width, and of 4. */
 #pragma once
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "crypto/secret.h"
 
@@ -24,6 +26,12 @@ struct nx_prg_call {
   const uint8_t *ahead; /* NULL for nothing */
   size_t ahead_size;
 };
+
+/* For kernels that keep the key alone. */
+static inline void nx_prg_keep_key(const struct nx_secret *key,
+                                   uint8_t schedule[NX_PRG_SCHEDULE_SIZE]) {
+  memcpy(schedule, key->bytes, NX_SECRET_SIZE);
+}
 
 struct nx_prg_kernel {
   const char *name;

@@ -7,10 +7,6 @@
 #include "crypto/aegis256.h"
 #include "crypto/prg_add.h"
 
-void nx_prg_aegis_expand(const struct nx_secret *key, uint8_t schedule[NX_PRG_SCHEDULE_SIZE]) {
-  memcpy(schedule, key->bytes, NX_SECRET_SIZE);
-}
-
 struct workspace {
   size_t used;
   uint8_t keystream[NX_AEGIS_SEGMENT]; /* of a segment that is wanted in part */
@@ -106,6 +102,6 @@ static bool apply(void *workspace, const struct nx_prg_call *call) {
 }
 
 const struct nx_prg_kernel nx_prg_aegis_plain = {
-    "aegis-plain", usable, nx_prg_aegis_expand, nx_prg_aegis_workspace, nx_prg_aegis_workspace_free,
+    "aegis-plain", usable, nx_prg_keep_key, nx_prg_aegis_workspace, nx_prg_aegis_workspace_free,
     apply,
 };

@@ -29,6 +29,5 @@ typedef void (*nx_aegis_engine)(const struct nx_aegis_stretch *stretch);
 
 /* workspace: nx_prg_aegis_workspace(). */
 bool nx_prg_aegis(nx_aegis_engine engine, void *workspace, const struct nx_prg_call *call);
-void nx_prg_aegis_expand(const struct nx_secret *key, uint8_t schedule[NX_PRG_SCHEDULE_SIZE]);
 void *nx_prg_aegis_workspace(void);
 void nx_prg_aegis_workspace_free(void *workspace);

@@ -139,10 +139,10 @@ static bool apply(void *workspace, const struct nx_prg_call *call) {
 
 #ifdef NX_AEGIS_VAES
 const struct nx_prg_kernel nx_prg_aegis_vaes256 = {
-    "aegis-vaes256",     nx_cpu_has_vaes_and_avx2,
+    "aegis-vaes256", nx_cpu_has_vaes_and_avx2,
 #else
 const struct nx_prg_kernel nx_prg_aegis_aesni = {
-    "aegis-aesni",       nx_cpu_has_aes,
+    "aegis-aesni",   nx_cpu_has_aes,
 #endif
-    nx_prg_aegis_expand, nx_prg_aegis_workspace,   nx_prg_aegis_workspace_free, apply,
+    nx_prg_keep_key, nx_prg_aegis_workspace,   nx_prg_aegis_workspace_free, apply,
 };

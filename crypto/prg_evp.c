@@ -19,10 +19,6 @@ static bool usable(void) {
   return true;
 }
 
-static void expand(const struct nx_secret *key, uint8_t schedule[NX_PRG_SCHEDULE_SIZE]) {
-  memcpy(schedule, key->bytes, NX_SECRET_SIZE);
-}
-
 static void destroy_workspace(void *workspace) {
   struct workspace *w = workspace;
   if (!w)
@@ -72,5 +68,5 @@ static bool apply(void *workspace, const struct nx_prg_call *call) {
 }
 
 const struct nx_prg_kernel nx_prg_evp = {
-    "evp", usable, expand, create_workspace, destroy_workspace, apply,
+    "evp", usable, nx_prg_keep_key, create_workspace, destroy_workspace, apply,
 };

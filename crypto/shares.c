@@ -2,24 +2,19 @@
 
 #include <string.h>
 
+#include "crypto/gf256_words.h"
+
 /* Eight field elements side by side in a word, four words a secret. Every step below is
  * shifts, ands and xors whose sequence depends on sizes only. */
-#define LOW_BITS UINT64_C(0x0101010101010101)
 #define WORDS (NX_SECRET_SIZE / 8)
 
 struct words {
   uint64_t w[WORDS];
 };
 
-static uint64_t times_x(uint64_t v) {
-  uint64_t high = v >> 7 & LOW_BITS;
-  v = v << 1 & ~LOW_BITS;
-  return v ^ high ^ high << 1 ^ high << 3 ^ high << 4; /* 0x1b where x^8 came up */
-}
-
 static uint64_t multiply_word(uint64_t v, uint8_t scalar) {
   uint64_t product = 0;
-  for (int bit = 0; bit < 8; bit++, v = times_x(v))
+  for (int bit = 0; bit < 8; bit++, v = nx_gf256_times_x(v))
     product ^= v & (0 - (uint64_t)(scalar >> bit & 1));
   return product;
 }
